@@ -1,0 +1,61 @@
+"""The answer in a completion. A completion that says anything never comes out empty.
+
+Models keep the `Answer:::` frame in part, repeat it, answer a second time behind it, or leave it
+out; each of these has a rule here, and where none fits the whole text is the answer.
+"""
+
+import re
+
+_MARKER = re.compile(r"(?i)\**\banswer\s*:{2,}\**")
+_LABEL = re.compile(r"(?i)^\W{0,3}(?:(?:un)?helpful )?answer\W{0,2}:\**\s*")
+_SECOND_ANSWER = re.compile(r"(?im)^[ \t*]*(?:unhelpful|helpful) answer\W{0,2}:|%INSTRUCTIONS:")
+_PLACEHOLDER = re.compile(
+    r"(?i)^[(\[]?\s*(?:please )?(?:(?:provide|write|insert|give) your answer\b[^)\]\n]*"
+    r"|(?:in )?less than \d+ words|word count:? *\d+|\d+ words)\s*[)\].]*\s*"
+)
+_FINISHED = re.compile(r"[.!?…][\"'”’)\]*`]*$")
+
+LEAD_IN_WORDS = 15
+"""An unfinished line of so few words announces the answer; a longer one is a part of it."""
+
+
+def extract_answer(completion: str) -> str:
+    """The answer without frame, labels, placeholder or a second answer; white space trimmed."""
+    text = _first_answer(completion)
+    before, *behind = (_bare(part) for part in _MARKER.split(text))
+    framed = [part for part in behind if part]
+    if not framed:
+        return before or _bare(_MARKER.sub(" ", completion)) or _words_only(completion)
+    if not before:
+        return framed[0]
+    # Text before the marker is chatter when a closed frame follows, or a few unfinished words.
+    # Otherwise it is the answer itself, and what follows the marker says it again.
+    if len(behind) >= 2 and behind[0]:
+        return behind[0]
+    if _FINISHED.search(before):
+        return before
+    if len(before.split()) <= LEAD_IN_WORDS:
+        return framed[0]
+    return f"{before}\n\n{framed[0]}"
+
+
+def _first_answer(completion: str) -> str:
+    """The text up to where a second answer or an invented question begins."""
+    for found in _SECOND_ANSWER.finditer(completion):
+        if _bare(_MARKER.sub(" ", completion[: found.start()])):
+            return completion[: found.start()]
+    return completion
+
+
+def _bare(part: str) -> str:
+    """A part without labels and placeholder; empty where nothing but signs is left."""
+    text = part.strip()
+    while (shorter := _PLACEHOLDER.sub("", _LABEL.sub("", text)).strip()) != text:
+        text = shorter
+    return text if any(c.isalnum() for c in text) else ""
+
+
+def _words_only(completion: str) -> str:
+    """The last resort: a completion that holds words, whatever they look like, is its own answer."""
+    text = _MARKER.sub(" ", completion).strip()
+    return text if any(c.isalnum() for c in _LABEL.sub("", text)) else ""

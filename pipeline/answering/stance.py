@@ -1,0 +1,54 @@
+"""Whether an answer answers, answers under reserve, or says that it does not know.
+
+Read from the answer's own words. An opening that *denies* (the passages do not say) abstains, unless
+what follows *concedes* something after all; then it is hedged, and so is an opening that only
+*infers*. What opens with a statement answers.
+"""
+
+import re
+
+from pipeline.model import Stance
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+
+_TELLS = (
+    r"(?:mention|state|specif|provid|contain|includ|describ|discuss|indicat|address|detail|explain"
+    r"|explicit|inform|giv|list|availab|disclos|elaborat|clear|reveal|say|cover|refer|present|offer"
+    r"|clarif|outlin|find|found|name|known|report|answer|determin|delve|identif|appear|focus)"
+)
+_DENIES = re.compile(
+    rf"(?i)\b(?:not|cannot|never|nor|\w+n['’]t)\b(?:\W+\w+){{0,6}}?\W+{_TELLS}"
+    rf"|\bno\b(?:\W+\w+){{0,5}}?\W+(?:{_TELLS}|evidence|reference|link|data\b)"
+    rf"|\bwithout\b(?:\W+\w+){{0,4}}?\W+{_TELLS}"
+    r"|\b(?:lacks?|lacking|absent|unspecified|unstated|undisclosed|unclear|unknown|unable|insufficient)\b"
+    r"|\b(?:do|does|did|could|can)(?: not|n['’]t)? (?:know|tell|say)\b"
+    r"|\bnot (?:enough|possible|sure|certain|applicable)\b|\bnone of the\b"
+)
+_ASIDE = re.compile(
+    r"(?i)^\W*(?:(?:the|this|it)\b(?: provided| given)?(?: context| text| passages?| excerpts?| paper)?"
+    r"|while it)(?: \w+)? (?:focus\w*|appears?|seems?|discuss\w*|mentions)\b"
+)
+_CONCEDES = re.compile(
+    r"(?i)\b(?:however|but|although|though|nevertheless|nonetheless|instead)\b[^.!?]{0,60}?"
+    r"\b(?:do(?:es)?|mentions?|stat\w+|describ\w+|discuss\w*|indicat\w+|used?|uses|provid\w+|are|is|was|were)\b"
+    r"(?!\W+(?:not?|n['’]t)\b)"
+)
+_INFERS = re.compile(
+    r"(?i)\b(?:infer(?:red|s|ence)?|implie[sd]|imply(?:ing)?|presum\w+|assum(?:e|ed)|speculat\w+"
+    r"|likely|probabl[ey]|possibly|perhaps|might|suggest(?:s|ing|ed)?|it (?:appears|seems)"
+    r"|(?:appears?|seems?) to have)\b"
+)
+
+
+def stance_of(answer: str) -> Stance:
+    """The stance of an answer by its words; an empty answer abstains."""
+    sentences = [s for s in _SENTENCE.split(answer) if any(c.isalnum() for c in s)]
+    if not sentences:
+        return "abstained"
+    # What a text is about in general neither answers nor denies; the next sentence does.
+    opening = next((s for s in sentences if _DENIES.search(s) or not _ASIDE.search(s)), "")
+    if _DENIES.search(opening):
+        told = [s for s in sentences if s != opening and not _DENIES.search(s)]
+        conceded = any(_CONCEDES.search(s) or _INFERS.search(s) for s in told)
+        return "hedged" if conceded else "abstained"
+    return "hedged" if _INFERS.search(opening) else "answered"

@@ -1,0 +1,50 @@
+"""Tests of an answer, each with evidence. One file a check; a new file is a new check.
+
+A check's module is named as the check is. It holds `LEVEL`, the check's level where the job file
+names none, and `test`, which looks at a `Subject` and returns a `Finding`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+
+from pipeline.checks.subject import Finding, Subject
+from pipeline.errors import ConfigError
+from pipeline.model import CheckResult, Level
+from pipeline.suggest import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    level: Level
+    test: Callable[[Subject], Finding]
+
+
+def known_checks() -> dict[str, Check]:
+    """Every check in this folder at its default level, by name."""
+    modules = (
+        (info.name, import_module(f"{__name__}.{info.name}"))
+        for info in iter_modules(__path__)
+        if info.name != "subject"
+    )
+    return {name: Check(name, module.LEVEL, module.test) for name, module in modules}
+
+
+def chosen_checks(levels: Mapping[str, Level]) -> tuple[Check, ...]:
+    """The checks to run, in order of name: all that are not `off`, at the levels given.
+
+    Raises `ConfigError` for a name that is no check.
+    """
+    checks = known_checks()
+    for name in levels:
+        if name not in checks:
+            raise ConfigError(f"checks.{name}: no such check{nearest(name, checks)}")
+    chosen = (Check(c.name, levels.get(c.name, c.level), c.test) for c in checks.values())
+    return tuple(check for check in chosen if check.level != "off")
+
+
+def run_checks(checks: tuple[Check, ...], subject: Subject) -> tuple[CheckResult, ...]:
+    results = ((check, check.test(subject)) for check in checks)
+    return tuple(CheckResult(c.name, f.passed, c.level, f.evidence) for c, f in results)

@@ -1,0 +1,31 @@
+"""What a check sees, and what it says."""
+
+from dataclasses import dataclass
+
+from pipeline.model import Completion
+
+EVIDENCE_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A completion, the answer extracted from it, and what both are held against."""
+
+    completion: Completion
+    answer: str
+    boilerplate: str
+    max_words: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether an answer passed, and what was seen; evidence is there either way."""
+
+    passed: bool
+    evidence: str
+
+
+def quote(text: str) -> str:
+    """A piece of the answer as evidence, on one line and cut to a readable length."""
+    line = " ".join(text.split())
+    return line if len(line) <= EVIDENCE_CHARACTERS else line[: EVIDENCE_CHARACTERS - 1] + "…"

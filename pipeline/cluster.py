@@ -1,0 +1,80 @@
+"""The Ray cluster under a job: the one it was started on, or one of its own on this machine."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.data import DataContext
+
+from pipeline.errors import EngineError, OvernightError
+from pipeline.storage import describe
+
+BLOCK_BYTES = 4 * 2**20
+"""Blocks between stages: small, so that work streams and a crash costs little; never one row."""
+
+
+@contextmanager
+def cluster(replicas: int, debug: bool = False) -> Iterator[None]:
+    """Joins the cluster that `RAY_ADDRESS` names or that the caller has joined; else starts one.
+
+    One of its own is ended with the job. It never joins a cluster that merely happens to run on
+    this machine, as `ray.init()` would.
+    """
+    joined = ray.is_initialized()
+    if not joined:
+        _start(replicas, debug)
+    _configure(debug)
+    try:
+        _require_cpus(replicas)
+        yield
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _start(replicas: int, debug: bool) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    # Each replica holds a CPU for good, and reading and writing need one beside them.
+    own = {} if address else {"num_cpus": max(os.cpu_count() or 1, replicas + 1)}
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=debug,
+            logging_level=logging.INFO if debug else logging.ERROR,
+            include_dashboard=None if address else False,
+            configure_logging=True,
+            **own,
+        )
+    except Exception as error:
+        raise EngineError(f"Ray did not start: {describe(error)}") from error
+
+
+def _configure(debug: bool) -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = debug
+    context.target_max_block_size = BLOCK_BYTES
+    logging.getLogger("ray.data").setLevel(logging.INFO if debug else logging.ERROR)
+
+
+def _require_cpus(replicas: int) -> None:
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    if cpus < replicas + 1:
+        raise EngineError(
+            f"the cluster has {cpus} CPUs; {replicas} replicas need one each and reading and "
+            "writing one more: lower engine.replicas"
+        )
+
+
+def cause_of(error: Exception) -> OvernightError:
+    """The error of ours inside what Ray raises for a failed task, or one that says what Ray said."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OvernightError):
+            # Ray's own class for it carries the remote traceback in its message.
+            held = getattr(inner, "cause", inner)
+            return held if isinstance(held, OvernightError) else inner
+        inner = getattr(inner, "cause", None) or inner.__cause__
+    return EngineError(f"the cluster failed: {describe(error)[:500]}")

@@ -1,0 +1,234 @@
+"""The job file: YAML, checked whole before anything starts.
+
+Paths in it are relative to the folder that the command runs in, as on a command line.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigError
+from pipeline.model import Level
+from pipeline.suggest import nearest
+
+InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
+EngineKind = Literal["extractive", "recorded"]
+
+_SECRET = re.compile(
+    r"(?i)^key$|(^|_)(secret|password|passwd|token|credentials?|api_key|access_key)(_|$)"
+)
+_USERINFO = re.compile(r"://[^/@\s]+:[^/@\s]+@")
+
+
+def _yaml_off(value: Any) -> Any:
+    """YAML 1.1 reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class TextGrammar(Section):
+    """The fixed parts of a text record, in the order in which they stand.
+
+    preamble, blank line, context, blank line, `before_instructions`, instructions,
+    `before_question`, question, `after_question`, recorded answer.
+    """
+
+    preamble: str = (
+        "Use the following pieces of context to answer the question at the end. If you don't "
+        "know the answer, just say that you don't know, don't try to make up an answer."
+    )
+    before_instructions: str = "Question: %INSTRUCTIONS:\n"
+    before_question: str = '\n\n%Query\nQuery: "'
+    after_question: str = (
+        '"\n\nProvide your answer as follows:\n\nAnswer:::\n'
+        "Answer: (provide your answer to query in less than 400 words)\n\nAnswer:::\n\n"
+        "Helpful Answer:"
+    )
+
+
+class Input(Section):
+    uri: str = Field(min_length=1)
+    format: InputFormat = "auto"
+    max_record_bytes: int = Field(default=4 * 2**20, gt=0)
+    text: TextGrammar = TextGrammar()
+
+
+class PromptChoice(Section):
+    template: str = Field(default="verbatim", min_length=1)
+    passages: Literal["as_given"] = "as_given"
+
+
+def _prompt_choice(value: Any) -> Any:
+    return {"template": value} if isinstance(value, str) else value
+
+
+class Engine(Section):
+    kind: EngineKind = "extractive"
+    model: str | None = None
+    revision: str | None = None
+    replicas: int = Field(default=1, gt=0)
+    gpus_per_replica: int = Field(default=0, ge=0)
+    options: dict[str, Any] = {}
+
+
+class Sampling(Section):
+    """Sampling parameters under vLLM's names; those not given are left to the engine."""
+
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = None
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    max_tokens: int | None = Field(default=None, gt=0)
+    min_tokens: int | None = Field(default=None, ge=0)
+    seed: int | None = None
+    stop: list[str] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+
+
+class Answer(Section):
+    max_words: int = Field(default=399, gt=0)
+    decoding: Literal["free"] = "free"
+
+
+class Output(Section):
+    uri: str = Field(min_length=1)
+    rows_per_file: int = Field(default=1000, gt=0)
+
+
+class Job(Section):
+    name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
+    input: Input
+    prompt: Annotated[PromptChoice, BeforeValidator(_prompt_choice)] = PromptChoice()
+    engine: Engine = Engine()
+    sampling: Sampling = Sampling()
+    answer: Answer = Answer()
+    checks: dict[str, Annotated[Level, BeforeValidator(_yaml_off)]] = {}
+    attempts: int = Field(default=3, gt=0)
+    failure_budget: float = Field(default=0.05, ge=0, le=1)
+    output: Output
+    storage: dict[str, Any] = {}
+
+
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+    """Reads and checks a job file, with `key=value` overrides laid over it.
+
+    Raises `ConfigError`, naming the file and the field, for anything that is not as it should be.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the job file cannot be read: {error}") from error
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a job file is a mapping with name, input and output")
+    for override in overrides:
+        _lay_over(data, override)
+    _refuse_secrets(str(path), data)
+    try:
+        return Job.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(str(path), error)) from error
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A SafeLoader for which the same key twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key_node.value!r} stands here twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def _lay_over(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{override!r}: an override reads key=value, as in engine.kind=extractive")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{override!r}: the value is not YAML: {error}") from error
+    *sections, name = key.split(".")
+    for section in sections:
+        held = data.get(section)
+        # `prompt: FILE` is short for a mapping; an override may reach into it all the same.
+        if section == "prompt" and isinstance(held, str):
+            held = {"template": held}
+        if held is not None and not isinstance(held, dict):
+            raise ConfigError(f"{override!r}: {section} holds a value, not a section")
+        data[section] = held = held or {}
+        data = held
+    data[name] = value
+
+
+def _refuse_secrets(path: str, data: Any) -> None:
+    for place, key, value in _leaves(data, ""):
+        if _SECRET.search(key) and value is not None:
+            raise ConfigError(
+                f"{path}: {place}: a job file holds no secrets; credentials come from the "
+                "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
+            )
+        if isinstance(value, str) and _USERINFO.search(value):
+            raise ConfigError(
+                f"{path}: {place}: a password in a URI; credentials come from the environment"
+            )
+
+
+def _leaves(value: Any, place: str, key: str = "") -> Iterator[tuple[str, str, Any]]:
+    if isinstance(value, dict):
+        for name, held in value.items():
+            yield from _leaves(held, f"{place}.{name}" if place else str(name), str(name))
+    elif isinstance(value, list):
+        for held in value:
+            yield from _leaves(held, place, key)
+    else:
+        yield place, key, value
+
+
+def _explain(path: str, error: ValidationError) -> str:
+    """The first fault in a line; that there are more, in a second."""
+    faults = error.errors()
+    first = faults[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *parents, name = first["loc"]
+        said = f"unknown key{nearest(str(name), _known_keys(parents))}"
+    elif first["type"] == "missing":
+        said = "missing; a job needs it"
+    else:
+        said = f"{first['msg'][0].lower()}{first['msg'][1:]} (it is {first['input']!r})"
+    more = f"\n{len(faults) - 1} more: " if len(faults) > 1 else ""
+    rest = ", ".join(".".join(str(part) for part in fault["loc"]) for fault in faults[1:])
+    return f"{path}: {place}: {said}{more}{rest}"
+
+
+def _known_keys(parents: Sequence[int | str]) -> list[str]:
+    section: type[BaseModel] = Job
+    for parent in parents:
+        section = _section_of(section.model_fields[str(parent)].annotation)
+    return list(section.model_fields)
+
+
+def _section_of(annotation: Any) -> type[BaseModel]:
+    """The section class inside `X | None` and the like."""
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return next(s for a in get_args(annotation) if (s := _section_of(a)))
+    assert issubclass(annotation, BaseModel)
+    return annotation

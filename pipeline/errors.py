@@ -1,0 +1,31 @@
+"""The ways a job can end early, each with its exit code.
+
+Bad *input* is never one of them: it becomes a reject (`pipeline.model.Reject`).
+"""
+
+
+class OvernightError(Exception):
+    """An error meant for a person: what is wrong, where, and the way out.
+
+    The message is one or two lines; `exit_code` is what the process returns.
+    """
+
+    exit_code = 3
+
+
+class ConfigError(OvernightError):
+    """The job file, an override or a prompt template is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class StorageError(OvernightError):
+    """Object storage or a disk failed after the client's own retries."""
+
+
+class EngineError(OvernightError):
+    """An engine or the cluster below it failed in a way that no retry mends."""
+
+
+class AccountingError(OvernightError):
+    """Records read and records accounted for differ: a bug, never a condition of the input."""

@@ -1,0 +1,114 @@
+"""The whole flow of a job, from shards to parts.
+
+    shards ─ read ─▶ records ─ render ─▶ prompts ─ minus what the store holds ─▶ work
+    work ─ engine actors: generate, extract, check ─▶ outcomes ─ sink ─▶ answers/ and rejects/
+
+Every record read reaches the sink, once; what is current or rejected rides along, so that one pass
+gives the exact accounting.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, Dataset
+
+from pipeline.checks import chosen_checks
+from pipeline.cluster import cause_of
+from pipeline.config import Job
+from pipeline.engines import check_engine
+from pipeline.errors import ConfigError, OvernightError
+from pipeline.prompting.template import PromptSource, load_prompt
+from pipeline.reading.shards import Listing, list_shards
+from pipeline.reading.source import ShardSource
+from pipeline.stages import Answerer, measure, to_prompts
+from pipeline.storage import Location, Storage
+from pipeline.store.ledger import Ledger
+from pipeline.store.sink import Sink
+from pipeline.totals import Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job whose every part was looked at, before anything is started or changed."""
+
+    job: Job
+    source: PromptSource
+    storage: Storage
+    listing: Listing
+    store: Location
+
+
+def prepare(job: Job) -> Prepared:
+    """Raises `ConfigError` for whatever in the job, its template or its input cannot work."""
+    check_engine(job)
+    chosen_checks(job.checks)
+    source = load_prompt(job.prompt.template, job.answer.max_words)
+    storage = Storage(job.storage)
+    store = storage.at(job.output.uri)
+    listing = list_shards(job.input.uri, storage)
+    for shard in listing.shards:
+        if shard.uri.startswith(store.uri + "/"):
+            raise ConfigError(
+                f"output.uri: {job.output.uri} is inside the input; the job would read its answers"
+            )
+    return Prepared(job, source, storage, listing, store)
+
+
+def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
+    """Runs the flow; yields the totals of each table of outcomes once its parts are stored."""
+    job = prepared.job
+    sink = Sink(job.output.uri, prepared.storage, run_id)
+    receipts = (
+        prompts(prepared)
+        .map_batches(
+            Answerer,
+            fn_constructor_args=(job, prepared.source),
+            batch_format="pyarrow",
+            batch_size=None,
+            compute=ActorPoolStrategy(size=job.engine.replicas),
+            num_cpus=1,
+            num_gpus=job.engine.gpus_per_replica,
+        )
+        .repartition(target_num_rows_per_block=job.output.rows_per_file)
+        .map_batches(sink.write, batch_format="pyarrow", batch_size=None)
+    )
+    return _totals(receipts)
+
+
+def survey(prepared: Prepared) -> Iterator[Totals]:
+    """The flow as far as the prompts: what a run would do, and about how many tokens it would ask."""
+    return _totals(
+        prompts(prepared).map_batches(measure, batch_format="pyarrow", batch_size=None)
+    )
+
+
+def prompts(prepared: Prepared) -> Dataset:
+    """Every record read, as prompt or reject, with its standing against the store."""
+    ledger = ray.put(Ledger.of(prepared.store))
+    shards = ShardSource(prepared.listing.shards, prepared.job.input, prepared.storage)
+    return ray.data.read_datasource(shards).map_batches(
+        partial(_to_prompts, job=prepared.job, source=prepared.source, ledger=ledger),
+        batch_format="pyarrow",
+        batch_size=None,
+    )
+
+
+def _to_prompts(
+    items: pa.Table, job: Job, source: PromptSource, ledger: "ray.ObjectRef[Ledger]"
+) -> pa.Table:
+    return to_prompts(items, job, source, ray.get(ledger))  # a node holds one copy for all tasks
+
+
+def _totals(receipts: Dataset) -> Iterator[Totals]:
+    """The receipts of a flow as they come; what fails in it is raised as an error of ours."""
+    try:
+        for batch in receipts.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
+            for receipt in batch["receipt"].to_pylist():
+                yield Totals.of_receipt(receipt)
+    except (OvernightError, ray.exceptions.RayError) as error:
+        raise cause_of(error) from error

@@ -1,0 +1,201 @@
+"""Prompt templates: one file each, YAML front matter and a Jinja2 user message.
+
+Templates run in Jinja2's sandbox, and an undefined name is an error. What is wrong with the
+template itself is found by `load_prompt`, before anything starts; what one record lacks for it
+becomes that record's reject.
+"""
+
+import traceback
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2.sandbox import SandboxedEnvironment
+
+from pipeline.errors import ConfigError
+from pipeline.faults import Fault
+from pipeline.model import Message, Passage, Place, Record
+from pipeline.suggest import nearest
+
+VERBATIM = "verbatim"
+FIELDS = ("record_id", "paper_id", "question_id", "question", "passages", "extra", "max_words")
+_FRONT_MATTER = {"name", "version", "system"}
+
+_environment = SandboxedEnvironment(
+    undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSource:
+    """A prompt template as its file has it; with no body, the record's own text.
+
+    `first_line` is the line of the file on which `body` begins, `system_line` that of the front
+    matter: error messages count from there.
+    """
+
+    name: str
+    version: str
+    body: str = ""
+    system: str = ""
+    path: str = ""
+    first_line: int = 1
+    max_words: int = 0
+
+    def described(self) -> dict[str, str]:
+        """Name, version and text, for the record of a run."""
+        return {"name": self.name, "version": self.version, "system": self.system, "body": self.body}
+
+    @property
+    def is_verbatim(self) -> bool:
+        return self.name == VERBATIM and not self.path
+
+
+def load_prompt(template: str, max_words: int) -> PromptSource:
+    """The template at a path, tried once on a made-up record; or `verbatim`.
+
+    Raises `ConfigError` naming file and line for a missing file, broken front matter, a syntax
+    error, or a name that no record has.
+    """
+    if template == VERBATIM:
+        return PromptSource(VERBATIM, "1")
+    try:
+        text = Path(template).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"prompt: {template}: the template cannot be read: {error}") from error
+    source = _parse(template, text, max_words)
+    for part, line in ((source.system, 1), (source.body, source.first_line)):
+        _check_names(template, part, line)
+    _try_out(source)
+    return source
+
+
+def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], str]:
+    """A record's messages under a template, and their boilerplate.
+
+    Raises `Fault` where the record lacks what the template asks for.
+    """
+    if source.is_verbatim:
+        if not record.messages:
+            raise Fault(
+                "missing_field", "no prompt or messages to use verbatim; name a prompt template"
+            )
+        return record.messages, record.boilerplate
+    context = _context(record, source.max_words)
+    try:
+        parts = [
+            Message(role, _compiled(text).render(context))
+            for role, text in (("system", source.system), ("user", source.body))
+            if text
+        ]
+    except UndefinedError as error:
+        raise Fault("missing_field", f"{_line_of(source, error)}: {error}") from error
+    except Exception as error:  # whatever an expression of the template raises on this record
+        raise Fault("wrong_type", f"{_line_of(source, error)}: {error}") from error
+    return tuple(parts), boilerplate_of(source)
+
+
+@lru_cache(maxsize=16)
+def boilerplate_of(source: PromptSource) -> str:
+    """The template's literal text: what a prompt holds whatever the record."""
+    return "\n".join(
+        node.data
+        for text in (source.system, source.body)
+        for node in _environment.parse(text).find_all(nodes.TemplateData)
+    )
+
+
+def _context(record: Record, max_words: int) -> dict[str, Any]:
+    """A record's fields for a template; one that it lacks is left undefined."""
+    optional = {
+        "paper_id": record.paper_id,
+        "question_id": record.question_id,
+        "question": record.question,
+    }
+    return {
+        "record_id": record.record_id,
+        "passages": record.passages,
+        "extra": record.extra,
+        "max_words": max_words,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def _parse(path: str, text: str, max_words: int) -> PromptSource:
+    opening, _, rest = text.partition("\n")
+    front, fence, body = rest.partition("\n---\n")
+    if opening.rstrip() != "---" or not fence:
+        raise ConfigError(f"{path}:1: a template begins with front matter between two --- lines")
+    try:
+        fields = yaml.safe_load(front)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: front matter: {' '.join(str(error).split())}") from error
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{path}:2: front matter is a mapping with name and version")
+    for name in fields:
+        if name not in _FRONT_MATTER:
+            raise ConfigError(f"{path}: front matter: {name}{nearest(str(name), _FRONT_MATTER)}")
+    for name in ("name", "version"):
+        if not fields.get(name):
+            raise ConfigError(f"{path}: front matter: {name} is missing")
+    if not body.strip():
+        raise ConfigError(f"{path}: no message below the front matter")
+    return PromptSource(
+        name=str(fields["name"]),
+        version=str(fields["version"]),
+        body=body,
+        system=str(fields.get("system") or "").strip(),
+        path=path,
+        first_line=front.count("\n") + 4,
+        max_words=max_words,
+    )
+
+
+def _check_names(path: str, text: str, first_line: int) -> None:
+    try:
+        tree = _environment.parse(text)
+        _compiled(text)
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"{path}:{first_line + error.lineno - 1}: {error.message}") from error
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        raise ConfigError(
+            f"{path}:{first_line + node.lineno - 1}: a prompt is one file; it includes no other"
+        )
+    unknown = meta.find_undeclared_variables(tree) - set(FIELDS)
+    for node in tree.find_all(nodes.Name):
+        if node.name in unknown:
+            raise ConfigError(
+                f"{path}:{first_line + node.lineno - 1}: no field {node.name!r} in a record"
+                f"{nearest(node.name, FIELDS)}; columns of your own are extra.<name>"
+            )
+
+
+def _try_out(source: PromptSource) -> None:
+    """Renders a made-up record, which finds misspelt attributes such as `passage.txt`."""
+    if any(
+        name.name == "extra"
+        for text in (source.system, source.body)
+        for name in _environment.parse(text).find_all(nodes.Name)
+    ):
+        return  # what a template asks of columns of the user's own, only the records can tell
+    sample = Record(
+        "record", Place("", 0), "paper", "question", "A question?", (Passage("Text.", "p. 1"),) * 2
+    )
+    try:
+        render(source, sample)
+    except Fault as fault:
+        raise ConfigError(fault.detail) from fault
+
+
+@lru_cache(maxsize=16)
+def _compiled(text: str) -> Template:
+    return _environment.from_string(text)
+
+
+def _line_of(source: PromptSource, error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if f.filename == "<template>" and f.lineno]
+    return f"{source.path}:{source.first_line + lines[-1] - 1}" if lines else source.path

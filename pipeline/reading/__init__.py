@@ -1,0 +1,1 @@
+"""Shards to records: what the input holds, and what of it cannot be used."""

@@ -1,0 +1,100 @@
+"""Parquet rows to records, a row group at a time; a damaged group costs its own rows only."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import StorageError
+from pipeline.model import Place, Record, Reject
+from pipeline.faults import Fault
+from pipeline.reading.rows import id_of, row_record
+
+BATCH_ROWS = 256
+
+
+def parquet_items(uri: str, stream: io.BufferedReader, limit: int) -> Iterator[Record | Reject]:
+    """A record or a reject for every row, one reject for the rest of a row group that is damaged."""
+    try:
+        shard = pq.ParquetFile(stream)
+    except StorageError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        yield _corrupt(uri, 0, f"no Parquet file: {error}")
+        return
+    start = 0
+    for group in range(shard.num_row_groups):
+        rows = shard.metadata.row_group(group).num_rows
+        yield from _group_items(uri, shard, group, range(start, start + rows), limit)
+        start += rows
+
+
+def _group_items(
+    uri: str, shard: pq.ParquetFile, group: int, rows: range, limit: int
+) -> Iterator[Record | Reject]:
+    row = rows.start
+    try:
+        for batch in shard.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
+            for values in _batch_rows(batch):
+                yield _item(values, Place(uri, row), limit)
+                row += 1
+    except StorageError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        lost = rows.stop - row
+        yield _corrupt(uri, row, f"row group {group} is damaged, {lost} rows are lost: {error}")
+
+
+def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    names = batch.schema.names
+    for cells in zip(*map(_cells, batch.columns), strict=True):
+        yield dict(zip(names, cells, strict=True))
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [_cell(value) for value in column]
+
+
+def _cell(value: pa.Scalar) -> Any:
+    """A cell that may hold bytes that are no UTF-8, which its row then answers for."""
+    try:
+        return value.as_py()
+    except UnicodeDecodeError as error:
+        return Fault("not_utf8", f"byte {error.start} of a text is not UTF-8: {error.reason}")
+
+
+def _item(values: dict[str, Any], place: Place, limit: int) -> Record | Reject:
+    try:
+        for name, value in values.items():
+            if isinstance(value, Fault):
+                raise Fault(value.reason, f"{name}: {value.detail}")
+        if (size := _size(values)) > limit:
+            raise Fault("too_large", f"the row holds {size} characters, over {limit}")
+        return row_record(values, place)
+    except Fault as fault:
+        return fault.at(place, _payload(values), id_of(values))
+
+
+def _size(value: Any) -> int:
+    """Characters and bytes in a value, wherever in it they are."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    if isinstance(value, list):
+        return sum(map(_size, value))
+    return 0
+
+
+def _payload(values: dict[str, Any]) -> bytes:
+    return orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _corrupt(uri: str, row: int, detail: str) -> Reject:
+    return Fault("corrupt", " ".join(detail.split())).at(Place(uri, row), b"")

@@ -1,0 +1,67 @@
+"""Mojibake: UTF-8 that some earlier tool decoded as an 8-bit code page and stored again.
+
+The repair is for a record as a whole: it is encoded back with a code page and read as UTF-8, both
+strictly, so that a text which was never damaged fails one of the two and stays as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import ftfy.bad_codecs
+
+from pipeline.model import Message, Passage, Record
+
+CODECS = ("mac_roman", "sloppy-windows-1252", "latin-1")
+
+ftfy.bad_codecs.ok()  # its import registers the sloppy codecs with Python
+
+
+def repair_text(text: str) -> tuple[str, str | None]:
+    """The text as it was before the damage, and the code page at fault; else as given, and None."""
+    for codec in () if text.isascii() else CODECS:
+        try:
+            mended = text.encode(codec).decode("utf-8")
+        except UnicodeError:
+            continue
+        if mended != text:
+            return mended, codec
+    return text, None
+
+
+def repair_record(record: Record) -> Record:
+    """A record whose texts, taken together, were mended, with the code page in `repairs`."""
+    # One code page must fit every field: an ASCII separator can be part of no UTF-8 sequence,
+    # so this decides as it would on the fields one by one, all of them or none.
+    _, codec = repair_text("\n".join(_texts(record)))
+    if codec is None:
+        return record
+    return replace(
+        _map_texts(record, lambda text: text.encode(codec).decode("utf-8")),
+        repairs=(*record.repairs, codec),
+    )
+
+
+def _texts(record: Record) -> list[str]:
+    texts: list[str] = []
+
+    def note(text: str) -> str:
+        texts.append(text)
+        return text
+
+    _map_texts(record, note)
+    return texts
+
+
+def _map_texts(record: Record, mend: Callable[[str], str]) -> Record:
+    def maybe(text: str | None) -> str | None:
+        return None if text is None else mend(text)
+
+    return replace(
+        record,
+        question=maybe(record.question),
+        passages=tuple(Passage(mend(p.text), maybe(p.source)) for p in record.passages),
+        messages=tuple(Message(m.role, mend(m.content)) for m in record.messages),
+        recorded_answer=maybe(record.recorded_answer),
+        boilerplate=mend(record.boilerplate),
+        extra={k: mend(v) if isinstance(v, str) else v for k, v in record.extra.items()},
+    )

@@ -1,0 +1,172 @@
+"""A JSON line or a Parquet row as one record; the lines of an OpenAI batch file as they are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.model import Message, Passage, Place, Record
+from pipeline.faults import Fault
+from pipeline.reading.repair import repair_record
+
+ID_FIELDS = ("record_id", "id", "custom_id")
+ANSWER_FIELDS = ("recorded_answer", "answer", "completion")
+_OWN_FIELDS = {
+    *ID_FIELDS,
+    *ANSWER_FIELDS,
+    "paper_id",
+    "question_id",
+    "question",
+    "passages",
+    "prompt",
+    "messages",
+}
+
+
+def row_record(row: Any, place: Place) -> Record:
+    """The record in a row; raises `Fault` where a field is missing or of another type."""
+    if not isinstance(row, Mapping):
+        raise Fault("wrong_type", f"a record is an object, this is {_kind(row)}")
+    if isinstance(row.get("body"), Mapping) and "custom_id" in row:
+        row = _batch_row(row)
+    messages = _messages(row)
+    if not messages:
+        _require(row, "question", "passages")
+    return repair_record(
+        Record(
+            record_id=_first_id(row) or f"{place.uri}#{place.row}",
+            place=place,
+            paper_id=_id(row, "paper_id"),
+            question_id=_id(row, "question_id"),
+            question=_text(row, "question"),
+            passages=_passages(row),
+            messages=messages,
+            recorded_answer=_first_text(row, ANSWER_FIELDS),
+            extra={str(k): v for k, v in row.items() if k not in _OWN_FIELDS},
+        )
+    )
+
+
+def batch_record(row: Any, place: Place) -> Record:
+    """The record in a line of an OpenAI batch file, which must hold a body."""
+    if not isinstance(row, Mapping):
+        raise Fault("wrong_type", f"a batch line is an object, this is {_kind(row)}")
+    _require(row, "custom_id", "body")
+    if not isinstance(row["body"], Mapping):
+        raise Fault("wrong_type", f"body is an object, this is {_kind(row['body'])}")
+    return row_record(row, place)
+
+
+def id_of(row: Any) -> str | None:
+    """The id of a row that may be faulty otherwise, for its reject."""
+    try:
+        return _first_id(row) if isinstance(row, Mapping) else None
+    except Fault:
+        return None
+
+
+def _batch_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch line as a row: the request's prompt or messages beside what else the line holds."""
+    body = row["body"]
+    asked = {name: body[name] for name in ("prompt", "messages") if name in body}
+    settings = {name: value for name, value in body.items() if name not in asked}
+    return {**{k: v for k, v in row.items() if k != "body"}, **asked, "body": settings}
+
+
+def _require(row: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if row.get(name) in (None, ""):
+            raise Fault("missing_field", f"no {name}" + _instead(name))
+
+
+def _instead(name: str) -> str:
+    ready = name in ("question", "passages")
+    return ", and no ready prompt or messages in its place" if ready else ""
+
+
+def _first_id(row: Mapping[str, Any]) -> str | None:
+    return next((held for name in ID_FIELDS if (held := _id(row, name))), None)
+
+
+def _id(row: Mapping[str, Any], name: str) -> str | None:
+    value = row.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _text(row, name) or None
+
+
+def _first_text(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((held for name in names if (held := _text(row, name)) is not None), None)
+
+
+def _text(row: Mapping[str, Any], name: str) -> str | None:
+    return _as_text(row.get(name), name)
+
+
+def _as_text(value: Any, place: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise Fault("wrong_type", f"{place} is text, this is {_kind(value)}")
+
+
+def _passages(row: Mapping[str, Any]) -> tuple[Passage, ...]:
+    return tuple(
+        _passage(value, f"passages[{i}]") for i, value in enumerate(_list(row, "passages"))
+    )
+
+
+def _passage(value: Any, place: str) -> Passage:
+    if isinstance(value, str):
+        return Passage(value)
+    if not isinstance(value, Mapping):
+        raise Fault("wrong_type", f"{place} is text or an object with text, this is {_kind(value)}")
+    text = _as_text(value.get("text"), f"{place}.text")
+    if text is None:
+        raise Fault("missing_field", f"{place} has no text")
+    return Passage(text, _as_text(value.get("source"), f"{place}.source"))
+
+
+def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    prompt = _text(row, "prompt")
+    if prompt:
+        return (Message("user", prompt),)
+    return tuple(
+        _message(value, f"messages[{i}]") for i, value in enumerate(_list(row, "messages"))
+    )
+
+
+def _message(value: Any, place: str) -> Message:
+    if not isinstance(value, Mapping):
+        raise Fault("wrong_type", f"{place} is an object with role and content, not {_kind(value)}")
+    for name in ("role", "content"):
+        if value.get(name) is None:
+            raise Fault("missing_field", f"{place} has no {name}")
+    role = _as_text(value["role"], f"{place}.role") or ""
+    return Message(role, _content(value["content"], f"{place}.content"))
+
+
+def _content(value: Any, place: str) -> str:
+    """Message content: text, or a list of parts that are all text."""
+    if not isinstance(value, list):
+        return _as_text(value, place) or ""
+    parts = []
+    for i, part in enumerate(value):
+        if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
+            raise Fault("wrong_type", f"{place}[{i}] is no text part; only text can be asked")
+        parts.append(part["text"])
+    return "\n".join(parts)
+
+
+def _list(row: Mapping[str, Any], name: str) -> list[Any]:
+    value = row.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Fault("wrong_type", f"{name} is a list, this is {_kind(value)}")
+    return value
+
+
+def _kind(value: Any) -> str:
+    """A JSON name for a value's type."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+    return names.get(type(value)) or (
+        "a number" if isinstance(value, (int, float)) else type(value).__name__
+    )

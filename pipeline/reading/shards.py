@@ -1,0 +1,173 @@
+"""Shards: which files the input holds, and one file's records and rejects as a stream.
+
+A shard is read in pieces of `CHUNK` bytes whatever its size and however it is compressed; what
+stands before a damage is read, what the damage costs becomes one reject.
+"""
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal, TypeAlias
+
+from pipeline.config import Input
+from pipeline.errors import ConfigError
+from pipeline.model import Place, Record, Reject
+from pipeline.faults import PAYLOAD_BYTES, Fault
+from pipeline.reading.lines import jsonl_items
+from pipeline.reading.parquet import parquet_items
+from pipeline.reading.rows import batch_record, row_record
+from pipeline.reading.text import record_id_of, text_record
+from pipeline.storage import GuardedStream, Location, Storage, storage_errors
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+CHUNK = 256 * 1024
+
+Kind: TypeAlias = Literal["text", "jsonl", "openai-batch", "parquet"]
+
+_KINDS: dict[str, Kind] = {
+    ".txt": "text",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_COMPRESSED = {".gz", ".zst", ".zstd"}
+_GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One input file; `size` in bytes as stored."""
+
+    path: str
+    uri: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The shards of an input, by path, and how many hidden files were left aside."""
+
+    shards: list[Shard]
+    hidden: int
+
+
+def list_shards(uri: str, storage: Storage) -> Listing:
+    """The files at a file, folder or glob.
+
+    Names that begin with `.` or `_` are markers and drafts of other tools, as everywhere in this
+    field; they are counted and not read. Raises `ConfigError` where nothing is found.
+    """
+    root = storage.at(uri)
+    with storage_errors(uri):
+        found = {p: s for p, s in _find(root).items() if not p.endswith("/")}
+    if not found:
+        raise ConfigError(f"input.uri: {uri}: no file there; give a file, a folder or a glob")
+    visible = {path: size for path, size in found.items() if not _is_hidden(path, root.path)}
+    if not visible:
+        raise ConfigError(f"input.uri: {uri}: holds only hidden files (names with . or _ first)")
+    shards = [Shard(p, Location(root.fs, p).uri, size) for p, size in sorted(visible.items())]
+    return Listing(shards, len(found) - len(visible))
+
+
+def _find(root: Location) -> dict[str, int]:
+    fs, path = root.fs, root.path
+    if fs.isfile(path):
+        return {path: int(fs.info(path)["size"])}
+    if any(sign in path for sign in "*?["):
+        found = fs.glob(path, detail=True)
+        return {p: int(info["size"]) for p, info in found.items() if info["type"] == "file"}
+    return root.files()
+
+
+def _is_hidden(path: str, root: str) -> bool:
+    below = path.removeprefix(root).split("/") if path != root else [path.rsplit("/", 1)[-1]]
+    return any(name.startswith((".", "_")) for name in below)
+
+
+def read_shard(shard: Shard, stored: GuardedStream, spec: Input) -> Iterator[Record | Reject]:
+    """The records and rejects of a shard from its stored bytes, in order; at least one."""
+    stream = io.BufferedReader(stored, CHUNK)
+    items = iter(_items(shard, stream, spec))
+    first = next(items, None)
+    if first is None:
+        yield whole_file(shard, Fault("empty_file", "holds no record"))
+    else:
+        yield first
+        yield from items
+
+
+def _items(shard: Shard, stream: io.BufferedReader, spec: Input) -> Iterator[Record | Reject]:
+    head = stream.peek(4)[:4]
+    if not head:
+        return
+    kind = _kind_of(shard, head) if spec.format == "auto" else spec.format
+    if kind is None:
+        fault = Fault("unknown_kind", f"no reader for {PurePosixPath(shard.uri).name}")
+        yield whole_file(shard, fault, stream.read(PAYLOAD_BYTES))
+    elif kind == "parquet":
+        yield from parquet_items(shard.uri, stream, spec.max_record_bytes)
+    elif kind == "text":
+        yield from _text_items(shard, _decoded(stream, head), spec)
+    else:
+        parse = batch_record if kind == "openai-batch" else row_record
+        yield from jsonl_items(shard.uri, _decoded(stream, head), spec.max_record_bytes, parse)
+
+
+def _text_items(
+    shard: Shard, chunks: Iterator[bytes], spec: Input
+) -> Iterator[Record | Reject]:
+    data = b""
+    place = Place(shard.uri, 0)
+    try:
+        for chunk in chunks:
+            data += chunk
+            if len(data) > spec.max_record_bytes:
+                raise Fault("too_large", f"over {spec.max_record_bytes} bytes")
+        if data:
+            yield text_record(data, place, spec.text)
+    except Fault as fault:
+        yield fault.at(place, data, record_id_of(shard.uri))
+
+
+def _kind_of(shard: Shard, head: bytes) -> Kind | None:
+    """A shard's kind by its first bytes, else by the ending before the compression's."""
+    if head == _PARQUET:
+        return "parquet"
+    name = PurePosixPath(shard.uri)
+    if name.suffix.lower() in _COMPRESSED:
+        name = name.with_suffix("")
+    return _KINDS.get(name.suffix.lower())
+
+
+def _decoded(stream: io.BufferedReader, head: bytes) -> Iterator[bytes]:
+    """A stored file's bytes, decompressed by what its first bytes say, whatever its name.
+
+    Raises `Fault` where they break off or are damaged, after yielding all before it.
+    """
+    source: io.BufferedReader | gzip.GzipFile | zstd.ZstdFile = stream
+    if head.startswith(_GZIP):
+        source = gzip.GzipFile(fileobj=stream)
+    elif head == _ZSTD:
+        source = zstd.ZstdFile(stream)
+    try:
+        while chunk := source.read1(CHUNK):
+            yield chunk
+    except EOFError as error:
+        raise Fault("truncated", "the compressed stream breaks off before its end") from error
+    except (gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
+        raise Fault("corrupt", f"cannot be decompressed: {error}") from error
+
+
+def whole_file(shard: Shard, fault: Fault, payload: bytes = b"") -> Reject:
+    """The reject for a shard of which nothing can be read."""
+    return fault.at(Place(shard.uri, 0), payload, record_id_of(shard.uri))

@@ -1,0 +1,146 @@
+"""Shards into Ray Data: read tasks of about equal bytes, each a stream of small blocks."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+import pyarrow as pa
+from fsspec import AbstractFileSystem
+from ray.data import DataContext
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+
+from pipeline.config import Input
+from pipeline.errors import StorageError
+from pipeline.model import Item, Record, Reject, Tally
+from pipeline.faults import Fault
+from pipeline.reading.shards import Shard, read_shard, whole_file
+from pipeline.storage import GuardedStream, Storage, describe
+from pipeline.tables import items_table
+
+BLOCK_RECORDS = 256
+SMALL_SHARD_BYTES = 1 * 2**20
+FETCH_BYTES = 16 * 2**20
+FETCH_SHARDS = 128
+READ_AHEAD_BYTES = 8 * 2**20
+
+
+class ShardSource(Datasource):
+    """The input's shards as blocks of `pipeline.tables.ITEMS`."""
+
+    def __init__(self, shards: Sequence[Shard], spec: Input, storage: Storage) -> None:
+        super().__init__()
+        self._shards = shards
+        self._spec = spec
+        self._storage = storage
+
+    def get_name(self) -> str:
+        return "Shards"
+
+    def estimate_inmemory_data_size(self) -> int:
+        return sum(shard.size for shard in self._shards)
+
+    def get_read_tasks(
+        self,
+        parallelism: int,
+        per_task_row_limit: int | None = None,
+        data_context: DataContext | None = None,
+    ) -> list[ReadTask]:
+        return [
+            ReadTask(
+                partial(read_tables, share, self._spec, self._storage),
+                BlockMetadata(None, sum(s.size for s in share), None, None),
+                per_task_row_limit=per_task_row_limit,
+            )
+            for share in share_out(self._shards, parallelism)
+        ]
+
+
+def share_out(shards: Sequence[Shard], shares: int) -> list[list[Shard]]:
+    """At most `shares` runs of neighbouring shards of about equal bytes; none of them empty."""
+    total = sum(shard.size + 1 for shard in shards)  # + 1: empty files have to go somewhere too
+    made: list[list[Shard]] = [[] for _ in range(max(shares, 1))]
+    before = 0
+    for shard in shards:
+        made[min(before * len(made) // total, len(made) - 1)].append(shard)
+        before += shard.size + 1
+    return [share for share in made if share]
+
+
+def read_tables(shards: Sequence[Shard], spec: Input, storage: Storage) -> Iterator[pa.Table]:
+    """One read task: its shards' items as tables, each with its tally, in bounded memory."""
+    waiting: list[Item] = []
+    reported = finished = 0
+    for shard, opened in _opened(shards, storage):
+        for item in _items(shard, opened, spec):
+            waiting.append(item)
+            if len(waiting) >= BLOCK_RECORDS:
+                reached = finished + _consumed(shard, opened)
+                yield _tallied(waiting, reached - reported)
+                waiting, reported = [], reached
+        finished += shard.size
+    yield _tallied(waiting, finished - reported)
+
+
+def _items(
+    shard: Shard, opened: GuardedStream | Exception, spec: Input
+) -> Iterator[Record | Reject]:
+    if isinstance(opened, GuardedStream):
+        with opened:
+            yield from read_shard(shard, opened, spec)
+    elif isinstance(opened, (FileNotFoundError, PermissionError)):
+        yield whole_file(shard, Fault("unreadable", describe(opened)))
+    else:
+        raise StorageError(f"{shard.uri}: {describe(opened)}") from opened
+
+
+def _consumed(shard: Shard, opened: GuardedStream | Exception) -> int:
+    return min(opened.consumed, shard.size) if isinstance(opened, GuardedStream) else 0
+
+
+def _tallied(items: list[Item], stored_bytes: int) -> pa.Table:
+    return items_table([*items, Tally(len(items), stored_bytes)])
+
+
+def _opened(
+    shards: Sequence[Shard], storage: Storage
+) -> Iterator[tuple[Shard, GuardedStream | Exception]]:
+    """Shards with their bytes, or why not: small ones fetched many at a time, large ones opened."""
+    fs = storage.at(shards[0].uri).fs
+    for group in fetch_groups(shards):
+        if group[0].size > SMALL_SHARD_BYTES:
+            yield group[0], _open_large(fs, group[0])
+            continue
+        whole = [None] * len(group)
+        fetched = fs.cat_ranges([s.path for s in group], whole, whole, on_error="return")
+        for shard, data in zip(group, fetched, strict=True):
+            yield shard, data if isinstance(data, Exception) else _in_memory(shard, data)
+
+
+def _open_large(fs: AbstractFileSystem, shard: Shard) -> GuardedStream | Exception:
+    try:
+        return GuardedStream(fs.open(shard.path, block_size=READ_AHEAD_BYTES), shard.uri)
+    except Exception as error:
+        return error
+
+
+def _in_memory(shard: Shard, data: bytes) -> GuardedStream:
+    return GuardedStream(io.BytesIO(data), shard.uri)
+
+
+def fetch_groups(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
+    """Neighbouring small shards in groups for one fetch; every large shard by itself."""
+    group: list[Shard] = []
+    size = 0
+    for shard in shards:
+        small = shard.size <= SMALL_SHARD_BYTES
+        if group and (not small or size + shard.size > FETCH_BYTES or len(group) >= FETCH_SHARDS):
+            yield group
+            group, size = [], 0
+        if small:
+            group.append(shard)
+            size += shard.size
+        else:
+            yield [shard]
+    if group:
+        yield group

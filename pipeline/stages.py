@@ -1,0 +1,110 @@
+"""The stages of the flow as plain functions from table to table; `flow.py` hands them to Ray."""
+
+from collections.abc import Sequence
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.answering.loop import AnsweringLoop
+from pipeline.checks import chosen_checks
+from pipeline.config import Job
+from pipeline.engines import generation_identity, model_of, open_engine, sampling_of
+from pipeline.faults import Fault
+from pipeline.model import Prompt, Record, Reject, Standing
+from pipeline.prompting.keys import canonical, prompt_and_generation_key
+from pipeline.prompting.template import PromptSource, render
+from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
+from pipeline.store.schema import OUTCOMES, answers_table
+from pipeline.tables import (
+    PROMPTS,
+    carry,
+    prompts_table,
+    rejects_table,
+    split_work,
+    table_prompts,
+    table_records,
+)
+from pipeline.totals import Totals
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English prose under common tokenizers; an estimate, and called one wherever it is shown."""
+
+
+def to_prompts(items: pa.Table, job: Job, source: PromptSource, ledger: Ledger) -> pa.Table:
+    """Records rendered and keyed; those that the ledger holds are current, the others are work."""
+    work, rest = split_work(items)
+    made = [_prompt(record, job, source) for record in table_records(work)]
+    prompts = [p for p in made if isinstance(p, Prompt)]
+    rejects = [p for p in made if isinstance(p, Reject)]
+    table = pa.concat_tables(
+        [
+            prompts_table(prompts, _standings(prompts, ledger)),
+            rejects_table(rejects, PROMPTS),
+            carry(rest, PROMPTS),
+        ]
+    )
+    return _without_known_rejects(table, ledger)
+
+
+def _prompt(record: Record, job: Job, source: PromptSource) -> Prompt | Reject:
+    try:
+        messages, boilerplate = render(source, record)
+    except Fault as fault:
+        return fault.at(record.place, orjson.dumps(record, default=str), record.record_id)
+    identity = generation_identity(job, record)
+    return Prompt(record, messages, boilerplate, *prompt_and_generation_key(messages, identity))
+
+
+def _standings(prompts: Sequence[Prompt], ledger: Ledger) -> list[Standing]:
+    digests = [answer_digest(p.record.record_id, p.generation_key) for p in prompts]
+    return [
+        "current" if answered else "current_failed" if failed else "work"
+        for answered, failed in zip(
+            held(ledger.answered, digests), held(ledger.failed, digests), strict=True
+        )
+    ]
+
+
+def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
+    """Rejects that the store holds already, from the same place with the same payload, marked so."""
+    rejected = pc.equal(table["standing"], "rejected")
+    rejects, rest = table.filter(rejected), table.filter(pc.invert(rejected))
+    cells = (rejects[name].to_pylist() for name in ("source_uri", "source_row", "payload"))
+    known = held(ledger.rejects, list(map(reject_digest, *cells)))
+    standings = pa.array(["rejected_before" if k else "rejected" for k in known], pa.string())
+    at = table.schema.get_field_index("standing")
+    return pa.concat_tables([rest, rejects.set_column(at, "standing", standings)])
+
+
+class Answerer:
+    """An engine that stays in memory, with the checks, for tables of prompts; one a replica."""
+
+    def __init__(self, job: Job, source: PromptSource) -> None:
+        engine = open_engine(job)
+        model, revision = model_of(job)
+        self._loop = AnsweringLoop(engine, chosen_checks(job.checks), job.answer.max_words)
+        self._constants = {
+            "prompt_name": source.name,
+            "prompt_version": source.version,
+            "model": model,
+            "model_revision": revision,
+            "engine": engine.kind,
+            "engine_version": engine.version,
+            "sampling": canonical(sampling_of(job)).decode(),
+        }
+
+    def __call__(self, prompts: pa.Table) -> pa.Table:
+        """Every `work` row answered; the others ride along."""
+        work, rest = split_work(prompts)
+        answers = [self._loop.answer(prompt) for prompt in table_prompts(work)]
+        return pa.concat_tables([answers_table(answers, self._constants), carry(rest, OUTCOMES)])
+
+
+def measure(prompts: pa.Table) -> pa.Table:
+    """The totals of a table of prompts as a receipt, with the tokens that its work would take."""
+    work, _ = split_work(prompts)
+    contents = work["messages"].combine_chunks().flatten().field("content")
+    characters = pc.sum(pc.utf8_length(contents)).as_py() or 0
+    totals = Totals.of(prompts, estimated_prompt_tokens=characters // CHARACTERS_PER_TOKEN)
+    return totals.receipt()

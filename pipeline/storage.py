@@ -1,0 +1,182 @@
+"""One path to every file: local disks and object stores, through fsspec.
+
+Nothing here retries: s3fs and its client do, before an error gets this far.
+"""
+
+import inspect
+import io
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+from fsspec.core import split_protocol
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import get_protocol
+
+from pipeline.errors import ConfigError, StorageError
+from pipeline.suggest import nearest
+
+S3_PROTOCOLS = ("s3", "s3a")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The job file's `storage` section: options for every URI that is not a local path."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, uri: str) -> "Location":
+        """The file system of `uri` and the path in it; `ConfigError` for one that is unknown."""
+        protocol = get_protocol(uri)
+        try:
+            cls = fsspec.get_filesystem_class(protocol)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"{uri}: no file system for {protocol}://: {error}") from error
+        if protocol in ("file", "local"):
+            return Location(LocalFileSystem(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri)))
+        options = {**_defaults(protocol), **self.options}
+        _check_options(cls, options)
+        try:
+            return Location(cls(**options), cls._strip_protocol(uri).rstrip("/"))
+        except Exception as error:  # botocore's own errors share no base with anything
+            raise ConfigError(f"storage: {protocol}:// could not be set up: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A path in a file system."""
+
+    fs: fsspec.AbstractFileSystem
+    path: str
+
+    @property
+    def uri(self) -> str:
+        return str(self.fs.unstrip_protocol(self.path))
+
+    def join(self, *names: str) -> "Location":
+        return Location(self.fs, "/".join([self.path, *names]))
+
+    def files(self) -> dict[str, int]:
+        """Every file below this folder, path to size in bytes; none where there is no folder."""
+        with storage_errors(self.uri):
+            try:
+                found = self.fs.find(self.path, detail=True)
+            except FileNotFoundError:
+                return {}
+            return {path: int(info["size"] or 0) for path, info in sorted(found.items())}
+
+    def read(self) -> bytes:
+        with storage_errors(self.uri):
+            return bytes(self.fs.cat_file(self.path))
+
+    def write_whole(self, data: bytes) -> None:
+        """Makes the file appear whole or not at all; replaces one that is there.
+
+        An object store shows an object when its upload is complete. On a disk the bytes go to a
+        hidden neighbour first, which a rename makes visible. *Crash window:* a kill before the
+        rename leaves that neighbour, `.<name>.<random>.tmp`, which no reader looks at.
+        """
+        with storage_errors(self.uri):
+            if not isinstance(self.fs, LocalFileSystem):
+                self.fs.pipe_file(self.path, data)
+                return
+            folder, name = os.path.split(self.path)
+            os.makedirs(folder, exist_ok=True)
+            draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+            try:
+                with open(draft, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(draft, self.path)
+            except BaseException:
+                if os.path.exists(draft):
+                    os.unlink(draft)
+                raise
+
+
+class storage_errors:
+    """Turns whatever a file system raises into a `StorageError` that names the URI."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, (StorageError, ConfigError)):
+            raise StorageError(f"{self.uri}: {describe(error)}") from error
+
+
+class GuardedStream(io.RawIOBase):
+    """A stored file whose failures are the storage's, so that a decoder's are the data's.
+
+    Parsers of damaged bytes and broken connections both raise `OSError`; only here can the two
+    be told apart. `consumed` counts the bytes read so far.
+    """
+
+    def __init__(self, raw: Any, uri: str) -> None:
+        self._raw = raw
+        self._uri = uri
+        self.consumed = 0
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with storage_errors(self._uri):
+            data = self._raw.read(len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        self.consumed += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with storage_errors(self._uri):
+            self._position = int(self._raw.seek(offset, whence))
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, with its kind where the text alone would not say."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _defaults(protocol: str) -> dict[str, Any]:
+    # A cached listing would hide the parts that another run has written meanwhile.
+    return {"use_listings_cache": False} if protocol in S3_PROTOCOLS else {}
+
+
+def _check_options(cls: type, options: Mapping[str, Any]) -> None:
+    """A misspelt option would vanish in a file system's `**kwargs`."""
+    known = {
+        name
+        for base in cls.__mro__
+        if "__init__" in vars(base)
+        for name in inspect.signature(base.__init__).parameters  # type: ignore[misc]
+    } | {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"storage.{name}: no option of {cls.__name__}{nearest(name, known)}")
+
+
+def is_remote(uri: str) -> bool:
+    protocol, _ = split_protocol(uri)
+    return protocol not in (None, "file", "local")

@@ -1,0 +1,71 @@
+"""Part files: written whole or not at all, never changed, found by listing their folder."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+
+from pipeline.storage import Location, storage_errors
+from pipeline.store.schema import TIMESTAMP
+
+PARTS_AT_ONCE = 8
+
+
+def new_run_id(now: datetime) -> str:
+    """Sorts by start: UTC to the second, then four random hex digits against a tie."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}"
+
+
+def list_parts(folder: Location) -> list[str]:
+    """Paths of the parts in `answers/` or `rejects/`; none where the folder is not there yet."""
+    return [path for path in folder.files() if is_part(path)]
+
+
+def is_part(path: str) -> bool:
+    name = path.rsplit("/", 1)[-1]
+    return name.startswith("part-") and name.endswith(".parquet")
+
+
+def read_parts(folder: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The named columns of every part, part by part, several being fetched at a time."""
+    with ThreadPoolExecutor(PARTS_AT_ONCE) as readers:
+        yield from readers.map(partial(read_part, folder.fs, columns=columns), list_parts(folder))
+
+
+def read_part(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> pa.Table:
+    location = Location(fs, path)
+    with storage_errors(location.uri), fs.open(path, "rb") as file:
+        return pq.read_table(file, columns=list(columns))
+
+
+def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, run_id: str) -> int:
+    """Stamps rows with run and time and stores them as one part; returns its size in bytes.
+
+    `written_at` is taken here, so that rows which a retried task writes again are newer than those
+    it leaves behind. *Crash window:* a kill before the part appears loses these rows, and the next
+    run does them again; a kill after it, before the run has counted them, leaves rows that are
+    right, and current for the next run.
+    """
+    stamped = pa.table(
+        [_stamp(rows, field, run_id) for field in schema],
+        schema=schema,
+    )
+    buffer = BytesIO()
+    pq.write_table(stamped, buffer, compression="zstd")
+    data = buffer.getvalue()
+    folder.join(f"part-{run_id}-{uuid.uuid4().hex[:12]}.parquet").write_whole(data)
+    return len(data)
+
+
+def _stamp(rows: pa.Table, field: pa.Field, run_id: str) -> pa.ChunkedArray | pa.Array:
+    if field.name == "run_id":
+        return pa.repeat(run_id, rows.num_rows)
+    if field.name == "written_at":
+        return pa.repeat(pa.scalar(datetime.now(UTC), TIMESTAMP), rows.num_rows)
+    return rows.column(field.name)

@@ -1,0 +1,136 @@
+"""Columns of the store. A contract: names and types stay as they are."""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.model import Answered, Attempt, count_words
+from pipeline.tables import (
+    MESSAGES,
+    STRINGS,
+    build,
+    flow_schema,
+    lists_of_structs,
+    record_columns,
+)
+
+ANSWERS_FOLDER, REJECTS_FOLDER, RUNS_FOLDER = "answers", "rejects", "runs"
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+CHECKS = pa.list_(
+    pa.struct(
+        [
+            ("name", pa.string()),
+            ("passed", pa.bool_()),
+            ("level", pa.string()),
+            ("evidence", pa.string()),
+        ]
+    )
+)
+ATTEMPTS = pa.list_(
+    pa.struct(
+        [
+            ("completion", pa.string()),
+            ("finish_reason", pa.string()),
+            ("failed_checks", STRINGS),
+            ("prompt_tokens", pa.int32()),
+            ("cached_tokens", pa.int32()),
+            ("completion_tokens", pa.int32()),
+            ("seconds", pa.float64()),
+        ]
+    )
+)
+
+ANSWERS = pa.schema(
+    [
+        ("generation_key", pa.string()),
+        ("record_id", pa.string()),
+        ("paper_id", pa.string()),
+        ("question_id", pa.string()),
+        ("question", pa.string()),
+        ("prompt_name", pa.string()),
+        ("prompt_version", pa.string()),
+        ("prompt_key", pa.string()),
+        ("messages", MESSAGES),
+        ("model", pa.string()),
+        ("model_revision", pa.string()),
+        ("engine", pa.string()),
+        ("engine_version", pa.string()),
+        ("sampling", pa.string()),
+        ("status", pa.string()),
+        ("stance", pa.string()),
+        ("answer", pa.string()),
+        ("completion", pa.string()),
+        ("finish_reason", pa.string()),
+        ("failed_checks", STRINGS),
+        ("checks", CHECKS),
+        ("attempts", ATTEMPTS),
+        ("word_count", pa.int32()),
+        ("prompt_tokens", pa.int32()),
+        ("cached_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("input_repairs", STRINGS),
+        ("source_uri", pa.string()),
+        ("source_row", pa.int64()),
+        ("run_id", pa.string()),
+        ("written_at", TIMESTAMP),
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("source_uri", pa.string()),
+        ("source_row", pa.int64()),
+        ("payload", pa.binary()),
+        ("run_id", pa.string()),
+        ("written_at", TIMESTAMP),
+    ]
+)
+
+OUTCOMES = flow_schema(ANSWERS)
+"""What reaches the sink: the columns of answers, those of rejects, and the flow's bookkeeping."""
+
+
+def answers_table(answers: Sequence[Answered], constants: dict[str, str | None]) -> pa.Table:
+    """Answers as rows of `OUTCOMES`; `constants` are the columns that a whole run shares.
+
+    The token columns count all attempts. `run_id` and `written_at` are left to the sink.
+    """
+    prompts = [a.prompt for a in answers]
+    columns: dict[str, Any] = {
+        "standing": [a.status for a in answers],
+        "generation_key": [p.generation_key for p in prompts],
+        "prompt_key": [p.prompt_key for p in prompts],
+        "messages": lists_of_structs([p.messages for p in prompts], MESSAGES),
+        "status": [a.status for a in answers],
+        "stance": [a.stance for a in answers],
+        "answer": [a.answer for a in answers],
+        "completion": [a.completion.text for a in answers],
+        "finish_reason": [a.completion.finish_reason for a in answers],
+        "failed_checks": [a.failed_checks for a in answers],
+        "checks": lists_of_structs([a.checks for a in answers], CHECKS),
+        "attempts": lists_of_structs([a.attempts for a in answers], ATTEMPTS, _attempt_cell),
+        "word_count": [count_words(a.answer) for a in answers],
+        "prompt_tokens": [_tokens(a, "prompt_tokens") for a in answers],
+        "cached_tokens": [_tokens(a, "cached_tokens") for a in answers],
+        "completion_tokens": [_tokens(a, "completion_tokens") for a in answers],
+        **{name: pa.repeat(value, len(answers)) for name, value in constants.items() if value},
+        **record_columns([p.record for p in prompts]),
+    }
+    return build(OUTCOMES, columns, len(answers))
+
+
+def _tokens(answer: Answered, name: str) -> int:
+    return sum(getattr(attempt.completion, name) for attempt in answer.attempts)
+
+
+def _attempt_cell(field: str) -> Callable[[Attempt], Any]:
+    if field == "failed_checks":
+        return attrgetter(field)
+    return attrgetter("completion." + ("text" if field == "completion" else field))

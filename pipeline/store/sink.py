@@ -1,0 +1,37 @@
+"""The end of the flow: answers and rejects become parts, and everything is counted."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.storage import Storage
+from pipeline.store.parts import write_part
+from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
+from pipeline.totals import Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Writes a table of outcomes to a store and returns its receipt, a row of JSON totals.
+
+    Ray Data's own datasink reports when all is written; receipts come as parts do, so that a
+    run's progress and its exact counts are one and the same.
+    """
+
+    uri: str
+    storage: Storage
+    run_id: str
+
+    def write(self, outcomes: pa.Table) -> pa.Table:
+        store = self.storage.at(self.uri)
+        parts = size = 0
+        for folder, schema, standings in (
+            (ANSWERS_FOLDER, ANSWERS, ["answered", "failed"]),
+            (REJECTS_FOLDER, REJECTS, ["rejected"]),
+        ):
+            rows = outcomes.filter(pc.is_in(outcomes["standing"], pa.array(standings)))
+            if rows.num_rows:
+                size += write_part(store.join(folder), rows, schema, self.run_id)
+                parts += 1
+        return Totals.of(outcomes, parts=parts, part_bytes=size).receipt()
