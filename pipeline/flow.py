@@ -22,7 +22,7 @@ from pipeline.engines import check_engine
 from pipeline.errors import ConfigError, OvernightError
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
-from pipeline.reading.source import ShardSource
+from pipeline.reading.source import BLOCK_RECORDS, ShardSource
 from pipeline.stages import Answerer, measure, to_prompts
 from pipeline.storage import Location, Storage
 from pipeline.store.ledger import Ledger
@@ -39,6 +39,10 @@ class Prepared:
     storage: Storage
     listing: Listing
     store: Location
+
+    @property
+    def input_bytes(self) -> int:
+        return sum(shard.size for shard in self.listing.shards)
 
 
 def prepare(job: Job) -> Prepared:
@@ -61,8 +65,10 @@ def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
     """Runs the flow; yields the totals of each table of outcomes once its parts are stored."""
     job = prepared.job
     sink = Sink(job.output.uri, prepared.storage, run_id)
+    rows_per_file = job.output.rows_per_file
     receipts = (
         prompts(prepared)
+        .repartition(target_num_rows_per_block=min(rows_per_file, BLOCK_RECORDS))
         .map_batches(
             Answerer,
             fn_constructor_args=(job, prepared.source),
@@ -72,7 +78,7 @@ def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
             num_cpus=1,
             num_gpus=job.engine.gpus_per_replica,
         )
-        .repartition(target_num_rows_per_block=job.output.rows_per_file)
+        .repartition(target_num_rows_per_block=rows_per_file, strict=True)
         .map_batches(sink.write, batch_format="pyarrow", batch_size=None)
     )
     return _totals(receipts)

@@ -6,8 +6,10 @@ Nothing here retries: s3fs and its client do, before an error gets this far.
 import inspect
 import io
 import os
+import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,19 +85,32 @@ class Location:
             if not isinstance(self.fs, LocalFileSystem):
                 self.fs.pipe_file(self.path, data)
                 return
-            folder, name = os.path.split(self.path)
-            os.makedirs(folder, exist_ok=True)
-            draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
-            try:
-                with open(draft, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(draft, self.path)
-            except BaseException:
-                if os.path.exists(draft):
-                    os.unlink(draft)
-                raise
+            with self._draft() as neighbour, open(neighbour, "wb") as file:
+                file.write(data)
+
+    def adopt(self, draft: str) -> None:
+        """Moves a finished local file here, whole or not at all, whatever its size."""
+        with storage_errors(self.uri):
+            if not isinstance(self.fs, LocalFileSystem):
+                self.fs.put_file(draft, self.path)
+                return
+            with self._draft() as neighbour:
+                shutil.copyfile(draft, neighbour)
+
+    @contextmanager
+    def _draft(self) -> Iterator[str]:
+        """A hidden path beside this one, which takes its place when the block is left in peace."""
+        folder, name = os.path.split(self.path)
+        os.makedirs(folder, exist_ok=True)
+        draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            yield draft
+            with open(draft, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(draft, self.path)
+        finally:
+            if os.path.exists(draft):
+                os.unlink(draft)
 
 
 class storage_errors:

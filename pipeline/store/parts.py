@@ -32,10 +32,12 @@ def is_part(path: str) -> bool:
     return name.startswith("part-") and name.endswith(".parquet")
 
 
-def read_parts(folder: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The named columns of every part, part by part, several being fetched at a time."""
+def read_parts(
+    fs: AbstractFileSystem, paths: Sequence[str], columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """The named columns of parts, in their order, several being fetched at a time."""
     with ThreadPoolExecutor(PARTS_AT_ONCE) as readers:
-        yield from readers.map(partial(read_part, folder.fs, columns=columns), list_parts(folder))
+        yield from readers.map(partial(read_part, fs, columns=columns), paths)
 
 
 def read_part(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> pa.Table:

@@ -1,0 +1,1 @@
+"""What a scheduler starts: one thin file a command, behind one console script."""

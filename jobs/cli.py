@@ -1,0 +1,112 @@
+"""`overnight`, which is `python -m jobs`: the commands, and how errors reach a person.
+
+Results for programs go to stdout under `--json`, and nothing else does; people read stderr.
+"""
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+
+from pipeline.errors import OvernightError
+
+app = typer.Typer(
+    name="overnight",
+    help="Answers questions over thousands of papers by morning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="As in engine.kind=extractive."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks, and what Ray says.")]
+
+INTERRUPTED = 130
+
+
+@app.command()
+def plan(job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False) -> None:
+    """Says what a run would do and cost, and changes nothing."""
+    from jobs.plan import plan as command
+
+    _finish(json, debug, lambda console: command(console, job, overrides or [], debug))
+
+
+@app.command()
+def run(job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False) -> None:
+    """Reads, generates, checks and writes; safe to repeat, does only what is not done."""
+    from jobs.run import run as command
+
+    _finish(json, debug, lambda console: command(console, job, overrides or [], debug))
+
+
+@app.command()
+def export(
+    job: JobFile,
+    to: Annotated[str, typer.Option("--to", help="A .parquet, .csv or .jsonl file.")],
+    overrides: Overrides = None,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Writes the newest answer of every record to one file."""
+    from jobs.export import export as command
+
+    _finish(json, debug, lambda console: command(console, job, overrides or [], to))
+
+
+@app.command()
+def doctor(
+    job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
+) -> None:
+    """Looks at job file, template, storage, input and engine: what would fail, before it does."""
+    from jobs.doctor import doctor as command
+
+    _finish(json, debug, lambda console: command(console, job, overrides or []))
+
+
+def main() -> None:
+    """The console script."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _finish(
+    json: bool, debug: bool, command: Callable[[Console], tuple[int, dict[str, Any]]]
+) -> None:
+    """Runs a command, prints its document if asked to, and ends the process with its exit code."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        code, document = command(console)
+    except OvernightError as error:
+        if debug:
+            traceback.print_exc()
+        code, document = error.exit_code, {"error": str(error)}
+        console.print(f"[bold red]error:[/] {_plain(str(error))}")
+    except KeyboardInterrupt:
+        code, document = INTERRUPTED, {"error": "interrupted"}
+        console.print("interrupted")
+    if json:
+        sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.flush()
+    raise typer.Exit(code)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,22 @@
+"""`overnight export`: the newest answer of every record in one file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.config import load_job
+from pipeline.export import export_rows
+from pipeline.storage import Storage
+from pipeline.store.reader import LATEST, read_rows
+
+
+def export(
+    console: Console, job_file: str, overrides: Sequence[str], to: str
+) -> tuple[int, dict[str, Any]]:
+    """Exit code 0, the file and its rows."""
+    job = load_job(job_file, overrides)
+    storage = Storage(job.storage)
+    rows = export_rows(read_rows(storage.at(job.output.uri), LATEST), to, storage)
+    console.print(f"{rows:,} rows in {to}")
+    return 0, {"to": to, "rows": rows}

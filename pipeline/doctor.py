@@ -1,0 +1,117 @@
+"""Looks at everything that a run would need, and goes on after a fault to find the next."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+import ray
+
+from pipeline.checks import chosen_checks
+from pipeline.cluster import cluster
+from pipeline.config import Job
+from pipeline.engines import check_engine, open_engine
+from pipeline.errors import ConfigError, OvernightError
+from pipeline.faults import Fault
+from pipeline.prompting.template import load_prompt, render
+from pipeline.reading.shards import Listing, list_shards
+from pipeline.reading.source import read_tables
+from pipeline.storage import Storage
+from pipeline.store.ledger import Ledger
+from pipeline.tables import split_work, table_records
+
+SAMPLED_SHARDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found; `exit_code` is what a run would end with, 0 where all is well."""
+
+    name: str
+    said: str
+    exit_code: int = 0
+
+
+def examine(job: Job) -> Iterator[Finding]:
+    """Every look in turn; each one is a function of this file that says what it saw."""
+    looks: dict[str, Callable[[Job], str]] = {
+        "engine": _engine,
+        "checks": _checks,
+        "template": _template,
+        "input": _input,
+        "records": _records,
+        "output": _output,
+        "cluster": _cluster,
+    }
+    for name, look in looks.items():
+        try:
+            yield Finding(name, look(job))
+        except OvernightError as error:
+            yield Finding(name, str(error), error.exit_code)
+
+
+def _engine(job: Job) -> str:
+    check_engine(job)
+    engine = open_engine(job)
+    return f"{engine.kind} {engine.version}, {job.engine.replicas} replicas"
+
+
+def _checks(job: Job) -> str:
+    return ", ".join(f"{check.name} ({check.level})" for check in chosen_checks(job.checks))
+
+
+def _template(job: Job) -> str:
+    source = load_prompt(job.prompt.template, job.answer.max_words)
+    return f"{source.name}, version {source.version}"
+
+
+def _input(job: Job) -> str:
+    listing = _listing(job)
+    size = sum(shard.size for shard in listing.shards)
+    hidden = f", {listing.hidden} hidden files left aside" if listing.hidden else ""
+    return f"{len(listing.shards):,} shards, {size / 2**20:,.1f} MiB{hidden}"
+
+
+def _records(job: Job) -> str:
+    """Reads and renders the beginning of a few shards; some rejects are no fault of the job's."""
+    shards = _listing(job).shards
+    sample = shards[:: max(len(shards) // SAMPLED_SHARDS, 1)][:SAMPLED_SHARDS]
+    source = load_prompt(job.prompt.template, job.answer.max_words)
+    good, faults = 0, Counter[str]()
+    for shard in sample:
+        for table in islice(read_tables([shard], job.input, Storage(job.storage)), 1):
+            work, rest = split_work(table)
+            faults.update(rest["reason"].drop_null().to_pylist())
+            for record in table_records(work):
+                try:
+                    render(source, record)
+                    good += 1
+                except Fault as fault:
+                    faults[f"{fault.reason} ({fault.detail})"] += 1
+    said = f"{good:,} of {good + faults.total():,} sampled make a prompt"
+    if not good:
+        raise ConfigError(f"input: {said}: {faults.most_common(1)[0][0]}")
+    return said + "".join(f"; {n} {fault}" for fault, n in faults.most_common(3))
+
+
+def _output(job: Job) -> str:
+    """Writes a hidden file, empty, as parts will be written; whoever may not delete leaves it."""
+    store = Storage(job.storage).at(job.output.uri)
+    ledger = Ledger.of(store)
+    probe = store.join(".overnight-doctor")
+    probe.write_whole(b"")
+    with suppress(Exception):
+        probe.fs.rm_file(probe.path)
+    answers = len(ledger.answered) + len(ledger.failed)
+    return f"can be written; holds {answers:,} answers, {len(ledger.failed):,} of them failed"
+
+
+def _cluster(job: Job) -> str:
+    with cluster(job.engine.replicas):
+        found = ray.cluster_resources()
+        return f"{found.get('CPU', 0):.0f} CPUs, {found.get('GPU', 0):.0f} GPUs"
+
+
+def _listing(job: Job) -> Listing:
+    return list_shards(job.input.uri, Storage(job.storage))

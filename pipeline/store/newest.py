@@ -1,0 +1,46 @@
+"""The reader rule: of rows with the same key, the one with the newest `written_at` counts."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Digests = npt.NDArray[np.bytes_]
+"""16-byte digests, dtype `S16`; NumPy's zero padding is harmless where all are 16 long."""
+
+
+def digest(*parts: bytes) -> bytes:
+    """16 bytes for a key of several parts, whose borders count."""
+    hashed = blake2b(digest_size=16)
+    for part in parts:
+        hashed.update(len(part).to_bytes(8, "big"))
+        hashed.update(part)
+    return hashed.digest()
+
+
+def as_digests(values: Iterable[bytes]) -> Digests:
+    return np.frombuffer(b"".join(values), dtype="S16")
+
+
+def row_digests(rows: pa.Table, columns: Sequence[str]) -> Digests:
+    """The key of every row, from text columns."""
+    cells = (rows[name].to_pylist() for name in columns)
+    return as_digests(digest(*(cell.encode() for cell in key)) for key in zip(*cells, strict=True))
+
+
+def micros(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """`written_at` in microseconds since 1970."""
+    return rows["written_at"].cast(pa.int64()).to_numpy()
+
+
+def newest(keys: Digests, times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """Positions of the rows that count, in order of key; of equal times the last row does."""
+    order = np.lexsort((times, keys))
+    ordered = keys[order]
+    last = np.ones(len(ordered), dtype=bool)
+    last[:-1] = ordered[1:] != ordered[:-1]
+    return order[last]
+
+
