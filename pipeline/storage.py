@@ -39,7 +39,7 @@ class Storage:
             raise ConfigError(f"{uri}: no file system for {protocol}://: {error}") from error
         if protocol in ("file", "local"):
             return Location(LocalFileSystem(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri)))
-        options = {**_defaults(protocol), **self.options}
+        options = _with_defaults(protocol, self.options)
         _check_options(cls, options)
         try:
             return Location(cls(**options), cls._strip_protocol(uri).rstrip("/"))
@@ -174,9 +174,16 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _defaults(protocol: str) -> dict[str, Any]:
+def _with_defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    if protocol not in S3_PROTOCOLS:
+        return dict(options)
+    config = {
+        # Some servers answer a read of a range with the checksum of the whole object.
+        "response_checksum_validation": "when_required",
+        **options.get("config_kwargs", {}),
+    }
     # A cached listing would hide the parts that another run has written meanwhile.
-    return {"use_listings_cache": False} if protocol in S3_PROTOCOLS else {}
+    return {"use_listings_cache": False, **options, "config_kwargs": config}
 
 
 def _check_options(cls: type, options: Mapping[str, Any]) -> None:

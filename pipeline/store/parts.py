@@ -43,7 +43,7 @@ def read_parts(
 def read_part(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> pa.Table:
     location = Location(fs, path)
     with storage_errors(location.uri), fs.open(path, "rb") as file:
-        return pq.read_table(file, columns=list(columns))
+        return pq.read_table(file, columns=list(columns), page_checksum_verification=True)
 
 
 def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, run_id: str) -> int:
@@ -59,7 +59,7 @@ def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, run_id: str)
         schema=schema,
     )
     buffer = BytesIO()
-    pq.write_table(stamped, buffer, compression="zstd")
+    pq.write_table(stamped, buffer, compression="zstd", write_page_checksum=True)
     data = buffer.getvalue()
     folder.join(f"part-{run_id}-{uuid.uuid4().hex[:12]}.parquet").write_whole(data)
     return len(data)
