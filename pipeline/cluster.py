@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import ray
 from ray.data import DataContext
@@ -23,15 +24,38 @@ def cluster(replicas: int, debug: bool = False) -> Iterator[None]:
     this machine, as `ray.init()` would.
     """
     joined = ray.is_initialized()
-    if not joined:
-        _start(replicas, debug)
-    _configure(debug)
+    with nullcontext() if debug else _without_backend_lines():
+        if not joined:
+            _start(replicas, debug)
+        _configure(debug)
+        try:
+            _require_cpus(replicas)
+            yield
+        finally:
+            if not joined:
+                ray.shutdown()
+
+
+@contextmanager
+def _without_backend_lines() -> Iterator[None]:
+    """Keeps what Ray's C++ core writes to file descriptor 2 off the terminal.
+
+    It warns in capitals of things that Ray Data does by itself; `--debug` shows them. Python's own
+    `sys.stderr` goes on as before.
+    """
+    shown = os.dup(2)
+    python_stderr = sys.stderr
+    hidden = os.open(os.devnull, os.O_WRONLY)
     try:
-        _require_cpus(replicas)
+        os.dup2(hidden, 2)
+        if python_stderr is sys.__stderr__:
+            sys.stderr = os.fdopen(os.dup(shown), "w", buffering=1)
         yield
     finally:
-        if not joined:
-            ray.shutdown()
+        sys.stderr = python_stderr
+        os.dup2(shown, 2)
+        os.close(shown)
+        os.close(hidden)
 
 
 def _start(replicas: int, debug: bool) -> None:

@@ -29,6 +29,10 @@ from pipeline.store.ledger import Ledger
 from pipeline.store.sink import Sink
 from pipeline.totals import Totals
 
+REPLICA_MEMORY_BYTES = 512 * 2**20
+"""What a replica's own process takes; asking for it also keeps Ray Data from fusing reading and
+rendering into the engine's actor, where they would make it wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -77,6 +81,7 @@ def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
             compute=ActorPoolStrategy(size=job.engine.replicas),
             num_cpus=1,
             num_gpus=job.engine.gpus_per_replica,
+            memory=REPLICA_MEMORY_BYTES,
         )
         .repartition(target_num_rows_per_block=rows_per_file, strict=True)
         .map_batches(sink.write, batch_format="pyarrow", batch_size=None)
