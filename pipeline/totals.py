@@ -28,23 +28,21 @@ class Totals:
 
     standings: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    stances: Counter[str] = field(default_factory=Counter)
+    stances: Counter[str] = field(default_factory=Counter)  # of what was answered
     checks: Counter[str] = field(default_factory=Counter)  # found not passed, at any level
     failing: Counter[str] = field(default_factory=Counter)  # that made an answer fail
     sums: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, table: pa.Table, **sums: int) -> Self:
-        """The totals of a table of any stage; columns that it lacks count nothing."""
+        """The totals of a table of prompts or outcomes; columns that it lacks count nothing."""
         totals = cls(sums=Counter(sums))
         held = set(table.column_names)
-        for counter, column in (
-            (totals.standings, "standing"),
-            (totals.reasons, "reason"),
-            (totals.stances, "stance"),
-        ):
-            if column in held:
-                counter.update(_value_counts(table[column]))
+        totals.standings.update(_value_counts(table["standing"]))
+        totals.reasons.update(_value_counts(table["reason"]))
+        if "stance" in held:
+            answered = table.filter(pc.equal(table["standing"], "answered"))
+            totals.stances.update(_value_counts(answered["stance"]))
         if "checks" in held:
             missed = table["checks"].combine_chunks().flatten()
             missed = missed.filter(pc.invert(missed.field("passed")))

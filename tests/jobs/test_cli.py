@@ -1,0 +1,238 @@
+"""The commands as a scheduler and a person use them: each in a process of its own."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support import ROOT, free_port, job, job_file, overnight, rows, stored, write_jsonl
+
+
+@pytest.fixture
+def night(tmp_path) -> Path:
+    """A job file for twelve records."""
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(12)))
+    return job_file(tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def address(ray_cluster) -> str:
+    return ray_cluster.address
+
+
+def test_run_starts_a_cluster_of_its_own_and_ends_with_0(night, tmp_path):
+    done = overnight("run", night, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["counts"]["answered"] == 12
+    assert stored(tmp_path / "store").num_rows == 12
+    assert "answered" in done.stderr
+
+
+def test_without_json_nothing_goes_to_stdout(night, address):
+    done = overnight("plan", night, address=address)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "generate" in done.stderr
+
+
+def test_plan_tells_work_tokens_and_rejects(night, tmp_path, address):
+    (tmp_path / "shards/scan.pdf").write_bytes(b"%PDF")
+    document = json.loads(overnight("plan", night, "--json", address=address).stdout)
+    assert (document["work"], document["rejects"]) == (12, {"unknown_kind": 1})
+    assert document["estimated_prompt_tokens"] > 0
+    assert not (tmp_path / "store").exists()
+
+
+def test_more_failures_than_the_budget_allows_end_with_1(tmp_path, address):
+    cut = [{**row, "recorded_answer": "There were herons at the"} for row in rows(range(2))]
+    write_jsonl(tmp_path / "shards/a.jsonl", [*cut, *rows(range(2, 10))])
+    file = job_file(
+        tmp_path / "job.yaml",
+        job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"}),
+    )
+    tolerant = overnight("run", file, "failure_budget=0.2", "--json", address=address)
+    assert tolerant.returncode == 0
+    elsewhere = f"output.uri={tmp_path / 'other'}"
+    strict = overnight("run", file, "failure_budget=0.19", elsewhere, "--json", address=address)
+    assert strict.returncode == 1
+    assert json.loads(strict.stdout)["counts"]["failed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("engine.knd=extractive", "engine.knd: unknown key; did you mean 'kind'?"),
+        ("prompt=none.md", "none.md: the template cannot be read"),
+        ("input.uri=nowhere/*.jsonl", "nowhere/*.jsonl: no file there"),
+        ("checks.ecko=off", "checks.ecko: no such check; did you mean 'echo'?"),
+        ("storage.key=abc", "storage.key: a job file holds no secrets"),
+        ("input.uri=nofs://bucket/x", "nofs://bucket/x: no file system"),
+    ],
+)
+def test_bad_configuration_ends_with_2_before_anything_starts(night, tmp_path, override, said):
+    done = overnight("run", night, override)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().count("\n") <= 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_misspelt_storage_option_ends_with_2(night):
+    done = overnight("run", night, "input.uri=s3://bucket/x", "storage.endpont_url=http://x")
+    assert done.returncode == 2
+    assert "storage.endpont_url: no option of S3FileSystem; did you mean 'endpoint_url'?" in (
+        done.stderr
+    )
+
+
+def test_unknown_commands_and_options_end_with_2(night):
+    assert overnight("dream", night).returncode == 2
+    assert overnight("run", night, "--fast").returncode == 2
+
+
+def test_storage_that_cannot_be_reached_ends_with_3(night):
+    dead = f"storage.endpoint_url=http://127.0.0.1:{free_port()}"
+    done = overnight("run", night, "input.uri=s3://bucket/records", dead)
+    assert done.returncode == 3
+    assert "s3://bucket/records" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(night):
+    done = overnight("run", night, "prompt=none.md", "--debug")
+    assert "Traceback" in done.stderr
+
+
+def test_errors_are_json_too(night):
+    done = overnight("run", night, "prompt=none.md", "--json")
+    assert "none.md" in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_with_130_and_the_next_one_finishes(tmp_path, number, address):
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(20_000)))
+    file = job_file(
+        tmp_path / "job.yaml",
+        job(tmp_path / "shards", tmp_path / "store", rows_per_file=500),
+    )
+    process = _start("run", file, address=address)
+    _wait_for_parts(tmp_path / "store", 2)
+    process.send_signal(number)
+    assert process.wait(60) == 130
+    (run_file,) = (tmp_path / "store/runs").glob("*/run.json")
+    assert json.loads(run_file.read_text())["status"] == "interrupted"
+    _finishes(file, tmp_path / "store", 20_000, address)
+
+
+def test_a_killed_run_loses_nothing_that_it_had_stored(tmp_path, address):
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(20_000)))
+    file = job_file(
+        tmp_path / "job.yaml",
+        job(tmp_path / "shards", tmp_path / "store", rows_per_file=500),
+    )
+    process = _start("run", file, address=address)
+    _wait_for_parts(tmp_path / "store", 3)
+    process.kill()
+    process.wait(30)
+    time.sleep(3)  # tasks of the dead driver may still finish a part
+    (run_file,) = (tmp_path / "store/runs").glob("*/run.json")
+    assert json.loads(run_file.read_text())["status"] == "running"
+    _finishes(file, tmp_path / "store", 20_000, address)
+
+
+def _start(*arguments: object, address: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": address},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _wait_for_parts(store: Path, parts: int) -> None:
+    for _ in range(600):
+        if len(list(store.glob("answers/part-*"))) >= parts:
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"{store} never held {parts} parts")
+
+
+def _finishes(file: Path, store: Path, records: int, address: str) -> None:
+    """The next run does what is left and no more; then every record is there once."""
+    before = stored(store)["record_id"].to_pylist()
+    assert 0 < len(before) < records
+    document = json.loads(overnight("run", file, "--json", address=address).stdout)
+    assert document["counts"]["current"] == len(set(before))
+    assert document["counts"]["answered"] == records - len(set(before))
+    assert len(set(stored(store)["record_id"].to_pylist())) == records
+    assert stored(store).num_rows == records
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_export_writes_a_row_a_record(night, tmp_path, ending, address):
+    overnight("run", night, address=address)
+    target = tmp_path / f"answers.{ending}"
+    done = overnight("export", night, "--to", target, "--json")
+    assert json.loads(done.stdout)["rows"] == 12
+    assert len(_read(target)) == 12
+    assert {r["answer"] for r in _read(target)} == {
+        f"At pond {n} we counted {n + 3} herons on their nests." for n in range(12)
+    }
+
+
+def test_export_defuses_what_a_spreadsheet_would_run(tmp_path, address):
+    (row,) = rows([1])
+    write_jsonl(tmp_path / "shards/a.jsonl", [{**row, "recorded_answer": '=HYPERLINK("x").'}])
+    file = job_file(
+        tmp_path / "job.yaml",
+        job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"}),
+    )
+    overnight("run", file, address=address)
+    overnight("export", file, "--to", tmp_path / "out.csv")
+    assert _read(tmp_path / "out.csv")[0]["answer"] == "'=HYPERLINK(\"x\")."
+
+
+def test_export_to_an_unknown_ending_ends_with_2(night):
+    done = overnight("export", night, "--to", "answers.docx")
+    assert done.returncode == 2
+    assert ".docx" in done.stderr
+
+
+def _read(path: Path) -> list[dict]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file)) if path.suffix == ".csv" else [*map(json.loads, file)]
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_good_job(night, tmp_path, address):
+    done = overnight("doctor", night, "--json", address=address)
+    assert done.returncode == 0
+    findings = json.loads(done.stdout)["findings"]
+    assert [f["name"] for f in findings] == [
+        "engine",
+        "checks",
+        "template",
+        "input",
+        "records",
+        "output",
+        "cluster",
+    ]
+    assert all(f["ok"] for f in findings)
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_the_doctor_goes_on_after_the_first_fault(night, address):
+    done = overnight("doctor", night, "prompt=none.md", "engine.replicas=99", "--json", address=address)
+    assert done.returncode == 2
+    wrong = {f["name"]: f["said"] for f in json.loads(done.stdout)["findings"] if not f["ok"]}
+    assert set(wrong) == {"template", "records", "cluster"}
+    assert "99 replicas" in wrong["cluster"]

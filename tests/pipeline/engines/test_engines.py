@@ -1,0 +1,72 @@
+import pytest
+
+from pipeline.answering.extract import extract_answer
+from pipeline.engines import check_engine, generation_identity, open_engine
+from pipeline.errors import ConfigError
+from pipeline.model import Message, Passage, Prompt, Record
+from tests.support import job, record
+
+
+def ask(rec: Record, max_words: int = 399, messages: tuple[Message, ...] = ()) -> str:
+    engine = open_engine(job("shards", "store", answer={"max_words": max_words}))
+    return engine.generate(Prompt(rec, messages, "", "", "")).text
+
+
+def test_extractive_quotes_the_sentence_that_answers_in_the_frame():
+    assert ask(record(4)) == (
+        "Answer:::\nAt pond 4 we counted 7 herons on their nests.\nAnswer:::"
+    )
+
+
+def test_extractive_abstains_where_nothing_matches():
+    silent = record(passages=(Passage("Rain fell on most days of the survey."),))
+    assert extract_answer(ask(silent)) == "The passages do not say."
+
+
+@pytest.mark.parametrize("passages", [(), (Passage(""),), (Passage(" \n\x0c"),), (Passage("..."),)])
+def test_extractive_abstains_without_a_sentence_to_quote(passages):
+    assert extract_answer(ask(record(passages=passages))) == "The passages do not say."
+
+
+def test_extractive_keeps_the_word_limit():
+    many = tuple(Passage(f"Herons nested at pond {n} in the year {n}." * 3) for n in range(40))
+    answer = extract_answer(ask(record(passages=many), max_words=12))
+    assert 0 < len(answer.split()) <= 12
+
+
+def test_extractive_quotes_a_repeated_sentence_once():
+    twice = (Passage("Herons nested at the pond."),) * 2
+    assert ask(record(passages=twice)).count("Herons") == 1
+
+
+def test_extractive_reads_a_ready_prompt_whose_last_paragraph_asks():
+    asked = Message("user", "Herons nested at the pond.\n\nRain fell.\n\nWhere was the herons nest?")
+    text = ask(record(question=None, passages=()), messages=(asked,))
+    assert extract_answer(text) == "Herons nested at the pond."
+
+
+def test_extractive_is_the_same_every_time():
+    assert ask(record(4)) == ask(record(4))
+
+
+def test_recorded_replays_the_answer_word_for_word():
+    engine = open_engine(job("shards", "store", engine={"kind": "recorded"}))
+    said = engine.generate(Prompt(record(recorded_answer=" As it was.\n"), (), "", "", ""))
+    assert (said.text, said.finish_reason) == (" As it was.\n", None)
+
+
+def test_what_was_recorded_is_part_of_its_generation():
+    replay = job("shards", "store", engine={"kind": "recorded"})
+    one = generation_identity(replay, record(recorded_answer="One."))
+    other = generation_identity(replay, record(recorded_answer="Other."))
+    assert one != other
+
+
+def test_the_word_limit_is_part_of_an_extractive_generation():
+    one, other = (job("shards", "store", answer={"max_words": n}) for n in (50, 60))
+    assert generation_identity(one, record()) != generation_identity(other, record())
+
+
+def test_an_option_that_the_engine_lacks_stops_the_job():
+    with pytest.raises(ConfigError, match=r"engine\.options\.beams"):
+        check_engine(job("shards", "store", engine={"options": {"beams": 4}}))

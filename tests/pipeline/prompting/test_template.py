@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import TextGrammar
+from pipeline.errors import ConfigError
+from pipeline.faults import Fault
+from pipeline.model import Message, Passage, Place
+from pipeline.prompting.template import load_prompt, render
+from pipeline.reading.text import text_record
+from tests.support import BETTER_PROMPT, ROOT, record
+
+FRONT = "---\nname: trial\nversion: 3\n---\n"
+PUBLISHED_FORMAT = str(ROOT / "conf/prompts/context-first.md")
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "trial.md"
+    path.write_text(text)
+    return str(path)
+
+
+def rendered(template: str, rec=None, max_words: int = 399) -> str:
+    messages, _ = render(load_prompt(template, max_words), rec or record())
+    return messages[-1].content
+
+
+def test_a_template_renders_the_fields_of_a_record(tmp_path):
+    path = write(tmp_path, FRONT + "{{ question }} {{ passages[0].text }} {{ extra.year }}")
+    assert rendered(path, record(question="Q?", passages=(Passage("P."),), extra={"year": 7})) == (
+        "Q? P. 7"
+    )
+
+
+def test_the_word_limit_in_a_prompt_is_the_limit_of_the_check(tmp_path):
+    assert "At most 120 words" in rendered(BETTER_PROMPT, max_words=120)
+    assert "less than 121 words" in rendered(PUBLISHED_FORMAT, max_words=120)
+
+
+def test_the_better_prompt_gives_instructions_then_numbered_passages_then_the_question():
+    messages, _ = render(load_prompt(BETTER_PROMPT, 399), record())
+    text = messages[1].content
+    assert [m.role for m in messages] == ["system", "user"]
+    assert text.index("At most") < text.index("[1, p. 2]") < text.index("[2, p. 3]")
+    assert text.rstrip().endswith(record().question)
+
+
+def test_the_template_for_the_published_format_is_read_back_by_its_grammar():
+    rec = record(passages=(Passage("One passage.\n\nOf two paragraphs."), Passage("Another.")))
+    text = rendered(PUBLISHED_FORMAT, rec) + " the answer"
+    parsed = text_record(text.encode(), Place("file:///x_CQ1.txt", 0), TextGrammar())
+    assert parsed.question == rec.question
+    assert parsed.passages == (Passage("One passage.\n\nOf two paragraphs.\n\nAnother."),)
+    assert parsed.recorded_answer == " the answer"
+
+
+def test_verbatim_is_the_records_own_text():
+    own = (Message("user", "Just this."),)
+    assert render(load_prompt("verbatim", 399), record(messages=own))[0] == own
+
+
+def test_verbatim_without_a_text_of_its_own_is_the_records_fault():
+    with pytest.raises(Fault) as caught:
+        render(load_prompt("verbatim", 399), record())
+    assert caught.value.reason == "missing_field"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (FRONT + "Hello\n{{ qestion }}\n", ":6: no field 'qestion' in a record; did you mean 'question'?"),
+        (FRONT + "\n\n{% for p in passages %}\n", ":7: Unexpected end of template"),
+        (FRONT + "{{ question | nofilter }}", ":5: No filter named 'nofilter'"),
+        (FRONT + "\n{{ passages[0].txt }}\n", ":6: 'pipeline.model.Passage object' has no attribute"),
+        (FRONT + "{% include 'x' %}", ":5: a prompt is one file"),
+        (FRONT, "no message below the front matter"),
+        ("{{ question }}", ":1: a template begins with front matter"),
+        ("---\nname: a\n---\nx", "front matter: version is missing"),
+        ("---\nname: a\nversion: 1\nsytem: x\n---\nx", "sytem; did you mean 'system'?"),
+        ("---\nname: [\n---\nx", "front matter"),
+        (FRONT + "{{ ''.__class__.__mro__ }}{{ question.__class__.__mro__[1] }}", "unsafe"),
+    ],
+)
+def test_a_faulty_template_stops_the_job_by_file_and_line(tmp_path, text, said):
+    with pytest.raises(ConfigError) as caught:
+        load_prompt(write(tmp_path, text), 399)
+    assert said in str(caught.value)
+    assert "trial.md" in str(caught.value)
+
+
+def test_a_missing_template_stops_the_job(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_prompt(str(tmp_path / "none.md"), 399)
+
+
+def test_a_column_that_one_record_lacks_is_that_records_reject(tmp_path):
+    source = load_prompt(write(tmp_path, FRONT + "Line\n{{ extra.year }}"), 399)
+    with pytest.raises(Fault) as caught:
+        render(source, record())
+    assert caught.value.reason == "missing_field"
+    assert "trial.md:6" in caught.value.detail
+
+
+def test_template_code_in_a_passage_is_only_text():
+    hostile = record(passages=(Passage("{{ question }} {% for %} {{ ''.__class__ }}"),))
+    assert "{{ question }} {% for %} {{ ''.__class__ }}" in rendered(BETTER_PROMPT, hostile)
+
+
+def test_the_boilerplate_is_the_templates_text_without_the_records():
+    _, boilerplate = render(load_prompt(BETTER_PROMPT, 399), record())
+    assert "Keep their numbers" in boilerplate
+    assert "herons" not in boilerplate

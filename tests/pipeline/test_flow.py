@@ -1,0 +1,181 @@
+"""Whole runs on a cluster of three nodes."""
+
+import json
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.flow import prepare
+from pipeline.runs import foresee
+from pipeline.storage import Storage
+from pipeline.store.reader import read_rows
+from pipeline.totals import Totals
+from tests.support import BETTER_PROMPT, ROOT, job, rows, run, stored, write_jsonl
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+TEMPLATE = "---\nname: trial\nversion: {version}\n---\n{text}\n"
+
+
+@pytest.fixture
+def shards(tmp_path) -> Path:
+    """Forty records in two shards."""
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(30)))
+    write_jsonl(tmp_path / "shards/b.jsonl", rows(range(30, 40)))
+    return tmp_path / "shards"
+
+
+def counts(document: dict) -> dict:
+    return {state: n for state, n in document["counts"].items() if n}
+
+
+def test_every_record_is_answered_once_and_then_current(shards, tmp_path):
+    night = job(shards, tmp_path / "store")
+    assert counts(run(night)) == {"read": 40, "answered": 40}
+    parts = sorted((tmp_path / "store/answers").iterdir())
+    assert counts(run(night)) == {"read": 40, "current": 40}
+    assert sorted((tmp_path / "store/answers").iterdir()) == parts
+    assert sorted(stored(tmp_path / "store")["record_id"].to_pylist()) == sorted(
+        r["record_id"] for r in rows(range(40))
+    )
+
+
+def test_a_new_shard_is_the_only_work(shards, tmp_path):
+    night = job(shards, tmp_path / "store")
+    run(night)
+    write_jsonl(shards / "c.jsonl", rows(range(40, 45)))
+    assert counts(run(night)) == {"read": 45, "current": 40, "answered": 5}
+
+
+def test_an_edit_that_changes_the_rendered_text_is_work_and_one_that_does_not_is_none(
+    shards, tmp_path
+):
+    template = tmp_path / "trial.md"
+    night = job(shards, tmp_path / "store", prompt=str(template))
+    template.write_text(TEMPLATE.format(version=1, text="{{ question }}"))
+    assert counts(run(night)) == {"read": 40, "answered": 40}
+    template.write_text(TEMPLATE.format(version=2, text="{# a remark #}{{ question }}"))
+    assert counts(run(night)) == {"read": 40, "current": 40}
+    template.write_text(
+        TEMPLATE.format(version=3, text="{{ question }}{% if 'pond 7?' in question %} Sure?{% endif %}")
+    )
+    assert counts(run(night)) == {"read": 40, "current": 39, "answered": 1}
+
+
+def test_a_failed_answer_is_current_until_it_is_asked_for_again(tmp_path):
+    cut = [{**row, "recorded_answer": "There were herons at the"} for row in rows(range(3))]
+    write_jsonl(tmp_path / "shards/a.jsonl", [*cut, *rows(range(3, 10))])
+    night = job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"})
+    first = run(night)
+    assert counts(first) == {"read": 10, "answered": 7, "failed": 3}
+    assert first["failed_checks"] == {"complete": 3}
+    assert first["status"] == "over_budget"
+    assert counts(run(night)) == {"read": 10, "current": 10, "current_failed": 3}
+
+
+def test_rejects_are_written_once_and_counted_always(shards, tmp_path):
+    (shards / "broken.jsonl").write_bytes(b'{"record_id": "x"\n\xff\n')
+    (shards / "scan.pdf").write_bytes(b"%PDF-1.4")
+    night = job(shards, tmp_path / "store")
+    for _ in range(2):
+        document = run(night)
+        assert document["rejects"] == {"invalid_json": 1, "not_utf8": 1, "unknown_kind": 1}
+    held = stored(tmp_path / "store", "rejects").to_pylist()
+    assert sorted((Path(r["source_uri"]).name, r["source_row"], r["reason"]) for r in held) == [
+        ("broken.jsonl", 0, "invalid_json"),
+        ("broken.jsonl", 1, "not_utf8"),
+        ("scan.pdf", 0, "unknown_kind"),
+    ]
+    assert {r["payload"] for r in held} == {b'{"record_id": "x"', b"\xff", b"%PDF-1.4"}
+
+
+def test_a_record_that_the_template_cannot_render_is_a_reject(shards, tmp_path):
+    template = tmp_path / "trial.md"
+    template.write_text(TEMPLATE.format(version=1, text="{{ question }} {{ extra.year }}"))
+    write_jsonl(shards / "c.jsonl", [{**rows([50])[0], "year": 2020}])
+    document = run(job(shards, tmp_path / "store", prompt=str(template)))
+    assert counts(document) == {"read": 41, "answered": 1, "rejected": 40}
+    assert document["rejects"] == {"missing_field": 40}
+    (detail,) = set(stored(tmp_path / "store", "rejects")["detail"].to_pylist())
+    assert detail.startswith(f"{template}:5: ")
+
+
+def test_a_part_holds_no_more_rows_than_asked_for(shards, tmp_path):
+    run(job(shards, tmp_path / "store", rows_per_file=7))
+    sizes = [pq.read_metadata(p).num_rows for p in (tmp_path / "store/answers").iterdir()]
+    assert sum(sizes) == 40
+    assert max(sizes) <= 7
+
+
+def test_replicas_share_the_work(shards, tmp_path):
+    document = run(job(shards, tmp_path / "store", engine={"replicas": 3}))
+    assert counts(document) == {"read": 40, "answered": 40}
+
+
+def test_the_run_file_tells_what_was_run_and_what_came_of_it(shards, tmp_path):
+    document = run(job(shards, tmp_path / "store"))
+    (path,) = (tmp_path / "store/runs").glob("*/run.json")
+    held = json.loads(path.read_text())
+    assert held == document
+    assert path.parent.name == held["run_id"]
+    assert held["status"] == "done"
+    assert held["job"]["input"]["uri"] == str(shards)
+    assert "State only what the passages say" in held["prompt"]["body"]
+    assert {"overnight", "ray", "pyarrow", "python"} <= set(held["versions"])
+    assert 0 < held["timings"]["first_rows"] <= held["timings"]["total"]
+
+
+def test_a_plan_says_what_a_run_would_do_and_changes_nothing(shards, tmp_path):
+    night = job(shards, tmp_path / "store")
+    before = foresee(prepare(night), _ignore)
+    assert not (tmp_path / "store").exists()
+    assert (before.standings["work"], before.sums["read"]) == (40, 40)
+    assert before.sums["estimated_prompt_tokens"] > 40 * 100
+    run(night)
+    after = foresee(prepare(night), _ignore)
+    assert (after.standings["work"], after.states["current"]) == (0, 40)
+
+
+def test_a_store_inside_its_own_input_is_refused(shards):
+    run(job(shards, shards / "store"))
+    with pytest.raises(ConfigError, match="is inside the input"):
+        prepare(job(shards, shards / "store"))
+
+
+def test_the_demo_shows_answers_a_failed_check_and_rejects(tmp_path):
+    document = run(job(ROOT / "conf/demo/shards", tmp_path / "store", prompt=BETTER_PROMPT))
+    assert document["status"] == "done"
+    assert document["counts"]["read"] == 83
+    assert document["failed_checks"] == {"repetition": 1}
+    assert document["rejects"] == {
+        "empty_file": 1,
+        "invalid_json": 1,
+        "missing_field": 1,
+        "not_utf8": 1,
+        "truncated": 1,
+        "unknown_kind": 1,
+        "wrong_type": 1,
+    }
+    answers = [r for t in read_rows(Storage().at(str(tmp_path / "store"))) for r in t.to_pylist()]
+    papers = {r["paper_id"] for r in answers}
+    assert len(papers) >= 12
+    assert all(len({r["question_id"] for r in answers if r["paper_id"] == p}) <= 6 for p in papers)
+    assert [r["record_id"] for r in answers if r["input_repairs"]] == ["variable-stars-2019_CQ3"]
+
+
+def test_a_run_whose_reading_fails_ends_with_the_storages_error(tmp_path, moto_s3):
+    from pipeline.errors import StorageError
+
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3)))
+    night = job(tmp_path / "shards", "s3://no-such-bucket/store", storage=moto_s3.storage())
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="no-such-bucket"):
+        run(night)
+    assert time.monotonic() - began < 60
+
+
+def _ignore(totals: Totals) -> None:
+    return None

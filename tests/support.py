@@ -1,0 +1,131 @@
+"""Records, jobs and commands for tests."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from pipeline.config import Job
+from pipeline.flow import prepare
+from pipeline.model import Passage, Place, Record
+from pipeline.runs import execute
+from pipeline.totals import Totals
+
+ROOT = Path(__file__).parent.parent
+BETTER_PROMPT = str(ROOT / "conf/prompts/instructions-first.md")
+
+
+@dataclass(frozen=True)
+class S3:
+    """A running S3 server; `folder` is where it keeps its buckets, if on this disk."""
+
+    endpoint: str
+    folder: Path | None = None
+
+    def storage(self) -> dict[str, Any]:
+        return {"endpoint_url": self.endpoint}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    packed: Path
+    records: Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def record(number: int = 0, **fields: Any) -> Record:
+    return Record(
+        **{
+            "record_id": f"paper-{number // 6}_Q{number % 6}",
+            "place": Place("file:///shard.jsonl", number),
+            "paper_id": f"paper-{number // 6}",
+            "question_id": f"Q{number % 6}",
+            "question": f"How many herons nested at pond {number}?",
+            "passages": (
+                Passage(f"At pond {number} we counted {number + 3} herons on their nests.", "p. 2"),
+                Passage("Rain fell on most days of the survey.", "p. 3"),
+            ),
+            **fields,
+        }
+    )
+
+
+def rows(numbers: Iterable[int]) -> list[dict[str, Any]]:
+    """Records as the rows of a JSONL or Parquet shard."""
+    return [
+        {
+            "record_id": r.record_id,
+            "paper_id": r.paper_id,
+            "question_id": r.question_id,
+            "question": r.question,
+            "passages": [{"text": p.text, "source": p.source} for p in r.passages],
+            "recorded_answer": f"Answer:::\nThere were {n + 3} herons at pond {n}.\nAnswer:::",
+        }
+        for n, r in ((n, record(n)) for n in numbers)
+    ]
+
+
+def write_jsonl(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def job(uri: str | Path, store: str | Path, rows_per_file: int = 1000, **sections: Any) -> Job:
+    return Job.model_validate(
+        {
+            "name": "test",
+            "input": {"uri": str(uri)},
+            "prompt": BETTER_PROMPT,
+            "output": {"uri": str(store), "rows_per_file": rows_per_file},
+            **sections,
+        }
+    )
+
+
+def run(job_: Job) -> dict[str, Any]:
+    """One run of a job on the cluster that the test has joined; its `run.json`."""
+    return execute(prepare(job_), _ignore)
+
+
+def _ignore(totals: Totals) -> None:
+    return None
+
+
+def stored(folder: Path, kind: str = "answers") -> pa.Table:
+    """Every row of a local store, those that no longer count too."""
+    return pa.concat_tables(pq.read_table(part) for part in sorted((folder / kind).glob("part-*")))
+
+
+def job_file(path: Path, job_: Job) -> Path:
+    path.write_text(yaml.safe_dump(job_.model_dump(mode="json", exclude_none=True)))
+    return path
+
+
+def overnight(
+    *arguments: object, address: str | None = None, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, on the cluster at `address` or on its own one."""
+    return subprocess.run(
+        [sys.executable, "-m", "jobs", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=ROOT,
+        env={**os.environ, **({"RAY_ADDRESS": address} if address else {}), **environment},
+        check=False,
+    )

@@ -1,0 +1,252 @@
+"""The real corpus: 6,104 published records, and what five models said to them."""
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.answering.extract import extract_answer
+from pipeline.answering.stance import stance_of
+from pipeline.config import Input, TextGrammar
+from pipeline.model import Place, Record
+from pipeline.prompting.template import load_prompt, render
+from pipeline.reading.shards import list_shards
+from pipeline.reading.source import read_tables
+from pipeline.reading.text import text_record
+from pipeline.stages import to_prompts
+from pipeline.storage import Storage
+from pipeline.store.ledger import Ledger
+from pipeline.store.newest import as_digests
+from pipeline.tables import split_work, table_records
+from tests.conftest import S3_KEY, S3_SECRET
+from tests.support import S3, Corpus, job, run
+
+RECORDS, COMPLETIONS = 6_104, 24_416
+
+EMPTY = Ledger(as_digests([]), as_digests([]), as_digests([]))
+
+
+def records(uri: Path) -> list[Record]:
+    shards = list_shards(str(uri), Storage()).shards
+    tables = list(read_tables(shards, Input(uri=str(uri)), Storage()))
+    work, rest = split_work(pa.concat_tables(tables))
+    assert rest["reason"].drop_null().to_pylist() == []
+    return table_records(work)
+
+
+@pytest.fixture(scope="session")
+def text_records(corpus: Corpus) -> list[Record]:
+    return records(corpus.records)
+
+
+@pytest.fixture(scope="session")
+def as_rows(text_records) -> list[dict]:
+    return [
+        {
+            "record_id": r.record_id,
+            "paper_id": r.paper_id,
+            "question_id": r.question_id,
+            "question": r.question,
+            "passages": [p.text for p in r.passages],
+            "prompt": r.messages[0].content,
+            "recorded_answer": r.recorded_answer,
+        }
+        for r in text_records
+    ]
+
+
+@pytest.fixture(scope="session")
+def jsonl_shards(as_rows, tmp_path_factory) -> Path:
+    """The corpus as eight gzipped JSONL shards."""
+    folder = tmp_path_factory.mktemp("jsonl")
+    for i in range(8):
+        with gzip.open(folder / f"{i}.jsonl.gz", "wt", encoding="utf-8", compresslevel=1) as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in as_rows[i::8])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parquet_shards(as_rows, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("parquet")
+    pq.write_table(pa.Table.from_pylist(as_rows), folder / "corpus.parquet", row_group_size=1000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def completions(corpus: Corpus) -> list[dict]:
+    with gzip.open(corpus.packed / "answers_of_other_models.jsonl.gz") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_every_record_parses_and_names_its_paper_and_question(text_records):
+    assert len(text_records) == RECORDS
+    assert len({r.paper_id for r in text_records}) == 218
+    assert {r.question_id for r in text_records} == {f"CQ{n}" for n in range(1, 29)}
+
+
+def test_no_clean_record_is_repaired(text_records):
+    assert Counter(r.repairs for r in text_records) == {(): RECORDS}
+
+
+def test_every_damaged_record_is_mended(text_records):
+    """Each record that has a sign outside ASCII, damaged as an earlier tool would have."""
+    wrong = []
+    damaged = 0
+    for record in text_records:
+        whole = record.messages[0].content + (record.recorded_answer or "")
+        if whole.isascii():
+            continue
+        damaged += 1
+        mojibake = whole.encode().decode("mac_roman").encode()
+        mended = text_record(mojibake, record.place, TextGrammar())
+        if (mended.messages, mended.repairs) != (record.messages, ("mac_roman",)):
+            wrong.append(record.record_id)
+    assert damaged > 5_000
+    assert wrong == []
+
+
+@pytest.mark.parametrize("template", ["verbatim", "instructions-first", "context-first"])
+def test_text_jsonl_and_parquet_give_the_same_generation_keys(
+    corpus, jsonl_shards, parquet_shards, template
+):
+    prompt = "verbatim" if template == "verbatim" else f"conf/prompts/{template}.md"
+
+    def keys(uri: Path) -> set[tuple[str, str]]:
+        night = job(uri, "store", prompt=prompt, engine={"kind": "recorded"})
+        source = load_prompt(prompt, 399)
+        shards = list_shards(str(uri), Storage()).shards
+        found = set()
+        for items in read_tables(shards, night.input, Storage()):
+            prompts, _ = split_work(to_prompts(items, night, source, EMPTY))
+            found.update(
+                zip(prompts["record_id"].to_pylist(), prompts["generation_key"].to_pylist(), strict=True)
+            )
+        return found
+
+    expected = keys(corpus.records)
+    assert len({key for _, key in expected}) == RECORDS
+    assert keys(jsonl_shards) == expected
+    assert keys(parquet_shards) == expected
+
+
+def test_the_template_for_the_published_format_renders_the_published_prompts(text_records):
+    """But for the instructions, whose words are the project's own."""
+    source = load_prompt("conf/prompts/context-first.md", 399)
+
+    def without_instructions(text: str) -> str:
+        return re.sub(r"(?s)(%INSTRUCTIONS:\n).*?(\n\n%Query\n)", r"\1\2", text)
+
+    for record in text_records:
+        (rendered,), _ = render(source, record)
+        assert without_instructions(rendered.content) == without_instructions(
+            record.messages[0].content
+        )
+
+
+def test_recorded_answers_from_s3_are_all_checked_and_then_current(
+    corpus: Corpus, rclone_s3: S3, ray_cluster
+):
+    assert rclone_s3.folder is not None
+    (rclone_s3.folder / "corpus").mkdir()
+    (rclone_s3.folder / "store").mkdir()
+    (rclone_s3.folder / "corpus" / "records").symlink_to(corpus.records)
+    for path in (rclone_s3.folder / "corpus", rclone_s3.folder / "store"):
+        assert path.exists()
+    night = job(
+        "s3://corpus/records/",
+        "s3://store/recorded",
+        prompt="verbatim",
+        engine={"kind": "recorded", "model": "mixtral-8x22b", "replicas": 2},
+        storage=rclone_s3.storage(),
+    )
+    _answered_then_current(night)
+
+
+def test_extractive_answers_through_another_s3_server(jsonl_shards, moto_s3: S3, ray_cluster):
+    s3 = _client(moto_s3)
+    s3.mkdir("corpus")
+    s3.mkdir("store")
+    s3.put(str(jsonl_shards) + "/", "corpus/records/", recursive=True)
+    night = job(
+        "s3://corpus/records/*.gz",
+        "s3://store/extractive",
+        engine={"kind": "extractive", "replicas": 2},
+        storage=moto_s3.storage(),
+    )
+    _answered_then_current(night)
+
+
+def _answered_then_current(night) -> None:
+    first = run(night)["counts"]
+    assert first["read"] == RECORDS == first["answered"] + first["failed"]
+    assert first["rejected"] == first["current"] == 0
+    again = run(night)
+    assert again["counts"]["current"] == RECORDS
+    assert again["counts"]["answered"] == again["counts"]["failed"] == 0
+    assert again["sums"].get("parts", 0) == 0
+
+
+def _client(server: S3):
+    return fsspec.filesystem("s3", key=S3_KEY, secret=S3_SECRET, endpoint_url=server.endpoint)
+
+
+def test_no_completion_that_holds_an_answer_is_extracted_as_empty(completions):
+    assert len(completions) == COMPLETIONS
+    emptied = [
+        c["record"]
+        for c in completions
+        if any(ch.isalnum() for ch in re.sub(r"(?i)answer\W*:", "", c["completion"]))
+        and not extract_answer(c["completion"])
+    ]
+    assert emptied == []
+
+
+def test_extraction_adds_nothing_to_what_a_model_said(completions):
+    def letters(text: str) -> str:
+        return "".join(text.split())
+
+    for completion in completions:
+        answer = extract_answer(completion["completion"])
+        said = letters(completion["completion"])
+        assert all(letters(paragraph) in said for paragraph in answer.split("\n\n"))
+
+
+def test_stance_agrees_with_human_judgement_where_it_is_definite(corpus, completions, text_records):
+    said = {(c["record"], c["model"]): c["completion"] for c in completions}
+    said |= {(r.record_id, "mixtral_8_22b"): r.recorded_answer or "" for r in text_records}
+    table: Counter[tuple[str, str]] = Counter()
+    for row in _labels(corpus):
+        if (completion := said.get((row["record"], row["model"]))) is not None:
+            table[stance_of(extract_answer(completion)), row["answered"]] += 1
+    assert table.total() > 1_500
+    abstained = table["abstained", "no"] / (table["abstained", "no"] + table["abstained", "yes"])
+    answered = table["answered", "yes"] / (table["answered", "yes"] + table["answered", "no"])
+    assert abstained > 0.88
+    assert answered > 0.80
+
+
+def _labels(corpus: Corpus) -> Iterator[dict[str, str]]:
+    yield from csv.DictReader(io.StringIO((corpus.packed / "labels.csv").read_text()))
+
+
+def test_the_seed_that_was_decoded_wrongly_comes_out_with_its_mathematics(corpus):
+    seeds = corpus.packed.parent / "seeds"
+    if not seeds.exists():
+        pytest.skip(f"no seed records at {seeds}")
+    (path,) = seeds.glob("000_*.txt")
+    record = text_record(path.read_bytes(), Place(path.as_uri(), 0), TextGrammar())
+    (context,) = record.passages
+    assert record.repairs == ("mac_roman",)
+    for mended in ("𝐵 = 64", "15 × 15 pixels", "NIBIO’s", "𝐷𝑧 > 1.3 m", "10−4", "∼14 days"):
+        assert mended in context.text.replace("\n", " ")
+    assert "√" not in context.text
+    assert "ù" not in context.text
