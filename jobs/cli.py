@@ -36,7 +36,9 @@ INTERRUPTED = 130
 
 
 @app.command()
-def plan(job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False) -> None:
+def plan(
+    job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
+) -> None:
     """Says what a run would do and cost, and changes nothing."""
     from jobs.plan import plan as command
 
@@ -44,7 +46,9 @@ def plan(job: JobFile, overrides: Overrides = None, json: AsJson = False, debug:
 
 
 @app.command()
-def run(job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False) -> None:
+def run(
+    job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
+) -> None:
     """Reads, generates, checks and writes; safe to repeat, does only what is not done."""
     from jobs.run import run as command
 

@@ -9,9 +9,7 @@ from pipeline.config import load_job
 from pipeline.doctor import examine
 
 
-def doctor(
-    console: Console, job_file: str, overrides: Sequence[str]
-) -> tuple[int, dict[str, Any]]:
+def doctor(console: Console, job_file: str, overrides: Sequence[str]) -> tuple[int, dict[str, Any]]:
     """Exit code 0 where nothing would fail, else that of the first finding; and the findings."""
     findings = []
     for finding in examine(load_job(job_file, overrides)):

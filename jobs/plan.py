@@ -54,7 +54,9 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     )
     failed = document["current_failed"]
     table.add_row(
-        "leave as current", f"{document['current']:,}", f"{failed:,} failed earlier" if failed else ""
+        "leave as current",
+        f"{document['current']:,}",
+        f"{failed:,} failed earlier" if failed else "",
     )
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(document["rejects"].items()))
     table.add_row("reject", f"{document['rejected']:,}", reasons)

@@ -32,7 +32,10 @@ def _show(console: Console, document: dict[str, Any], store: str) -> None:
         ("answered", _listed(document["stances"])),
         ("failed", _listed(document["failed_checks"])),
         ("rejected", _listed(document["rejects"])),
-        ("current", f"{counts['current_failed']} failed earlier" if counts["current_failed"] else ""),
+        (
+            "current",
+            f"{counts['current_failed']} failed earlier" if counts["current_failed"] else "",
+        ),
     ):
         table.add_row(state, f"{counts[state]:,}", detail)
     table.add_row("read", f"{counts['read']:,}", "")

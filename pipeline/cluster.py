@@ -60,16 +60,16 @@ def _without_backend_lines() -> Iterator[None]:
 
 def _start(replicas: int, debug: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
-    # Each replica holds a CPU for good, and reading and writing need one beside them.
-    own = {} if address else {"num_cpus": max(os.cpu_count() or 1, replicas + 1)}
+    # A replica holds a CPU for good. On a cluster of few CPUs Ray Data would let reading have all
+    # the others, and the first rows would be written when the last record has been read.
+    own = None if address else (os.cpu_count() or 1) + replicas + 1
     try:
         ray.init(
             address=address or "local",
             log_to_driver=debug,
             logging_level=logging.INFO if debug else logging.ERROR,
             include_dashboard=None if address else False,
-            configure_logging=True,
-            **own,
+            num_cpus=own,
         )
     except Exception as error:
         raise EngineError(f"Ray did not start: {describe(error)}") from error
@@ -84,7 +84,7 @@ def _configure(debug: bool) -> None:
 
 
 def _require_cpus(replicas: int) -> None:
-    cpus = int(ray.cluster_resources().get("CPU", 0))
+    cpus = int(cluster_resources().get("CPU", 0))
     if cpus < replicas + 1:
         raise EngineError(
             f"the cluster has {cpus} CPUs; {replicas} replicas need one each and reading and "
@@ -92,8 +92,14 @@ def _require_cpus(replicas: int) -> None:
         )
 
 
+def cluster_resources() -> dict[str, float]:
+    """What the cluster has, in Ray's names: CPU, GPU, memory in bytes, ..."""
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found
+
+
 def cause_of(error: Exception) -> OvernightError:
-    """The error of ours inside what Ray raises for a failed task, or one that says what Ray said."""
+    """The error of ours inside what Ray raises for a failed task, or one with Ray's words."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OvernightError):

@@ -6,10 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
-import ray
-
 from pipeline.checks import chosen_checks
-from pipeline.cluster import cluster
+from pipeline.cluster import cluster, cluster_resources
 from pipeline.config import Job
 from pipeline.engines import check_engine, open_engine
 from pipeline.errors import ConfigError, OvernightError
@@ -109,7 +107,7 @@ def _output(job: Job) -> str:
 
 def _cluster(job: Job) -> str:
     with cluster(job.engine.replicas):
-        found = ray.cluster_resources()
+        found = cluster_resources()
         return f"{found.get('CPU', 0):.0f} CPUs, {found.get('GPU', 0):.0f} GPUs"
 
 

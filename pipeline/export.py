@@ -59,8 +59,9 @@ def _write_jsonl(path: str, tables: Iterable[pa.Table]) -> int:
     rows = 0
     with open(path, "wb") as file:
         for table in tables:
-            for row in table.to_pylist():
-                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            file.writelines(
+                orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in table.to_pylist()
+            )
             rows += table.num_rows
     return rows
 

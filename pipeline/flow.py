@@ -10,6 +10,7 @@ gives the exact accounting.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import pyarrow as pa
 import ray
@@ -22,7 +23,7 @@ from pipeline.engines import check_engine
 from pipeline.errors import ConfigError, OvernightError
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
-from pipeline.reading.source import BLOCK_RECORDS, ShardSource
+from pipeline.reading.source import ShardSource
 from pipeline.stages import Answerer, measure, to_prompts
 from pipeline.storage import Location, Storage
 from pipeline.store.ledger import Ledger
@@ -72,7 +73,6 @@ def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
     rows_per_file = job.output.rows_per_file
     receipts = (
         prompts(prepared)
-        .repartition(target_num_rows_per_block=min(rows_per_file, BLOCK_RECORDS))
         .map_batches(
             Answerer,
             fn_constructor_args=(job, prepared.source),
@@ -90,17 +90,16 @@ def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
 
 
 def survey(prepared: Prepared) -> Iterator[Totals]:
-    """The flow as far as the prompts: what a run would do, and about how many tokens it would ask."""
-    return _totals(
-        prompts(prepared).map_batches(measure, batch_format="pyarrow", batch_size=None)
-    )
+    """The flow as far as the prompts: what a run would do, and with about how many tokens."""
+    return _totals(prompts(prepared).map_batches(measure, batch_format="pyarrow", batch_size=None))
 
 
 def prompts(prepared: Prepared) -> Dataset:
     """Every record read, as prompt or reject, with its standing against the store."""
     ledger = ray.put(Ledger.of(prepared.store))
     shards = ShardSource(prepared.listing.shards, prepared.job.input, prepared.storage)
-    return ray.data.read_datasource(shards).map_batches(
+    records: Dataset = ray.data.read_datasource(shards)
+    return records.map_batches(
         partial(_to_prompts, job=prepared.job, source=prepared.source, ledger=ledger),
         batch_format="pyarrow",
         batch_size=None,
@@ -119,7 +118,7 @@ def _totals(receipts: Dataset) -> Iterator[Totals]:
         for batch in receipts.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
-            for receipt in batch["receipt"].to_pylist():
+            for receipt in cast(pa.Table, batch)["receipt"].to_pylist():
                 yield Totals.of_receipt(receipt)
     except (OvernightError, ray.exceptions.RayError) as error:
         raise cause_of(error) from error

@@ -67,7 +67,7 @@ def _standings(prompts: Sequence[Prompt], ledger: Ledger) -> list[Standing]:
 
 
 def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
-    """Rejects that the store holds already, from the same place with the same payload, marked so."""
+    """Marks the rejects that the store holds, from the same place with the same payload."""
     rejected = pc.equal(table["standing"], "rejected")
     rejects, rest = table.filter(rejected), table.filter(pc.invert(rejected))
     cells = (rejects[name].to_pylist() for name in ("source_uri", "source_row", "payload"))

@@ -18,7 +18,7 @@ from fsspec.core import split_protocol
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError, OvernightError, StorageError
 from pipeline.suggest import nearest
 
 S3_PROTOCOLS = ("s3", "s3a")
@@ -38,7 +38,9 @@ class Storage:
         except (ImportError, ValueError) as error:
             raise ConfigError(f"{uri}: no file system for {protocol}://: {error}") from error
         if protocol in ("file", "local"):
-            return Location(LocalFileSystem(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri)))
+            return Location(
+                LocalFileSystem(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri))
+            )
         options = _with_defaults(protocol, self.options)
         _check_options(cls, options)
         try:
@@ -113,18 +115,15 @@ class Location:
                 os.unlink(draft)
 
 
-class storage_errors:
+@contextmanager
+def storage_errors(uri: str) -> Iterator[None]:
     """Turns whatever a file system raises into a `StorageError` that names the URI."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, (StorageError, ConfigError)):
-            raise StorageError(f"{self.uri}: {describe(error)}") from error
+    try:
+        yield
+    except OvernightError:
+        raise
+    except Exception as error:
+        raise StorageError(f"{uri}: {describe(error)}") from error
 
 
 class GuardedStream(io.RawIOBase):

@@ -87,7 +87,11 @@ class Totals:
     def counts(self) -> dict[str, int]:
         """`run.json`'s counts: what was read, every state, and the current ones that failed."""
         failed_before = self.standings["current_failed"]
-        return {"read": self.sums["read"], **self.states, "current_failed": failed_before}
+        return {
+            "read": self.sums["read"],
+            **{str(state): count for state, count in self.states.items()},
+            "current_failed": failed_before,
+        }
 
     @property
     def done(self) -> int:

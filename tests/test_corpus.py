@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,7 +129,11 @@ def test_text_jsonl_and_parquet_give_the_same_generation_keys(
         for items in read_tables(shards, night.input, Storage()):
             prompts, _ = split_work(to_prompts(items, night, source, EMPTY))
             found.update(
-                zip(prompts["record_id"].to_pylist(), prompts["generation_key"].to_pylist(), strict=True)
+                zip(
+                    prompts["record_id"].to_pylist(),
+                    prompts["generation_key"].to_pylist(),
+                    strict=True,
+                )
             )
         return found
 
@@ -156,11 +161,8 @@ def test_recorded_answers_from_s3_are_all_checked_and_then_current(
     corpus: Corpus, rclone_s3: S3, ray_cluster
 ):
     assert rclone_s3.folder is not None
-    (rclone_s3.folder / "corpus").mkdir()
+    shutil.copytree(corpus.records, rclone_s3.folder / "corpus" / "records")
     (rclone_s3.folder / "store").mkdir()
-    (rclone_s3.folder / "corpus" / "records").symlink_to(corpus.records)
-    for path in (rclone_s3.folder / "corpus", rclone_s3.folder / "store"):
-        assert path.exists()
     night = job(
         "s3://corpus/records/",
         "s3://store/recorded",

@@ -22,6 +22,8 @@ LEAD_IN_WORDS = 15
 def extract_answer(completion: str) -> str:
     """The answer without frame, labels, placeholder or a second answer; white space trimmed."""
     text = _first_answer(completion)
+    if "::" not in text:  # no marker, as in most completions
+        return _bare(text) or _words_only(completion)
     before, *behind = (_bare(part) for part in _MARKER.split(text))
     framed = [part for part in behind if part]
     if not framed:
@@ -41,6 +43,9 @@ def extract_answer(completion: str) -> str:
 
 def _first_answer(completion: str) -> str:
     """The text up to where a second answer or an invented question begins."""
+    lowered = completion.lower()
+    if "helpful answer" not in lowered and "%instructions" not in lowered:
+        return completion
     for found in _SECOND_ANSWER.finditer(completion):
         if _bare(_MARKER.sub(" ", completion[: found.start()])):
             return completion[: found.start()]
@@ -56,6 +61,6 @@ def _bare(part: str) -> str:
 
 
 def _words_only(completion: str) -> str:
-    """The last resort: a completion that holds words, whatever they look like, is its own answer."""
+    """The last resort: what holds words, whatever they look like, is its own answer."""
     text = _MARKER.sub(" ", completion).strip()
     return text if any(c.isalnum() for c in _LABEL.sub("", text)) else ""

@@ -1,15 +1,17 @@
 """Whether an answer answers, answers under reserve, or says that it does not know.
 
-Read from the answer's own words. An opening that *denies* (the passages do not say) abstains, unless
-what follows *concedes* something after all; then it is hedged, and so is an opening that only
-*infers*. What opens with a statement answers.
+Read from the answer's own words. An opening that *denies* (the passages do not say) abstains,
+unless what follows *concedes* something after all; then it is hedged, and so is an opening that
+only *infers*. What opens with a statement answers.
 """
 
 import re
+from collections.abc import Iterator
+from itertools import chain
 
 from pipeline.model import Stance
 
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE = re.compile(r"[.!?]\s+|\n+")
 
 _TELLS = (
     r"(?:mention|state|specif|provid|contain|includ|describ|discuss|indicat|address|detail|explain"
@@ -25,12 +27,14 @@ _DENIES = re.compile(
     r"|\bnot (?:enough|possible|sure|certain|applicable)\b|\bnone of the\b"
 )
 _ASIDE = re.compile(
-    r"(?i)^\W*(?:(?:the|this|it)\b(?: provided| given)?(?: context| text| passages?| excerpts?| paper)?"
-    r"|while it)(?: \w+)? (?:focus\w*|appears?|seems?|discuss\w*|mentions)\b"
+    r"(?i)^\W*(?:(?:the|this|it)\b(?: provided| given)?"
+    r"(?: context| text| passages?| excerpts?| paper)?|while it)(?: \w+)?"
+    r" (?:focus\w*|appears?|seems?|discuss\w*|mentions)\b"
 )
 _CONCEDES = re.compile(
     r"(?i)\b(?:however|but|although|though|nevertheless|nonetheless|instead)\b[^.!?]{0,60}?"
-    r"\b(?:do(?:es)?|mentions?|stat\w+|describ\w+|discuss\w*|indicat\w+|used?|uses|provid\w+|are|is|was|were)\b"
+    r"\b(?:do(?:es)?|mentions?|stat\w+|describ\w+|discuss\w*|indicat\w+|used?|uses|provid\w+"
+    r"|are|is|was|were)\b"
     r"(?!\W+(?:not?|n['’]t)\b)"
 )
 _INFERS = re.compile(
@@ -42,13 +46,28 @@ _INFERS = re.compile(
 
 def stance_of(answer: str) -> Stance:
     """The stance of an answer by its words; an empty answer abstains."""
-    sentences = [s for s in _SENTENCE.split(answer) if any(c.isalnum() for c in s)]
-    if not sentences:
-        return "abstained"
-    # What a text is about in general neither answers nor denies; the next sentence does.
-    opening = next((s for s in sentences if _DENIES.search(s) or not _ASIDE.search(s)), "")
-    if _DENIES.search(opening):
-        told = [s for s in sentences if s != opening and not _DENIES.search(s)]
-        conceded = any(_CONCEDES.search(s) or _INFERS.search(s) for s in told)
-        return "hedged" if conceded else "abstained"
-    return "hedged" if _INFERS.search(opening) else "answered"
+    sentences = _sentences(answer)
+    asides: list[str] = []
+    for opening in sentences:
+        # What a text is about in general neither answers nor denies; the next sentence does.
+        denies = _DENIES.search(opening)
+        if denies or not _ASIDE.search(opening):
+            break
+        asides.append(opening)
+    else:
+        return "answered" if asides else "abstained"
+    if not denies:
+        return "hedged" if _INFERS.search(opening) else "answered"
+    told = (s for s in chain(asides, sentences) if not _DENIES.search(s))
+    conceded = any(_CONCEDES.search(s) or _INFERS.search(s) for s in told)
+    return "hedged" if conceded else "abstained"
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Sentences and lines that hold a letter or digit, one by one as they are asked for."""
+    start = 0
+    for border in chain(_SENTENCE.finditer(text), [None]):
+        sentence = text[start : border.start() if border else None]
+        if any(map(str.isalnum, sentence)):
+            yield sentence
+        start = border.end() if border else start

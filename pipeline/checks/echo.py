@@ -1,7 +1,7 @@
 """The answer does not repeat the prompt's own words: its frame, placeholder or instructions."""
 
-import re
 from functools import lru_cache
+from itertools import pairwise
 
 from pipeline.checks.subject import Finding, Subject, quote
 from pipeline.model import Level
@@ -11,27 +11,38 @@ LEVEL: Level = "fail"
 PHRASE_WORDS = 8
 """A run of this many of the prompt's own words is no coincidence."""
 
-_FRAME = re.compile(
-    r"(?i)answer\s*:{2,}|\((?:please )?(?:provide|write|insert|give) your answer[^)]*\)"
-    r"|\[(?:your|insert) (?:your )?answer[^\]]*\]|%INSTRUCTIONS|%Query\b"
+FRAME = (
+    "answer:::",
+    "(provide your answer",
+    "(your answer",
+    "[your answer",
+    "[insert answer",
+    "%instructions",
+    "%query",
 )
+"""Pieces of a frame, in small letters, that stand in no answer."""
 
 
 def test(subject: Subject) -> Finding:
-    if found := _FRAME.search(subject.answer):
-        return Finding(False, f"the prompt's frame in the answer: {quote(found[0])}")
-    told = _phrases(subject.boilerplate)
-    for phrase in _runs(subject.answer):
-        if phrase in told:
-            return Finding(False, f"the prompt's own words: {' '.join(phrase)}")
+    text = subject.answer.lower()
+    for piece in FRAME:
+        if piece in text:
+            return Finding(False, f"the prompt's frame in the answer: {piece}")
+    phrases = _phrases(subject.boilerplate)
+    words = text.split()
+    for at, opening in enumerate(pairwise(words)):
+        if opening in phrases and tuple(words[at : at + PHRASE_WORDS]) in phrases[opening]:
+            return Finding(
+                False, f"the prompt's own words: {quote(' '.join(words[at : at + PHRASE_WORDS]))}"
+            )
     return Finding(True, f"no {PHRASE_WORDS} words of the prompt in a row")
 
 
 @lru_cache(maxsize=256)
-def _phrases(boilerplate: str) -> frozenset[tuple[str, ...]]:
-    return frozenset(_runs(boilerplate))
-
-
-def _runs(text: str) -> list[tuple[str, ...]]:
-    words = text.lower().split()
-    return list(zip(*(words[i:] for i in range(PHRASE_WORDS)), strict=False))
+def _phrases(boilerplate: str) -> dict[tuple[str, str], set[tuple[str, ...]]]:
+    """The prompt's phrases by their first two words, which few answers share."""
+    phrases: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    words = boilerplate.lower().split()
+    for phrase in zip(*(words[i:] for i in range(PHRASE_WORDS)), strict=False):
+        phrases.setdefault(phrase[:2], set()).add(phrase)
+    return phrases

@@ -1,8 +1,8 @@
 """The keys that prompts and generations are known by, for as long as a store lives.
 
-A key is BLAKE2b with a digest of 16 bytes (RFC 7693), in hex, of canonical JSON: UTF-8, keys sorted,
-no white space, only the escapes that JSON demands. Change nothing here that changes a key: every
-store would be work again.
+A key is BLAKE2b with a digest of 16 bytes (RFC 7693), in hex, of canonical JSON: UTF-8, keys
+sorted, no white space, only the escapes that JSON demands. Change nothing here that changes a key:
+every store would be work again.
 """
 
 from collections.abc import Mapping

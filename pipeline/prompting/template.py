@@ -47,7 +47,12 @@ class PromptSource:
 
     def described(self) -> dict[str, str]:
         """Name, version and text, for the record of a run."""
-        return {"name": self.name, "version": self.version, "system": self.system, "body": self.body}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "system": self.system,
+            "body": self.body,
+        }
 
     @property
     def is_verbatim(self) -> bool:
@@ -160,9 +165,9 @@ def _check_names(path: str, text: str, first_line: int) -> None:
         _compiled(text)
     except TemplateSyntaxError as error:
         raise ConfigError(f"{path}:{first_line + error.lineno - 1}: {error.message}") from error
-    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+    for other in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         raise ConfigError(
-            f"{path}:{first_line + node.lineno - 1}: a prompt is one file; it includes no other"
+            f"{path}:{first_line + other.lineno - 1}: a prompt is one file; it includes no other"
         )
     unknown = meta.find_undeclared_variables(tree) - set(FIELDS)
     for node in tree.find_all(nodes.Name):

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from pipeline.model import Place, Record, Reject
 from pipeline.faults import Fault
+from pipeline.model import Place, Record, Reject
 from pipeline.reading.rows import id_of
 
 _BOM = b"\xef\xbb\xbf"
@@ -24,9 +24,7 @@ def jsonl_items(
             yield _item(place, text, parse)
 
 
-def _item(
-    place: Place, line: bytes, parse: Callable[[Any, Place], Record]
-) -> Record | Reject:
+def _item(place: Place, line: bytes, parse: Callable[[Any, Place], Record]) -> Record | Reject:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:

@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
-from pipeline.model import Place, Record, Reject
 from pipeline.faults import Fault
+from pipeline.model import Place, Record, Reject
 from pipeline.reading.rows import id_of, row_record
 
 BATCH_ROWS = 256
 
 
-def parquet_items(uri: str, stream: io.BufferedReader, limit: int) -> Iterator[Record | Reject]:
-    """A record or a reject for every row, one reject for the rest of a row group that is damaged."""
+def parquet_items(uri: str, stream: io.BufferedIOBase, limit: int) -> Iterator[Record | Reject]:
+    """A record or a reject for every row; one reject for the rest of a damaged row group."""
     try:
         shard = pq.ParquetFile(stream)
     except StorageError:
@@ -56,7 +56,7 @@ def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 def _cells(column: pa.Array) -> list[Any]:
     try:
-        return column.to_pylist()
+        return list(column.to_pylist())
     except UnicodeDecodeError:
         return [_cell(value) for value in column]
 

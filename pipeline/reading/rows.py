@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.model import Message, Passage, Place, Record
 from pipeline.faults import Fault
+from pipeline.model import Message, Passage, Place, Record
 from pipeline.reading.repair import repair_record
 
 ID_FIELDS = ("record_id", "id", "custom_id")

@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 
 from pipeline.config import Input
 from pipeline.errors import ConfigError
-from pipeline.model import Place, Record, Reject
 from pipeline.faults import PAYLOAD_BYTES, Fault
+from pipeline.model import Place, Record, Reject
 from pipeline.reading.lines import jsonl_items
 from pipeline.reading.parquet import parquet_items
 from pipeline.reading.rows import batch_record, row_record
@@ -96,8 +96,7 @@ def _is_hidden(path: str, root: str) -> bool:
 
 def read_shard(shard: Shard, stored: GuardedStream, spec: Input) -> Iterator[Record | Reject]:
     """The records and rejects of a shard from its stored bytes, in order; at least one."""
-    stream = io.BufferedReader(stored, CHUNK)
-    items = iter(_items(shard, stream, spec))
+    items = _items(shard, io.BufferedReader(stored, CHUNK), spec)
     first = next(items, None)
     if first is None:
         yield whole_file(shard, Fault("empty_file", "holds no record"))
@@ -106,7 +105,9 @@ def read_shard(shard: Shard, stored: GuardedStream, spec: Input) -> Iterator[Rec
         yield from items
 
 
-def _items(shard: Shard, stream: io.BufferedReader, spec: Input) -> Iterator[Record | Reject]:
+def _items(
+    shard: Shard, stream: io.BufferedReader[GuardedStream], spec: Input
+) -> Iterator[Record | Reject]:
     head = stream.peek(4)[:4]
     if not head:
         return
@@ -123,9 +124,7 @@ def _items(shard: Shard, stream: io.BufferedReader, spec: Input) -> Iterator[Rec
         yield from jsonl_items(shard.uri, _decoded(stream, head), spec.max_record_bytes, parse)
 
 
-def _text_items(
-    shard: Shard, chunks: Iterator[bytes], spec: Input
-) -> Iterator[Record | Reject]:
+def _text_items(shard: Shard, chunks: Iterator[bytes], spec: Input) -> Iterator[Record | Reject]:
     data = b""
     place = Place(shard.uri, 0)
     try:
@@ -149,12 +148,12 @@ def _kind_of(shard: Shard, head: bytes) -> Kind | None:
     return _KINDS.get(name.suffix.lower())
 
 
-def _decoded(stream: io.BufferedReader, head: bytes) -> Iterator[bytes]:
+def _decoded(stream: io.BufferedReader[GuardedStream], head: bytes) -> Iterator[bytes]:
     """A stored file's bytes, decompressed by what its first bytes say, whatever its name.
 
     Raises `Fault` where they break off or are damaged, after yielding all before it.
     """
-    source: io.BufferedReader | gzip.GzipFile | zstd.ZstdFile = stream
+    source: io.BufferedReader[GuardedStream] | gzip.GzipFile | zstd.ZstdFile = stream
     if head.startswith(_GZIP):
         source = gzip.GzipFile(fileobj=stream)
     elif head == _ZSTD:

@@ -4,8 +4,8 @@ import re
 from pathlib import PurePosixPath
 
 from pipeline.config import TextGrammar
-from pipeline.model import Message, Passage, Place, Record
 from pipeline.faults import Fault
+from pipeline.model import Message, Passage, Place, Record
 from pipeline.reading.repair import repair_text
 
 _PAPER_AND_QUESTION = re.compile(r"(?P<paper>.+)_(?P<question>CQ\d+)", re.DOTALL)
@@ -60,7 +60,9 @@ def _find_block(text: str, grammar: TextGrammar) -> tuple[str, str, str, int]:
     """
     opening = grammar.preamble + "\n\n"
     if not text.startswith(opening):
-        raise Fault("unparsable_text", f"does not begin with the preamble {grammar.preamble[:40]!r}…")
+        raise Fault(
+            "unparsable_text", f"does not begin with the preamble {grammar.preamble[:40]!r}…"
+        )
     block = "\n\n" + grammar.before_instructions
     start, missing = len(opening), grammar.after_question
     while (close := text.find(grammar.after_question, start)) >= 0:

@@ -32,7 +32,7 @@ def row_digests(rows: pa.Table, columns: Sequence[str]) -> Digests:
 
 def micros(rows: pa.Table) -> npt.NDArray[np.int64]:
     """`written_at` in microseconds since 1970."""
-    return rows["written_at"].cast(pa.int64()).to_numpy()
+    return np.asarray(rows["written_at"].cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
 def newest(keys: Digests, times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
@@ -41,6 +41,4 @@ def newest(keys: Digests, times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
     ordered = keys[order]
     last = np.ones(len(ordered), dtype=bool)
     last[:-1] = ordered[1:] != ordered[:-1]
-    return order[last]
-
-
+    return np.asarray(order[last])

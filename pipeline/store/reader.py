@@ -21,14 +21,14 @@ def read_rows(store: Location, by: Sequence[str] = COUNTING) -> Iterator[pa.Tabl
     """The newest rows by key, whole, in the order of the parts."""
     folder = store.join(ANSWERS_FOLDER)
     paths = list_parts(folder)
-    keys, times, sizes = [as_digests([])], [np.empty(0, np.int64)], []
+    keys, times = [as_digests([])], [np.empty(0, np.int64)]
+    sizes: list[int] = []
     for rows in read_parts(folder.fs, paths, [*by, "written_at"]):
         keys.append(row_digests(rows, by))
         times.append(micros(rows))
         sizes.append(rows.num_rows)
     counts = np.zeros(sum(sizes), dtype=bool)
     counts[newest(np.concatenate(keys), np.concatenate(times))] = True
-    borders = np.cumsum(sizes)[:-1] if sizes else []
-    for path, mask in zip(paths, np.split(counts, borders), strict=False):
+    for path, mask in zip(paths, np.split(counts, np.cumsum(sizes)[:-1]), strict=False):
         if mask.any():
             yield read_part(folder.fs, path, ANSWERS.names).filter(pa.array(mask))

@@ -197,7 +197,7 @@ def test_export_defuses_what_a_spreadsheet_would_run(tmp_path, address):
     )
     overnight("run", file, address=address)
     overnight("export", file, "--to", tmp_path / "out.csv")
-    assert _read(tmp_path / "out.csv")[0]["answer"] == "'=HYPERLINK(\"x\")."
+    assert _read(tmp_path / "out.csv")[0]["answer"] == '\'=HYPERLINK("x").'
 
 
 def test_export_to_an_unknown_ending_ends_with_2(night):
@@ -231,7 +231,9 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_job(night, tmp_path, address
 
 
 def test_the_doctor_goes_on_after_the_first_fault(night, address):
-    done = overnight("doctor", night, "prompt=none.md", "engine.replicas=99", "--json", address=address)
+    done = overnight(
+        "doctor", night, "prompt=none.md", "engine.replicas=99", "--json", address=address
+    )
     assert done.returncode == 2
     wrong = {f["name"]: f["said"] for f in json.loads(done.stdout)["findings"] if not f["ok"]}
     assert set(wrong) == {"template", "records", "cluster"}

@@ -60,7 +60,9 @@ def test_an_edit_that_changes_the_rendered_text_is_work_and_one_that_does_not_is
     template.write_text(TEMPLATE.format(version=2, text="{# a remark #}{{ question }}"))
     assert counts(run(night)) == {"read": 40, "current": 40}
     template.write_text(
-        TEMPLATE.format(version=3, text="{{ question }}{% if 'pond 7?' in question %} Sure?{% endif %}")
+        TEMPLATE.format(
+            version=3, text="{{ question }}{% if 'pond 7?' in question %} Sure?{% endif %}"
+        )
     )
     assert counts(run(night)) == {"read": 40, "current": 39, "answered": 1}
 

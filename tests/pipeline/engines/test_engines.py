@@ -13,9 +13,7 @@ def ask(rec: Record, max_words: int = 399, messages: tuple[Message, ...] = ()) -
 
 
 def test_extractive_quotes_the_sentence_that_answers_in_the_frame():
-    assert ask(record(4)) == (
-        "Answer:::\nAt pond 4 we counted 7 herons on their nests.\nAnswer:::"
-    )
+    assert ask(record(4)) == ("Answer:::\nAt pond 4 we counted 7 herons on their nests.\nAnswer:::")
 
 
 def test_extractive_abstains_where_nothing_matches():
@@ -40,7 +38,9 @@ def test_extractive_quotes_a_repeated_sentence_once():
 
 
 def test_extractive_reads_a_ready_prompt_whose_last_paragraph_asks():
-    asked = Message("user", "Herons nested at the pond.\n\nRain fell.\n\nWhere was the herons nest?")
+    asked = Message(
+        "user", "Herons nested at the pond.\n\nRain fell.\n\nWhere was the herons nest?"
+    )
     text = ask(record(question=None, passages=()), messages=(asked,))
     assert extract_answer(text) == "Herons nested at the pond."
 

@@ -5,7 +5,12 @@ from pipeline.model import Message
 from pipeline.prompting.keys import canonical, prompt_and_generation_key
 
 MESSAGES = (Message("system", "Sei kurz.\n"), Message("user", "Wie „hoch“? 𝐵 ≥ 3\x00\t\\"))
-IDENTITY = {"model": "m", "model_revision": None, "sampling": {"temperature": 0.7}, "decoding": "free"}
+IDENTITY = {
+    "model": "m",
+    "model_revision": None,
+    "sampling": {"temperature": 0.7},
+    "decoding": "free",
+}
 
 
 def test_canonical_json_is_what_the_standard_library_writes_sorted_and_tight():

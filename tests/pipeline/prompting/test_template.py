@@ -68,10 +68,16 @@ def test_verbatim_without_a_text_of_its_own_is_the_records_fault():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (FRONT + "Hello\n{{ qestion }}\n", ":6: no field 'qestion' in a record; did you mean 'question'?"),
+        (
+            FRONT + "Hello\n{{ qestion }}\n",
+            ":6: no field 'qestion' in a record; did you mean 'question'?",
+        ),
         (FRONT + "\n\n{% for p in passages %}\n", ":7: Unexpected end of template"),
         (FRONT + "{{ question | nofilter }}", ":5: No filter named 'nofilter'"),
-        (FRONT + "\n{{ passages[0].txt }}\n", ":6: 'pipeline.model.Passage object' has no attribute"),
+        (
+            FRONT + "\n{{ passages[0].txt }}\n",
+            ":6: 'pipeline.model.Passage object' has no attribute",
+        ),
         (FRONT + "{% include 'x' %}", ":5: a prompt is one file"),
         (FRONT, "no message below the front matter"),
         ("{{ question }}", ":1: a template begins with front matter"),

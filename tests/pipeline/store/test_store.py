@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engines.recorded import RecordedEngine
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.checks import chosen_checks
+from pipeline.engines.recorded import RecordedEngine
 from pipeline.errors import StorageError
 from pipeline.model import Message, Place, Prompt, Reject
 from pipeline.storage import Location, Storage

@@ -1,0 +1,98 @@
+"""Measures, prints, and writes docs/benchmarks.md."""
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.store.runs import versions
+from tests.bench.records import generate
+from tests.bench.stages import STAGES, stage_seconds
+from tests.bench.whole import Whole, whole_run
+from tests.support import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+STAGE_RECORDS, STAGE_ROUNDS = 20_000, 5
+SIZES = (10_000, 100_000, 1_000_000)
+SHARD_RECORDS = 5_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="records of whole runs")
+    sizes = parser.parse_args().sizes
+    with tempfile.TemporaryDirectory(prefix="overnight-bench-") as scratch:
+        stages = _stages(Path(scratch))
+        runs = [_whole(Path(scratch), size) for size in sizes]
+    page = _page(stages, runs)
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page, encoding="utf-8")
+    print(page)
+
+
+def _stages(scratch: Path) -> dict[str, float]:
+    """Microseconds a record, the median of several rounds after one to warm up."""
+    shards = generate(scratch / "stages", STAGE_RECORDS, 4)
+    rounds = [stage_seconds(shards, scratch / f"store-{n}") for n in range(STAGE_ROUNDS + 1)][1:]
+    return {s: statistics.median(r[s] for r in rounds) / STAGE_RECORDS * 1e6 for s in STAGES}
+
+
+def _whole(scratch: Path, records: int) -> Whole:
+    shards = generate(scratch / f"records-{records}", records, max(records // SHARD_RECORDS, 4))
+    return whole_run(shards, scratch / f"run-{records}")
+
+
+def _page(stages: dict[str, float], runs: list[Whole]) -> str:
+    total = sum(stages.values())
+    cores = os.cpu_count() or 1
+    found = versions()
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench`; every figure below comes from one run of it.",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {cores} cores, Python "
+        f"{found['python']}, Ray {found['ray']}, pyarrow {found['pyarrow']}.",
+        "",
+        "Records are generated: four passages of 110 words, a question and a recorded answer of "
+        "100 words, 3.9 kB as JSON; template `instructions-first`; engine `recorded`, which takes no "
+        "time of its own.",
+        "",
+        "## One core, stage by stage",
+        "",
+        f"Processor time of the stage functions alone; median of {STAGE_ROUNDS} rounds over "
+        f"{STAGE_RECORDS:,} records.",
+        "",
+        "| stage | µs a record | share |",
+        "|---|---:|---:|",
+        *(f"| {name} | {cost:.0f} | {cost / total:.0%} |" for name, cost in stages.items()),
+        f"| all | {total:.0f} | {1e6 / total:,.0f} records a second a core |",
+        "",
+        "## Whole runs on Ray",
+        "",
+        f"`overnight run` on a cluster of its own, {cores} cores. Seconds count from when the "
+        "cluster is up; first rows from the start of the job. Memory is the proportional set size "
+        "of the driver, Ray and all workers, at its peak.",
+        "",
+        "| records | seconds | records a second a core | first rows, s | peak memory, MiB "
+        "| driver, MiB |",
+        "|---:|---:|---:|---:|---:|---:|",
+        *(_row(run, cores) for run in runs),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(run: Whole, cores: int) -> str:
+    rate = run.records / run.seconds / cores
+    return (
+        f"| {run.records:,} | {run.seconds:.1f} | {rate:,.0f} | {run.first_rows:.1f} "
+        f"| {run.peak_bytes / 2**20:,.0f} | {run.driver_peak_bytes / 2**20:,.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

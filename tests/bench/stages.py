@@ -1,0 +1,51 @@
+"""What each stage costs one core, as plain functions without Ray."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from pipeline.prompting.template import load_prompt
+from pipeline.reading.shards import list_shards
+from pipeline.reading.source import read_tables
+from pipeline.stages import Answerer, to_prompts
+from pipeline.storage import Storage
+from pipeline.store.ledger import Ledger
+from pipeline.store.newest import as_digests
+from pipeline.store.sink import Sink
+from tests.support import job
+
+T = TypeVar("T")
+
+STAGES = ("read", "render, key, look up", "extract, check, build rows", "write Parquet")
+NOTHING = Ledger(as_digests([]), as_digests([]), as_digests([]))
+
+
+def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
+    """Seconds that one core spends in each stage on all records of a folder of shards."""
+    night = job(shards, store, engine={"kind": "recorded"})
+    storage = Storage()
+    source = load_prompt(night.prompt.template, night.answer.max_words)
+    listed = list_shards(str(shards), storage).shards
+    answerer = Answerer(night, source)
+    sink = Sink(str(store), storage, "bench")
+    spent = dict.fromkeys(STAGES, 0.0)
+
+    def timed(stage: str, call: Callable[[], T]) -> T:
+        began = time.process_time()
+        result = call()
+        spent[stage] += time.process_time() - began
+        return result
+
+    waiting: list[pa.Table] = []
+    tables = read_tables(listed, night.input, storage)
+    while (items := timed("read", lambda: next(tables, None))) is not None:
+        prompts = timed(STAGES[1], lambda t=items: to_prompts(t, night, source, NOTHING))
+        waiting.append(timed(STAGES[2], lambda t=prompts: answerer(t)))
+        if sum(t.num_rows for t in waiting) >= night.output.rows_per_file:
+            timed(STAGES[3], lambda: sink.write(pa.concat_tables(waiting)))
+            waiting.clear()
+    timed(STAGES[3], lambda: sink.write(pa.concat_tables(waiting)))
+    return spent

@@ -1,0 +1,69 @@
+"""A whole run in a process of its own: rate, time to the first rows, memory."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.support import ROOT, job, job_file
+
+SAMPLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One run's figures; memory is the proportional set size of the driver and all below it."""
+
+    records: int
+    seconds: float
+    first_rows: float
+    peak_bytes: int
+    driver_peak_bytes: int
+
+
+def whole_run(shards: Path, folder: Path) -> Whole:
+    """Runs the recorded engine over a folder of shards on a cluster of its own."""
+    folder.mkdir(parents=True)
+    night = job(shards, folder / "store", engine={"kind": "recorded"}, failure_budget=1.0)
+    file = job_file(folder / "job.yaml", night)
+    with (folder / "out.json").open("wb") as out, (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobs", "run", str(file), "--json"],
+            cwd=ROOT,
+            stdout=out,
+            stderr=log,
+            env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        )
+        peak = driver_peak = 0
+        while process.poll() is None:
+            driver, everything = _memory(process.pid)
+            peak, driver_peak = max(peak, everything), max(driver_peak, driver)
+            time.sleep(SAMPLE_SECONDS)
+    if process.returncode:
+        raise RuntimeError((folder / "log.txt").read_text())
+    document = json.loads((folder / "out.json").read_text())
+    timings = document["timings"]
+    return Whole(
+        records=document["counts"]["answered"] + document["counts"]["failed"],
+        seconds=timings["total"] - timings["cluster_ready"],
+        first_rows=timings["first_rows"],
+        peak_bytes=peak,
+        driver_peak_bytes=driver_peak,
+    )
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Proportional set size of a process, and of it with all its descendants, in bytes."""
+    sizes = [0]
+    with suppress(psutil.Error):
+        driver = psutil.Process(pid)
+        for process in [driver, *driver.children(recursive=True)]:
+            with suppress(psutil.Error):
+                sizes.append(process.memory_full_info().pss)
+    return sizes[1] if len(sizes) > 1 else 0, sum(sizes)

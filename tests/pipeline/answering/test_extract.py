@@ -1,0 +1,217 @@
+"""The answer in a completion: without its frame, and never without its words."""
+
+import re
+import time
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pipeline.answering.extract import LEAD_IN_WORDS, extract_answer
+
+ANSWER = "The divers counted forty urchins."
+SECOND = "They also counted nine crabs."
+PLACEHOLDER = "(provide your answer to query in less than 400 words)"
+LONG = "The divers " + "slowly and carefully " * LEAD_IN_WORDS + "counted"
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        # the whole frame, in the forms that models give it
+        f"Answer:::\n{ANSWER}\n\nAnswer:::",
+        f" Answer:::\nAnswer: {ANSWER}\n\nAnswer:::\n\n",
+        f"Answer::: {ANSWER} Answer:::",
+        f"answer:::\n{ANSWER}\nANSWER:::",
+        f"Answer ::: {ANSWER} Answer ::::",
+        f"Answer::\n{ANSWER}\nAnswer::",
+        # bold
+        f"**Answer:::**\n{ANSWER}\n**Answer:::**",
+        f"**Answer:::**\n**Answer:** {ANSWER}\n\n**Answer:::**",
+        f"**Answer:::** {ANSWER}",
+        f"**Answer:** {ANSWER}",
+        f"**Helpful Answer**: {ANSWER}",
+        # one end of it
+        f"Answer:::\n{ANSWER}",
+        f"{ANSWER}\n\nAnswer:::",
+        # markers repeated
+        f"Answer:::\n\nAnswer:::\n{ANSWER}\nAnswer:::\nAnswer:::",
+        f"{ANSWER}\nAnswer:::\nAnswer:::\nAnswer:::",
+        # none
+        ANSWER,
+        f"\n\n  {ANSWER}\n ",
+        # a label only
+        f"Answer: {ANSWER}",
+        f"Helpful Answer: {ANSWER}",
+        f"Unhelpful Answer: {ANSWER}",
+        f"Answer: Answer: {ANSWER}",
+        # the placeholder echoed
+        f"Answer:::\nAnswer: {PLACEHOLDER}\n\nAnswer:::\n\n{ANSWER}",
+        f"Answer: {PLACEHOLDER} {ANSWER}",
+        f"Answer:::\nAnswer: {PLACEHOLDER}\n{ANSWER}\nAnswer:::",
+        f"{PLACEHOLDER}\n{ANSWER}",
+        f"Answer: (In less than 400 words)\n{ANSWER}",
+        f"[insert your answer here] {ANSWER}",
+        # a lead-in line
+        f"Here is what the log says:\nAnswer:::\n{ANSWER}\nAnswer:::",
+        f"Here is what the log says:\n\nAnswer:::\n{ANSWER}",
+        f"Sure!\nAnswer:::\n{ANSWER}\nAnswer:::",
+        f"Sure!\nAnswer:::\n{ANSWER}",
+        # a second answer behind it
+        f"{ANSWER}\n\nUnhelpful Answer: {SECOND}",
+        f"{ANSWER}\n\n**Unhelpful Answer:** {SECOND}",
+        f"{ANSWER}\nHelpful Answer: {SECOND}\nUnhelpful Answer: {SECOND}",
+        f"Answer:::\n{ANSWER}\nAnswer:::\n\nUnhelpful Answer:\n{SECOND}",
+        f"Answer:::\nAnswer: {ANSWER}\n\nAnswer:::\nAnswer: {SECOND}\nAnswer:::",
+        f"Unhelpful Answer: {ANSWER}\nUnhelpful Answer: {SECOND}",
+        # an invented question behind it
+        f"{ANSWER}\n\n%INSTRUCTIONS:\nRead on.",
+        f"Answer:::\n{ANSWER}\nAnswer:::\n\n%INSTRUCTIONS:\nRead on.",
+    ],
+)
+def test_every_shape_of_frame_leaves_the_answer(completion: str) -> None:
+    assert extract_answer(completion) == ANSWER
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "",
+        " \n\t",
+        "Answer:::",
+        "Answer:::\n\nAnswer:::",
+        "Answer:",
+        "Helpful Answer: ",
+        "**Answer:**",
+    ],
+)
+def test_a_completion_that_says_nothing_has_no_answer(completion: str) -> None:
+    assert extract_answer(completion) == ""
+
+
+@pytest.mark.parametrize(
+    "completion", [PLACEHOLDER, f"Answer:::\nAnswer: {PLACEHOLDER}\nAnswer:::"]
+)
+def test_a_placeholder_alone_is_kept_for_the_checks_to_see(completion: str) -> None:
+    assert PLACEHOLDER in extract_answer(completion)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "1000 words were annotated by each diver.",
+        "250 words",
+        "Less than 100 words of the log are legible.",
+        "Give your answer in the log, the captain said, and so they did.",
+        "Answering machines recorded the calls.",
+        "The answer: forty.",
+    ],
+)
+def test_an_answer_that_looks_like_a_frame_keeps_its_words(answer: str) -> None:
+    assert extract_answer(answer) == answer
+    assert extract_answer(f"Answer:::\n{answer}\nAnswer:::") == answer
+
+
+@pytest.mark.parametrize("answer", ["3.5", "Ja", "潜水员", "Δ", "No", "x"])
+def test_an_answer_of_one_word_is_an_answer(answer: str) -> None:
+    assert extract_answer(f"Answer:::\n{answer}\nAnswer:::") == answer
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "Forty urchins\nAnswer:::\n----\nAnswer:",
+        "----\nAnswer:\nHelpful Answer: Forty urchins",
+        "****\nHelpful Answer:\nUnhelpful Answer:\nForty urchins",
+    ],
+)
+def test_a_label_below_a_rule_is_no_answer(completion: str) -> None:
+    assert extract_answer(completion) == "Forty urchins"
+
+
+def test_lines_and_lists_within_an_answer_stay() -> None:
+    answer = "Two:\n\n1. urchins\n2. crabs\n\n| a | b |\n|---|---|"
+
+    assert extract_answer(f"Answer:::\n{answer}\nAnswer:::") == answer
+
+
+def test_a_marker_between_an_answer_and_its_repetition_ends_it() -> None:
+    assert extract_answer(f"{ANSWER}\nAnswer:::\n{SECOND}") == ANSWER
+
+
+def test_a_closed_frame_outweighs_the_chatter_before_it() -> None:
+    assert extract_answer(f"I read the log twice.\nAnswer:::\n{ANSWER}\nAnswer:::") == ANSWER
+
+
+def test_an_answer_interrupted_by_a_marker_is_kept_whole() -> None:
+    assert extract_answer(f"{LONG}\nAnswer:::\n{SECOND}") == f"{LONG}\n\n{SECOND}"
+
+
+def test_the_word_answer_within_a_sentence_is_no_label() -> None:
+    answer = "They had an answer: count again. Their answer was forty."
+
+    assert extract_answer(answer) == answer
+
+
+words = st.sampled_from(["urchin", "forty", "Ärger", "x1", "潜水", "tide.", "reef,", "(bay)"])
+markers = st.sampled_from(
+    ["Answer:::", "**Answer:::**", "answer::", "Answer :::", "Answer:", "**Answer:**",
+     "Helpful Answer:", "Unhelpful Answer:", PLACEHOLDER, "(400 words)"]
+)  # fmt: skip
+blanks = st.sampled_from([" ", "\n", "\n\n", " \n\t", ""])
+pieces = st.one_of(words, markers, blanks, st.just("***"), st.just("---"))
+assembled = st.lists(pieces, max_size=14).flatmap(
+    lambda chosen: st.sampled_from([" ", "\n", "\n\n"]).map(lambda glue: glue.join(chosen))
+)
+WORD = re.compile(r"urchin|forty|Ärger|x1|潜水|tide|reef|bay")
+
+
+@settings(max_examples=600, deadline=None)
+@given(assembled)
+def test_a_completion_that_holds_a_word_never_comes_out_empty(completion: str) -> None:
+    if WORD.search(completion):
+        assert WORD.search(extract_answer(completion))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(assembled, st.text()))
+def test_an_answer_is_a_part_of_its_completion_up_to_white_space(completion: str) -> None:
+    signs = iter("".join(completion.split()))
+
+    # In order: `in` on an iterator goes on where it found the last one.
+    assert all(sign in signs for sign in "".join(extract_answer(completion).split()))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(words, blanks), max_size=14).map(" ".join))
+def test_an_answer_without_a_frame_is_itself(completion: str) -> None:
+    assert extract_answer(completion) == completion.strip()
+
+
+@settings(max_examples=300, deadline=None)
+@given(assembled)
+def test_an_extracted_answer_is_its_own_answer(completion: str) -> None:
+    answer = extract_answer(completion)
+    assume(not re.search("(?i)answer|words", answer))  # a last resort keeps frame and placeholder
+
+    assert extract_answer(answer) == answer
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.text(st.sampled_from("Answer:* \n(%")), st.text(max_size=3)))
+def test_any_text_has_an_answer_without_white_space_around_it(completion: str) -> None:
+    answer = extract_answer(completion)
+
+    assert answer == answer.strip()
+    assert bool(answer) or not any(c.isalnum() for c in re.sub("(?i)answer", "", completion))
+
+
+@pytest.mark.parametrize(
+    "piece", ["Unhelpful Answer:\n", "Answer: ", "Answer:::\n", "(", "** ", "less than 9 words "]
+)
+def test_a_model_that_repeats_itself_costs_no_time(piece: str) -> None:
+    started = time.perf_counter()
+
+    extract_answer(piece * 800)  # about what 4,000 tokens hold
+
+    assert time.perf_counter() - started < 2
