@@ -96,7 +96,8 @@ def _is_hidden(path: str, root: str) -> bool:
 
 def read_shard(shard: Shard, stored: GuardedStream, spec: Input) -> Iterator[Record | Reject]:
     """The records and rejects of a shard from its stored bytes, in order; at least one."""
-    items = _items(shard, io.BufferedReader(stored, CHUNK), spec)
+    stream: io.BufferedReader = io.BufferedReader(stored, CHUNK)
+    items = _items(shard, stream, spec)
     first = next(items, None)
     if first is None:
         yield whole_file(shard, Fault("empty_file", "holds no record"))
@@ -105,9 +106,7 @@ def read_shard(shard: Shard, stored: GuardedStream, spec: Input) -> Iterator[Rec
         yield from items
 
 
-def _items(
-    shard: Shard, stream: io.BufferedReader[GuardedStream], spec: Input
-) -> Iterator[Record | Reject]:
+def _items(shard: Shard, stream: io.BufferedReader, spec: Input) -> Iterator[Record | Reject]:
     head = stream.peek(4)[:4]
     if not head:
         return
@@ -148,12 +147,12 @@ def _kind_of(shard: Shard, head: bytes) -> Kind | None:
     return _KINDS.get(name.suffix.lower())
 
 
-def _decoded(stream: io.BufferedReader[GuardedStream], head: bytes) -> Iterator[bytes]:
+def _decoded(stream: io.BufferedReader, head: bytes) -> Iterator[bytes]:
     """A stored file's bytes, decompressed by what its first bytes say, whatever its name.
 
     Raises `Fault` where they break off or are damaged, after yielding all before it.
     """
-    source: io.BufferedReader[GuardedStream] | gzip.GzipFile | zstd.ZstdFile = stream
+    source: io.BufferedReader | gzip.GzipFile | zstd.ZstdFile = stream
     if head.startswith(_GZIP):
         source = gzip.GzipFile(fileobj=stream)
     elif head == _ZSTD:

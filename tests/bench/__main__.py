@@ -57,9 +57,9 @@ def _page(stages: dict[str, float], runs: list[Whole]) -> str:
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {cores} cores, Python "
         f"{found['python']}, Ray {found['ray']}, pyarrow {found['pyarrow']}.",
         "",
-        "Records are generated: four passages of 110 words, a question and a recorded answer of "
-        "100 words, 3.9 kB as JSON; template `instructions-first`; engine `recorded`, which takes no "
-        "time of its own.",
+        "Records are generated: four passages of 110 words, a question, a recorded answer of "
+        "100 words, 3.9 kB as JSON; template `instructions-first`; engine `recorded`, which takes "
+        "no time of its own.",
         "",
         "## One core, stage by stage",
         "",
