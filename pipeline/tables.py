@@ -165,7 +165,7 @@ def _records_table(records: Sequence[Record]) -> pa.Table:
         "passages": lists_of_structs([r.passages for r in records], PASSAGES),
         "messages": lists_of_structs([r.messages for r in records], MESSAGES),
         "boilerplate": [r.boilerplate for r in records],
-        "extra": [_dump_extra(r.extra) for r in records],
+        "extra": [dump_extra(r.extra) for r in records],
         **record_columns(records),
     }
     return build(ITEMS, columns, len(records))
@@ -256,6 +256,9 @@ def _table_records(
     )
 
 
-def _dump_extra(extra: Mapping[str, Any]) -> bytes | None:
-    """Columns of the user's own, as JSON: text for what JSON has no type for."""
+def dump_extra(extra: Mapping[str, Any]) -> bytes | None:
+    """Columns of the user's own, as JSON: text for what JSON has no type for.
+
+    Raises `TypeError` for what is nested deeper than the encoder goes.
+    """
     return orjson.dumps(extra, default=str, option=orjson.OPT_NON_STR_KEYS) if extra else None

@@ -7,16 +7,18 @@ out; each of these has a rule here, and where none fits the whole text is the an
 import re
 
 _MARKER = re.compile(r"(?i)\**\banswer\s*:{2,}\**")
-_LABEL = re.compile(r"(?i)^\W{0,3}(?:(?:un)?helpful )?answer\W{0,2}:\**\s*")
+_LABEL = re.compile(r"(?i)^\W*(?:(?:un)?helpful )?answer\W{0,2}:\**\s*")
 _SECOND_ANSWER = re.compile(r"(?im)^[ \t*]*(?:unhelpful|helpful) answer\W{0,2}:|%INSTRUCTIONS:")
+_COUNT = r"(?:(?:in )?less than \d+ words|word count:? *\d+|\d+ words)"
 _PLACEHOLDER = re.compile(
-    r"(?i)^[(\[]?\s*(?:please )?(?:(?:provide|write|insert|give) your answer\b[^)\]\n]*"
-    r"|(?:in )?less than \d+ words|word count:? *\d+|\d+ words)\s*[)\].]*\s*"
+    r"(?i)^\W*(?:please )?(?:provide|write|insert|give) your answer\b[^)\]\n]*[)\]][\s.]*"
+    rf"|^\W*[(\[]\s*{_COUNT}\s*[)\]][\s.]*"
+    rf"|^\W*{_COUNT}[ \t]*[.:]?[ \t]*(?=\n|$)"
 )
 _FINISHED = re.compile(r"[.!?…][\"'”’)\]*`]*$")
 
-LEAD_IN_WORDS = 15
-"""An unfinished line of so few words announces the answer; a longer one is a part of it."""
+LEAD_IN_WORDS, GREETING_WORDS = 15, 3
+"""An unfinished line of so few words announces the answer, and so does any of very few."""
 
 
 def extract_answer(completion: str) -> str:
@@ -34,11 +36,10 @@ def extract_answer(completion: str) -> str:
     # Otherwise it is the answer itself, and what follows the marker says it again.
     if len(behind) >= 2 and behind[0]:
         return behind[0]
+    words = len(before.split())
     if _FINISHED.search(before):
-        return before
-    if len(before.split()) <= LEAD_IN_WORDS:
-        return framed[0]
-    return f"{before}\n\n{framed[0]}"
+        return framed[0] if words <= GREETING_WORDS else before
+    return framed[0] if words <= LEAD_IN_WORDS else f"{before}\n\n{framed[0]}"
 
 
 def _first_answer(completion: str) -> str:
@@ -46,9 +47,11 @@ def _first_answer(completion: str) -> str:
     lowered = completion.lower()
     if "helpful answer" not in lowered and "%instructions" not in lowered:
         return completion
+    start = 0
     for found in _SECOND_ANSWER.finditer(completion):
-        if _bare(_MARKER.sub(" ", completion[: found.start()])):
+        if _bare(_MARKER.sub(" ", completion[start : found.start()])):
             return completion[: found.start()]
+        start = found.start()
     return completion
 
 

@@ -20,15 +20,16 @@ _TELLS = (
 )
 _DENIES = re.compile(
     rf"(?i)\b(?:not|cannot|never|nor|\w+n['’]t)\b(?:\W+\w+){{0,6}}?\W+{_TELLS}"
-    rf"|\bno\b(?:\W+\w+){{0,5}}?\W+(?:{_TELLS}|evidence|reference|link|data\b)"
+    rf"|\bno\b(?:\W+\w+){{0,5}}?\W+(?:{_TELLS}|evidence|reference|link)"
+    r"|\b(?:passages?|context|text|paper|excerpts?) \w+ no\b"
     rf"|\bwithout\b(?:\W+\w+){{0,4}}?\W+{_TELLS}"
     r"|\b(?:lacks?|lacking|absent|unspecified|unstated|undisclosed|unclear|unknown|unable|insufficient)\b"
     r"|\b(?:do|does|did|could|can)(?: not|n['’]t)? (?:know|tell|say)\b"
     r"|\bnot (?:enough|possible|sure|certain|applicable)\b|\bnone of the\b"
 )
 _ASIDE = re.compile(
-    r"(?i)^\W*(?:(?:the|this|it)\b(?: provided| given)?"
-    r"(?: context| text| passages?| excerpts?| paper)?|while it)(?: \w+)?"
+    r"(?i)^\W*(?:(?:the|this)(?: provided| given)? (?:context|text|passages?|excerpts?|paper)"
+    r"|(?:while )?it)(?: \w+)?"
     r" (?:focus\w*|appears?|seems?|discuss\w*|mentions)\b"
 )
 _CONCEDES = re.compile(

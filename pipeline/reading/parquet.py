@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -14,6 +15,9 @@ from pipeline.model import Place, Record, Reject
 from pipeline.reading.rows import id_of, row_record
 
 BATCH_ROWS = 256
+
+_NO_VALUE = (ValueError, OverflowError, KeyError, pa.ArrowException)
+"""Dates beyond Python's, unknown time zones, struct fields of one name, bytes that are no text."""
 
 
 def parquet_items(uri: str, stream: io.BufferedIOBase, limit: int) -> Iterator[Record | Reject]:
@@ -57,16 +61,20 @@ def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 def _cells(column: pa.Array) -> list[Any]:
     try:
         return list(column.to_pylist())
-    except UnicodeDecodeError:
+    except _NO_VALUE:
         return [_cell(value) for value in column]
 
 
 def _cell(value: pa.Scalar) -> Any:
-    """A cell that may hold bytes that are no UTF-8, which its row then answers for."""
+    """A cell whose value Python may have no place for: its text then, or a fault of its row."""
     try:
         return value.as_py()
     except UnicodeDecodeError as error:
         return Fault("not_utf8", f"byte {error.start} of a text is not UTF-8: {error.reason}")
+    except _NO_VALUE:
+        with suppress(*_NO_VALUE):
+            return str(value.cast(pa.string()).as_py())
+        return None
 
 
 def _item(values: dict[str, Any], place: Place, limit: int) -> Record | Reject:

@@ -1,7 +1,9 @@
 """Mojibake: UTF-8 that some earlier tool decoded as an 8-bit code page and stored again.
 
 The repair is for a record as a whole: it is encoded back with a code page and read as UTF-8, both
-strictly, so that a text which was never damaged fails one of the two and stays as it is.
+strictly, so that a text which was never damaged fails one of the two and stays as it is. Windows
+goes first: what Mac Roman damaged never encodes as Windows-1252, but `Ã©`, which Windows made of
+`é`, does encode as Mac Roman, into a combining mark.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import ftfy.bad_codecs
 
 from pipeline.model import Message, Passage, Record
 
-CODECS = ("mac_roman", "sloppy-windows-1252", "latin-1")
+CODECS = ("sloppy-windows-1252", "mac_roman", "latin-1")
 
 ftfy.bad_codecs.ok()  # its import registers the sloppy codecs with Python
 
@@ -19,6 +21,8 @@ ftfy.bad_codecs.ok()  # its import registers the sloppy codecs with Python
 def repair_text(text: str) -> tuple[str, str | None]:
     """The text as it was before the damage, and the code page at fault; else as given, and None."""
     for codec in () if text.isascii() else CODECS:
+        if codec.startswith("sloppy") and "\ufffd" in text:
+            continue  # its one lenience: it would encode the replacement character
         try:
             mended = text.encode(codec).decode("utf-8")
         except UnicodeError:

@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.faults import Fault
 from pipeline.model import Message, Passage, Place, Record
 from pipeline.reading.repair import repair_record
+from pipeline.tables import dump_extra
 
 ID_FIELDS = ("record_id", "id", "custom_id")
 ANSWER_FIELDS = ("recorded_answer", "answer", "completion")
@@ -40,7 +41,7 @@ def row_record(row: Any, place: Place) -> Record:
             passages=_passages(row),
             messages=messages,
             recorded_answer=_first_text(row, ANSWER_FIELDS),
-            extra={str(k): v for k, v in row.items() if k not in _OWN_FIELDS},
+            extra=_extra(row),
         )
     )
 
@@ -73,7 +74,8 @@ def _batch_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require(row: Mapping[str, Any], *names: str) -> None:
     for name in names:
-        if row.get(name) in (None, ""):
+        value = row.get(name)
+        if value is None or (isinstance(value, str) and not value.strip()):
             raise Fault("missing_field", f"no {name}" + _instead(name))
 
 
@@ -126,7 +128,7 @@ def _passage(value: Any, place: str) -> Passage:
 
 def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
     prompt = _text(row, "prompt")
-    if prompt:
+    if prompt and prompt.strip():
         return (Message("user", prompt),)
     return tuple(
         _message(value, f"messages[{i}]") for i, value in enumerate(_list(row, "messages"))
@@ -153,6 +155,16 @@ def _content(value: Any, place: str) -> str:
             raise Fault("wrong_type", f"{place}[{i}] is no text part; only text can be asked")
         parts.append(part["text"])
     return "\n".join(parts)
+
+
+def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of the user's own, which have to find their way to the template as JSON."""
+    extra = {str(k): v for k, v in row.items() if k not in _OWN_FIELDS}
+    try:
+        dump_extra(extra)
+    except TypeError as error:
+        raise Fault("wrong_type", f"{', '.join(extra)}: no JSON: {error}") from error
+    return extra
 
 
 def _list(row: Mapping[str, Any], name: str) -> list[Any]:

@@ -6,12 +6,15 @@ stands before a damage is read, what the damage costs becomes one reject.
 
 import gzip
 import io
+import re
 import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
+
+from fsspec import AbstractFileSystem
 
 from pipeline.config import Input
 from pipeline.errors import ConfigError
@@ -41,7 +44,8 @@ _KINDS: dict[str, Kind] = {
     ".pq": "parquet",
 }
 _COMPRESSED = {".gz", ".zst", ".zstd"}
-_GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or one to skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +76,39 @@ def list_shards(uri: str, storage: Storage) -> Listing:
         found = {p: s for p, s in _find(root).items() if not p.endswith("/")}
     if not found:
         raise ConfigError(f"input.uri: {uri}: no file there; give a file, a folder or a glob")
-    visible = {path: size for path, size in found.items() if not _is_hidden(path, root.path)}
+    fixed = _fixed_part(root.path) if root.path not in found else root.path.rpartition("/")[0]
+    visible = {path: size for path, size in found.items() if not _is_hidden(path, fixed)}
     if not visible:
         raise ConfigError(f"input.uri: {uri}: holds only hidden files (names with . or _ first)")
-    shards = [Shard(p, Location(root.fs, p).uri, size) for p, size in sorted(visible.items())]
+    shards = [Shard(p, _printable(root.fs, p), size) for p, size in sorted(visible.items())]
     return Listing(shards, len(found) - len(visible))
 
 
 def _find(root: Location) -> dict[str, int]:
+    """Files by path with their sizes; a name is taken as it stands before it is taken as a glob."""
     fs, path = root.fs, root.path
     if fs.isfile(path):
         return {path: int(fs.info(path)["size"])}
-    if any(sign in path for sign in "*?["):
+    if _fixed_part(path) != path and not fs.isdir(path):
         found = fs.glob(path, detail=True)
         return {p: int(info["size"]) for p, info in found.items() if info["type"] == "file"}
     return root.files()
 
 
+def _fixed_part(path: str) -> str:
+    """The folder that a glob searches; a path without its signs as it is."""
+    signs = [at for sign in "*?[" if (at := path.find(sign)) >= 0]
+    return path[: min(signs)].rpartition("/")[0] if signs else path
+
+
 def _is_hidden(path: str, root: str) -> bool:
-    below = path.removeprefix(root).split("/") if path != root else [path.rsplit("/", 1)[-1]]
-    return any(name.startswith((".", "_")) for name in below)
+    return any(name.startswith((".", "_")) for name in path.removeprefix(root).split("/"))
+
+
+def _printable(fs: AbstractFileSystem, path: str) -> str:
+    """A path's URI, with bytes of its name that are no UTF-8 as escapes."""
+    uri = Location(fs, path).uri
+    return uri.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def read_shard(shard: Shard, stored: GuardedStream, spec: Input) -> Iterator[Record | Reject]:
@@ -155,7 +172,7 @@ def _decoded(stream: io.BufferedReader, head: bytes) -> Iterator[bytes]:
     source: io.BufferedReader | gzip.GzipFile | zstd.ZstdFile = stream
     if head.startswith(_GZIP):
         source = gzip.GzipFile(fileobj=stream)
-    elif head == _ZSTD:
+    elif _ZSTD.match(head):
         source = zstd.ZstdFile(stream)
     try:
         while chunk := source.read1(CHUNK):

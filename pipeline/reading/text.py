@@ -9,7 +9,7 @@ from pipeline.model import Message, Passage, Place, Record
 from pipeline.reading.repair import repair_text
 
 _PAPER_AND_QUESTION = re.compile(r"(?P<paper>.+)_(?P<question>CQ\d+)", re.DOTALL)
-_STORED_AS = {".txt", ".gz", ".zst"}
+_STORED_AS = {".txt", ".gz", ".zst", ".zstd"}
 
 
 def text_record(data: bytes, place: Place, grammar: TextGrammar) -> Record:
@@ -46,7 +46,7 @@ def text_record(data: bytes, place: Place, grammar: TextGrammar) -> Record:
 def record_id_of(uri: str) -> str:
     """A text file's record id: its name without `.txt` and what it is compressed with."""
     name = PurePosixPath(uri)
-    while name.suffix in _STORED_AS:
+    while name.suffix.lower() in _STORED_AS:
         name = name.with_suffix("")
     return name.name
 
