@@ -12,7 +12,7 @@ from ray.data import DataContext
 from pipeline.errors import EngineError, OvernightError
 from pipeline.storage import describe
 
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 16 * 2**20
 """Blocks between stages: small, so that work streams and a crash costs little; never one row."""
 
 

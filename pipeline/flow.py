@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, OvernightError
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import ShardSource
-from pipeline.stages import Answerer, measure, to_prompts
+from pipeline.stages import Answerer, measure, settle, to_prompts
 from pipeline.storage import Location, Storage
 from pipeline.store.ledger import Ledger
 from pipeline.store.sink import Sink
@@ -69,8 +69,7 @@ def prepare(job: Job) -> Prepared:
 def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
     """Runs the flow; yields the totals of each table of outcomes once its parts are stored."""
     job = prepared.job
-    sink = Sink(job.output.uri, prepared.storage, run_id)
-    rows_per_file = job.output.rows_per_file
+    sink = Sink(job.output.uri, prepared.storage, run_id, job.output.rows_per_file)
     receipts = (
         prompts(prepared)
         .map_batches(
@@ -83,7 +82,6 @@ def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
             num_gpus=job.engine.gpus_per_replica,
             memory=REPLICA_MEMORY_BYTES,
         )
-        .repartition(target_num_rows_per_block=rows_per_file, strict=True)
         .map_batches(sink.write, batch_format="pyarrow", batch_size=None)
     )
     return _totals(receipts)
@@ -97,10 +95,14 @@ def survey(prepared: Prepared) -> Iterator[Totals]:
 def prompts(prepared: Prepared) -> Dataset:
     """Every record read, as prompt or reject, with its standing against the store."""
     ledger = ray.put(Ledger.of(prepared.store))
-    shards = ShardSource(prepared.listing.shards, prepared.job.input, prepared.storage)
-    records: Dataset = ray.data.read_datasource(shards)
+    job = prepared.job
+    shards = ShardSource(
+        prepared.listing.shards, job.input, prepared.storage, job.output.rows_per_file
+    )
+    # Told how many tasks there are, Ray Data does not cut their blocks up to make two hundred.
+    records: Dataset = ray.data.read_datasource(shards, override_num_blocks=shards.tasks)
     return records.map_batches(
-        partial(_to_prompts, job=prepared.job, source=prepared.source, ledger=ledger),
+        partial(_to_prompts, job=job, source=prepared.source, ledger=ledger),
         batch_format="pyarrow",
         batch_size=None,
     )
@@ -109,6 +111,7 @@ def prompts(prepared: Prepared) -> Dataset:
 def _to_prompts(
     items: pa.Table, job: Job, source: PromptSource, ledger: "ray.ObjectRef[Ledger]"
 ) -> pa.Table:
+    settle()
     return to_prompts(items, job, source, ray.get(ledger))  # a node holds one copy for all tasks
 
 

@@ -1,8 +1,12 @@
-"""Record, prompt, completion, attempt, answer, and the closed sets of what can become of them."""
+"""Record, prompt, completion, attempt, answer, and the closed sets of what can become of them.
+
+The smallest are named tuples, which are made several times as fast as frozen dataclasses: a night
+makes hundreds of millions of them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Status: TypeAlias = Literal["answered", "failed"]
 Stance: TypeAlias = Literal["answered", "hedged", "abstained"]
@@ -44,8 +48,7 @@ Standing: TypeAlias = Literal[
 ANSWER_MARKER = "Answer:::"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where in the input a record stands.
 
     `row` counts from 0: lines of a JSONL shard, rows of a Parquet shard, 0 for a text file.
@@ -55,14 +58,12 @@ class Place:
     row: int
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     text: str
     source: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     role: str
     content: str
 
@@ -135,8 +136,7 @@ class Completion:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(NamedTuple):
     name: str
     passed: bool
     level: Level

@@ -1,6 +1,9 @@
 """The stages of the flow as plain functions from table to table; `flow.py` hands them to Ray."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -31,10 +34,21 @@ CHARACTERS_PER_TOKEN = 4
 """Of English prose under common tokenizers; an estimate, and called one wherever it is shown."""
 
 
+@cache
+def settle() -> None:
+    """Tells the garbage collector, once a process, that what was imported is here to stay.
+
+    It would walk over Ray's and pandas's modules again and again: a tenth of a worker's time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def to_prompts(items: pa.Table, job: Job, source: PromptSource, ledger: Ledger) -> pa.Table:
     """Records rendered and keyed; those that the ledger holds are current, the others are work."""
     work, rest = split_work(items)
-    made = [_prompt(record, job, source) for record in table_records(work)]
+    identity = generation_identity(job)
+    made = [_prompt(record, source, identity(record)) for record in table_records(work)]
     prompts = [p for p in made if isinstance(p, Prompt)]
     rejects = [p for p in made if isinstance(p, Reject)]
     table = pa.concat_tables(
@@ -47,12 +61,11 @@ def to_prompts(items: pa.Table, job: Job, source: PromptSource, ledger: Ledger) 
     return _without_known_rejects(table, ledger)
 
 
-def _prompt(record: Record, job: Job, source: PromptSource) -> Prompt | Reject:
+def _prompt(record: Record, source: PromptSource, identity: Mapping[str, Any]) -> Prompt | Reject:
     try:
         messages, boilerplate = render(source, record)
     except Fault as fault:
         return fault.at(record.place, orjson.dumps(record, default=str), record.record_id)
-    identity = generation_identity(job, record)
     return Prompt(record, messages, boilerplate, *prompt_and_generation_key(messages, identity))
 
 
@@ -81,6 +94,7 @@ class Answerer:
     """An engine that stays in memory, with the checks, for tables of prompts; one a replica."""
 
     def __init__(self, job: Job, source: PromptSource) -> None:
+        settle()
         engine = open_engine(job)
         model, revision = model_of(job)
         self._loop = AnsweringLoop(engine, chosen_checks(job.checks), job.answer.max_words)

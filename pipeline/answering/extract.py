@@ -6,7 +6,8 @@ out; each of these has a rule here, and where none fits the whole text is the an
 
 import re
 
-_MARKER = re.compile(r"(?i)\**\banswer\s*:{2,}\**")
+_MARKER = re.compile(r"[Aa](?<!\w[Aa])(?i:nswer)\s*:{2,}\**")  # begins so that a scan is fast
+_OPENED_BOLD = re.compile(r"(?:(?:^|\s)\*+)+$")
 _LABEL = re.compile(r"(?i)^\W*(?:(?:un)?helpful )?answer\W{0,2}:\**\s*")
 _SECOND_ANSWER = re.compile(r"(?im)^[ \t*]*(?:unhelpful|helpful) answer\W{0,2}:|%INSTRUCTIONS:")
 _COUNT = r"(?:(?:in )?less than \d+ words|word count:? *\d+|\d+ words)"
@@ -57,7 +58,7 @@ def _first_answer(completion: str) -> str:
 
 def _bare(part: str) -> str:
     """A part without labels and placeholder; empty where nothing but signs is left."""
-    text = part.strip()
+    text = _OPENED_BOLD.sub("", part.strip())
     while (shorter := _PLACEHOLDER.sub("", _LABEL.sub("", text)).strip()) != text:
         text = shorter
     return text if any(c.isalnum() for c in text) else ""

@@ -29,7 +29,7 @@ def test(subject: Subject) -> Finding:
         if piece in text:
             return Finding(False, f"the prompt's frame in the answer: {piece}")
     phrases = _phrases(subject.boilerplate)
-    words = text.split()
+    words = subject.words
     for at, opening in enumerate(pairwise(words)):
         if opening in phrases and tuple(words[at : at + PHRASE_WORDS]) in phrases[opening]:
             return Finding(

@@ -15,7 +15,7 @@ SHORT_WORDS, LARGEST_SHARE, FEWEST_RUNS = 3, 0.5, 30
 
 
 def test(subject: Subject) -> Finding:
-    words = subject.answer.lower().split()
+    words = subject.words
     triples = _runs(words, SHORT_WORDS)
     repeats = len(triples) - len(set(triples))
     share = repeats / len(triples) if triples else 0.0

@@ -1,13 +1,15 @@
 """What a check sees, and what it says."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from pipeline.model import Completion
 
 EVIDENCE_CHARACTERS = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
     """A completion, the answer extracted from it, and what both are held against."""
 
@@ -16,9 +18,13 @@ class Subject:
     boilerplate: str
     max_words: int
 
+    @cached_property
+    def words(self) -> list[str]:
+        """The answer's words in small letters; several checks look at them."""
+        return self.answer.lower().split()
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+
+class Finding(NamedTuple):
     """Whether an answer passed, and what was seen; evidence is there either way."""
 
     passed: bool

@@ -1,5 +1,6 @@
 """What answers prompts: one file a kind, all of one shape."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from pipeline.config import Job
@@ -49,15 +50,18 @@ def sampling_of(job: Job) -> dict[str, Any]:
     return given
 
 
-def generation_identity(job: Job, record: Record) -> dict[str, Any]:
-    """What a completion depends on besides its messages; the generation key covers all of it."""
+def generation_identity(job: Job) -> Callable[[Record], dict[str, Any]]:
+    """What a completion depends on besides its messages, record by record.
+
+    The generation key covers all of it.
+    """
     model, revision = model_of(job)
-    identity = {
+    shared = {
         "model": model,
         "model_revision": revision,
         "sampling": sampling_of(job),
         "decoding": job.answer.decoding,
     }
     if job.engine.kind == "recorded":
-        identity["recorded_answer"] = record.recorded_answer
-    return identity
+        return lambda record: {**shared, "recorded_answer": record.recorded_answer}
+    return lambda _: shared

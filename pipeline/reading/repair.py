@@ -6,7 +6,7 @@ goes first: what Mac Roman damaged never encodes as Windows-1252, but `Ã©`, wh
 `é`, does encode as Mac Roman, into a combining mark.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 
 import ftfy.bad_codecs
@@ -39,33 +39,29 @@ def repair_record(record: Record) -> Record:
     _, codec = repair_text("\n".join(_texts(record)))
     if codec is None:
         return record
+
+    def mend(text: str | None) -> str | None:
+        return None if text is None else text.encode(codec).decode("utf-8")
+
     return replace(
-        _map_texts(record, lambda text: text.encode(codec).decode("utf-8")),
+        record,
+        question=mend(record.question),
+        passages=tuple(Passage(mend(p.text) or "", mend(p.source)) for p in record.passages),
+        messages=tuple(Message(m.role, mend(m.content) or "") for m in record.messages),
+        recorded_answer=mend(record.recorded_answer),
+        boilerplate=mend(record.boilerplate) or "",
+        extra={k: mend(v) if isinstance(v, str) else v for k, v in record.extra.items()},
         repairs=(*record.repairs, codec),
     )
 
 
-def _texts(record: Record) -> list[str]:
-    texts: list[str] = []
-
-    def note(text: str) -> str:
-        texts.append(text)
-        return text
-
-    _map_texts(record, note)
-    return texts
-
-
-def _map_texts(record: Record, mend: Callable[[str], str]) -> Record:
-    def maybe(text: str | None) -> str | None:
-        return None if text is None else mend(text)
-
-    return replace(
-        record,
-        question=maybe(record.question),
-        passages=tuple(Passage(mend(p.text), maybe(p.source)) for p in record.passages),
-        messages=tuple(Message(m.role, mend(m.content)) for m in record.messages),
-        recorded_answer=maybe(record.recorded_answer),
-        boilerplate=mend(record.boilerplate),
-        extra={k: mend(v) if isinstance(v, str) else v for k, v in record.extra.items()},
-    )
+def _texts(record: Record) -> Iterator[str]:
+    for passage in record.passages:
+        yield passage.text
+        yield passage.source or ""
+    for message in record.messages:
+        yield message.content
+    yield record.question or ""
+    yield record.recorded_answer or ""
+    yield record.boilerplate
+    yield from (value for value in record.extra.values() if isinstance(value, str))

@@ -18,21 +18,33 @@ from pipeline.reading.shards import Shard, read_shard, whole_file
 from pipeline.storage import GuardedStream, Storage, describe
 from pipeline.tables import items_table
 
-BLOCK_RECORDS = 256
+MOST_BLOCK_RECORDS = 1000
 SMALL_SHARD_BYTES = 1 * 2**20
 FETCH_BYTES = 16 * 2**20
 FETCH_SHARDS = 128
 READ_AHEAD_BYTES = 8 * 2**20
 
+TASK_BYTES = 16 * 2**20
+REQUEST_BYTES = 64 * 2**10
+"""A read task's share of the input, in which every file weighs this much more than it holds."""
+
 
 class ShardSource(Datasource):
     """The input's shards as blocks of `pipeline.tables.ITEMS`."""
 
-    def __init__(self, shards: Sequence[Shard], spec: Input, storage: Storage) -> None:
+    def __init__(
+        self, shards: Sequence[Shard], spec: Input, storage: Storage, block_records: int
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._shards = shards
         self._spec = spec
         self._storage = storage
+        self._block_records = min(block_records, MOST_BLOCK_RECORDS)
+
+    @property
+    def tasks(self) -> int:
+        """How many read tasks the input is worth."""
+        return min(len(self._shards), -(-sum(map(_weight, self._shards)) // TASK_BYTES))
 
     def get_name(self) -> str:
         return "Shards"
@@ -48,7 +60,7 @@ class ShardSource(Datasource):
     ) -> list[ReadTask]:
         return [
             ReadTask(
-                partial(read_tables, share, self._spec, self._storage),
+                partial(read_tables, share, self._spec, self._storage, self._block_records),
                 BlockMetadata(None, sum(s.size for s in share), None, None),
                 per_task_row_limit=per_task_row_limit,
             )
@@ -57,24 +69,33 @@ class ShardSource(Datasource):
 
 
 def share_out(shards: Sequence[Shard], shares: int) -> list[list[Shard]]:
-    """At most `shares` runs of neighbouring shards of about equal bytes; none of them empty."""
-    total = sum(shard.size + 1 for shard in shards)  # + 1: empty files have to go somewhere too
+    """At most `shares` runs of neighbouring shards of about equal weight; none of them empty."""
+    total = sum(map(_weight, shards))
     made: list[list[Shard]] = [[] for _ in range(max(shares, 1))]
     before = 0
     for shard in shards:
-        made[min(before * len(made) // total, len(made) - 1)].append(shard)
-        before += shard.size + 1
+        made[before * len(made) // total].append(shard)
+        before += _weight(shard)
     return [share for share in made if share]
 
 
-def read_tables(shards: Sequence[Shard], spec: Input, storage: Storage) -> Iterator[pa.Table]:
+def _weight(shard: Shard) -> int:
+    return shard.size + REQUEST_BYTES
+
+
+def read_tables(
+    shards: Sequence[Shard],
+    spec: Input,
+    storage: Storage,
+    block_records: int = MOST_BLOCK_RECORDS,
+) -> Iterator[pa.Table]:
     """One read task: its shards' items as tables, each with its tally, in bounded memory."""
     waiting: list[Item] = []
     reported = finished = 0
     for shard, opened in _opened(shards, storage):
         for item in _items(shard, opened, spec):
             waiting.append(item)
-            if len(waiting) >= BLOCK_RECORDS:
+            if len(waiting) >= block_records:
                 reached = finished + _consumed(shard, opened)
                 yield _tallied(waiting, reached - reported)
                 waiting, reported = [], reached

@@ -22,6 +22,7 @@ class Sink:
     uri: str
     storage: Storage
     run_id: str
+    rows_per_file: int
 
     def write(self, outcomes: pa.Table) -> pa.Table:
         store = self.storage.at(self.uri)
@@ -31,7 +32,8 @@ class Sink:
             (REJECTS_FOLDER, REJECTS, ["rejected"]),
         ):
             rows = outcomes.filter(pc.is_in(outcomes["standing"], pa.array(standings)))
-            if rows.num_rows:
-                size += write_part(store.join(folder), rows, schema, self.run_id)
+            for start in range(0, rows.num_rows, self.rows_per_file):
+                part = rows.slice(start, self.rows_per_file)
+                size += write_part(store.join(folder), part, schema, self.run_id)
                 parts += 1
         return Totals.of(outcomes, parts=parts, part_bytes=size).receipt()

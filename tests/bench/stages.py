@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
-from pipeline.stages import Answerer, to_prompts
+from pipeline.stages import Answerer, settle, to_prompts
 from pipeline.storage import Storage
 from pipeline.store.ledger import Ledger
 from pipeline.store.newest import as_digests
@@ -30,8 +30,9 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     source = load_prompt(night.prompt.template, night.answer.max_words)
     listed = list_shards(str(shards), storage).shards
     answerer = Answerer(night, source)
-    sink = Sink(str(store), storage, "bench")
+    sink = Sink(str(store), storage, "bench", night.output.rows_per_file)
     spent = dict.fromkeys(STAGES, 0.0)
+    settle()
 
     def timed(stage: str, call: Callable[[], T]) -> T:
         began = time.process_time()

@@ -57,14 +57,13 @@ def test_recorded_replays_the_answer_word_for_word():
 
 def test_what_was_recorded_is_part_of_its_generation():
     replay = job("shards", "store", engine={"kind": "recorded"})
-    one = generation_identity(replay, record(recorded_answer="One."))
-    other = generation_identity(replay, record(recorded_answer="Other."))
-    assert one != other
+    identity = generation_identity(replay)
+    assert identity(record(recorded_answer="One.")) != identity(record(recorded_answer="Other."))
 
 
 def test_the_word_limit_is_part_of_an_extractive_generation():
     one, other = (job("shards", "store", answer={"max_words": n}) for n in (50, 60))
-    assert generation_identity(one, record()) != generation_identity(other, record())
+    assert generation_identity(one)(record()) != generation_identity(other)(record())
 
 
 def test_an_option_that_the_engine_lacks_stops_the_job():

@@ -16,9 +16,10 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.model import Record, Reject
 from pipeline.reading.shards import Shard, list_shards, read_shard
 from pipeline.reading.source import (
-    BLOCK_RECORDS,
     FETCH_BYTES,
     FETCH_SHARDS,
+    MOST_BLOCK_RECORDS,
+    REQUEST_BYTES,
     SMALL_SHARD_BYTES,
     fetch_groups,
     read_tables,
@@ -186,9 +187,9 @@ def test_every_shard_is_in_one_share_and_in_order(of_sizes: list[int], shares: i
 def test_no_share_is_more_than_one_shard_over_its_part(of_sizes: list[int], shares: int) -> None:
     made = share_out(made_shards(of_sizes), shares)
 
-    part = (sum(of_sizes) + len(of_sizes)) / shares
+    part = (sum(of_sizes) + len(of_sizes) * REQUEST_BYTES) / shares
     for share in made:
-        assert sum(shard.size + 1 for shard in share[:-1]) < part
+        assert sum(shard.size + REQUEST_BYTES for shard in share[:-1]) < part
 
 
 def test_equal_shards_are_shared_out_equally() -> None:
@@ -234,7 +235,7 @@ def test_a_large_shard_parts_its_neighbours() -> None:
 
 
 def test_a_large_shard_comes_in_blocks_with_a_tally_each(tmp_path: Path) -> None:
-    count = 3 * BLOCK_RECORDS + 5
+    count = 3 * MOST_BLOCK_RECORDS + 5
     data = b"".join(record_line(f"r{i}", passages=["drizzle " * 300]) for i in range(count))
     fill(tmp_path, "large.jsonl", data=data)
     assert len(data) > SMALL_SHARD_BYTES
@@ -242,10 +243,10 @@ def test_a_large_shard_comes_in_blocks_with_a_tally_each(tmp_path: Path) -> None
     shards = list_shards(str(tmp_path), STORAGE).shards
     tables = list(read_tables(shards, Input(uri=str(tmp_path)), STORAGE))
 
-    assert [table.num_rows for table in tables] == [BLOCK_RECORDS + 1] * 3 + [5 + 1]
+    assert [table.num_rows for table in tables] == [MOST_BLOCK_RECORDS + 1] * 3 + [5 + 1]
     reading = as_reading(tables)
     assert [r["record_id"] for r in reading.records] == list(ids(count))
-    assert [t["read"] for t in reading.tallies] == [BLOCK_RECORDS] * 3 + [5]
+    assert [t["read"] for t in reading.tallies] == [MOST_BLOCK_RECORDS] * 3 + [5]
     assert sum(t["stored_bytes"] for t in reading.tallies) == len(data)
     assert all(t["stored_bytes"] >= 0 for t in reading.tallies)
     assert reading.tallies[0]["stored_bytes"] < len(data)

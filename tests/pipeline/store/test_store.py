@@ -49,7 +49,7 @@ def store(tmp_path) -> Location:
 
 
 def sink(store: Location, run_id: str = "run-1") -> Sink:
-    return Sink(store.path, Storage(), run_id)
+    return Sink(store.path, Storage(), run_id, rows_per_file=1000)
 
 
 def test_a_part_has_the_columns_of_the_contract_in_order(store):
