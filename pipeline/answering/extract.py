@@ -7,7 +7,6 @@ out; each of these has a rule here, and where none fits the whole text is the an
 import re
 
 _MARKER = re.compile(r"[Aa](?<!\w[Aa])(?i:nswer)\s*:{2,}\**")  # begins so that a scan is fast
-_OPENED_BOLD = re.compile(r"(?:(?:^|\s)\*+)+$")
 _LABEL = re.compile(r"(?i)^\W*(?:(?:un)?helpful )?answer\W{0,2}:\**\s*")
 _SECOND_ANSWER = re.compile(r"(?im)^[ \t*]*(?:unhelpful|helpful) answer\W{0,2}:|%INSTRUCTIONS:")
 _COUNT = r"(?:(?:in )?less than \d+ words|word count:? *\d+|\d+ words)"
@@ -58,10 +57,17 @@ def _first_answer(completion: str) -> str:
 
 def _bare(part: str) -> str:
     """A part without labels and placeholder; empty where nothing but signs is left."""
-    text = _OPENED_BOLD.sub("", part.strip())
+    text = _without_open_bold(part.strip())
     while (shorter := _PLACEHOLDER.sub("", _LABEL.sub("", text)).strip()) != text:
         text = shorter
     return text if any(c.isalnum() for c in text) else ""
+
+
+def _without_open_bold(text: str) -> str:
+    """A part without the asterisks that made the marker behind it bold."""
+    while (head := text.rstrip("*")) != text and (not head or head[-1].isspace()):
+        text = head.rstrip()
+    return text
 
 
 def _words_only(completion: str) -> str:
