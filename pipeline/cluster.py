@@ -15,6 +15,10 @@ from pipeline.storage import describe
 BLOCK_BYTES = 16 * 2**20
 """Blocks between stages: small, so that work streams and a crash costs little; never one row."""
 
+STORE_BYTES_PER_CPU = 96 * 2**20
+"""Shared memory for blocks on a cluster of one's own; Ray would take a third of the machine, and
+fill it with what is read too early."""
+
 
 @contextmanager
 def cluster(replicas: int, debug: bool = False) -> Iterator[None]:
@@ -62,14 +66,15 @@ def _start(replicas: int, debug: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
     # A replica holds a CPU for good. On a cluster of few CPUs Ray Data would let reading have all
     # the others, and the first rows would be written when the last record has been read.
-    own = None if address else (os.cpu_count() or 1) + replicas + 1
+    cpus = (os.cpu_count() or 1) + replicas + 1
     try:
         ray.init(
             address=address or "local",
             log_to_driver=debug,
             logging_level=logging.INFO if debug else logging.ERROR,
             include_dashboard=None if address else False,
-            num_cpus=own,
+            num_cpus=None if address else cpus,
+            object_store_memory=None if address else cpus * STORE_BYTES_PER_CPU,
         )
     except Exception as error:
         raise EngineError(f"Ray did not start: {describe(error)}") from error

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 Status: TypeAlias = Literal["answered", "failed"]
 Stance: TypeAlias = Literal["answered", "hedged", "abstained"]
 Level: TypeAlias = Literal["fail", "label", "off"]
-Role: TypeAlias = Literal["system", "user", "assistant"]
 
 FinishReason: TypeAlias = Literal["stop", "length", "abort", "error", "repetition"]
 """Why a generation ended, in vLLM's words; a recorded answer has none."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
-from fsspec.core import split_protocol
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
@@ -196,8 +195,3 @@ def _check_options(cls: type, options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise ConfigError(f"storage.{name}: no option of {cls.__name__}{nearest(name, known)}")
-
-
-def is_remote(uri: str) -> bool:
-    protocol, _ = split_protocol(uri)
-    return protocol not in (None, "file", "local")

@@ -16,9 +16,10 @@ from pipeline.faults import Fault
 from pipeline.model import Item, Record, Reject, Tally
 from pipeline.reading.shards import Shard, read_shard, whole_file
 from pipeline.storage import GuardedStream, Storage, describe
-from pipeline.tables import items_table
+from pipeline.tables import dump_extra, items_table
 
 MOST_BLOCK_RECORDS = 1000
+MOST_BLOCK_CHARACTERS = 8 * 2**20
 SMALL_SHARD_BYTES = 1 * 2**20
 FETCH_BYTES = 16 * 2**20
 FETCH_SHARDS = 128
@@ -91,14 +92,15 @@ def read_tables(
 ) -> Iterator[pa.Table]:
     """One read task: its shards' items as tables, each with its tally, in bounded memory."""
     waiting: list[Item] = []
-    reported = finished = 0
+    characters = reported = finished = 0
     for shard, opened in _opened(shards, storage):
         for item in _items(shard, opened, spec):
             waiting.append(item)
-            if len(waiting) >= block_records:
+            characters += _characters(item)
+            if len(waiting) >= block_records or characters >= MOST_BLOCK_CHARACTERS:
                 reached = finished + _consumed(shard, opened)
                 yield _tallied(waiting, reached - reported)
-                waiting, reported = [], reached
+                waiting, characters, reported = [], 0, reached
         finished += shard.size
     yield _tallied(waiting, finished - reported)
 
@@ -113,6 +115,18 @@ def _items(
         yield whole_file(shard, Fault("unreadable", describe(opened)))
     else:
         raise StorageError(f"{shard.uri}: {describe(opened)}") from opened
+
+
+def _characters(item: Record | Reject) -> int:
+    """About what an item takes in memory."""
+    if isinstance(item, Reject):
+        return len(item.payload)
+    return (
+        sum(len(passage.text) for passage in item.passages)
+        + sum(len(message.content) for message in item.messages)
+        + len(item.recorded_answer or "")
+        + len(dump_extra(item.extra) or "")
+    )
 
 
 def _consumed(shard: Shard, opened: GuardedStream | Exception) -> int:

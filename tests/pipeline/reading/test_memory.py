@@ -1,0 +1,71 @@
+"""What reading holds in memory does not depend on what the shard holds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from backports import zstd
+
+from pipeline.reading.source import MOST_BLOCK_CHARACTERS
+from tests.bench.records import generate
+from tests.pipeline.reading.helpers import read_path
+from tests.support import ROOT, rows, write_jsonl
+
+MIB = 2**20
+
+READ = """
+import resource, sys
+from pipeline.config import Input
+from pipeline.reading.shards import list_shards
+from pipeline.reading.source import read_tables
+from pipeline.storage import Storage
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+shards = list_shards(sys.argv[1], Storage()).shards
+before = peak()
+rows = sum(table.num_rows for table in read_tables(shards, Input(uri="x"), Storage()))
+print(rows, peak() - before)
+"""
+
+
+def read_in_a_process_of_its_own(path: Path) -> tuple[int, int]:
+    """Rows, and by how many bytes reading raised the peak of the process's memory."""
+    said = subprocess.run(
+        [sys.executable, "-c", READ, str(path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    ).stdout
+    held, grown = map(int, said.split())
+    return held, grown
+
+
+def test_a_large_shard_is_read_in_a_fraction_of_its_size(tmp_path):
+    (shard,) = generate(tmp_path / "shards", 60_000, 1).iterdir()
+    assert shard.stat().st_size > 200 * MIB
+    read, grown = read_in_a_process_of_its_own(shard)
+    assert read > 60_000
+    assert grown < 100 * MIB
+
+
+def test_a_line_that_unpacks_to_half_a_gigabyte_is_dropped_as_it_streams_by(tmp_path):
+    shard = tmp_path / "bomb.jsonl.zst"
+    with zstd.open(shard, "wb") as file:
+        for _ in range(512):
+            file.write(b"a" * MIB)
+    assert shard.stat().st_size < MIB
+    read, grown = read_in_a_process_of_its_own(shard)
+    assert read == 2  # the reject and the tally
+    assert grown < 100 * MIB
+
+
+def test_blocks_are_bounded_in_text_as_well_as_in_records(tmp_path):
+    (row,) = rows([1])
+    large = [{**row, "record_id": f"r{n}", "passages": ["x" * MIB]} for n in range(40)]
+    reading = read_path(write_jsonl(tmp_path / "a.jsonl", large))
+    assert len(reading.records) == 40
+    most = MOST_BLOCK_CHARACTERS // MIB
+    assert max(tally["read"] for tally in reading.tallies) <= most
