@@ -3,16 +3,18 @@
 Results for programs go to stdout under `--json`, and nothing else does; people read stderr.
 """
 
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pipeline.errors import OvernightError
 
@@ -93,14 +95,14 @@ def _finish(
     json: bool, debug: bool, command: Callable[[Console], tuple[int, dict[str, Any]]]
 ) -> None:
     """Runs a command, prints its document if asked to, and ends the process with its exit code."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(file=_stderr_of_its_own(), highlight=False, soft_wrap=True)
     try:
         code, document = command(console)
     except OvernightError as error:
         if debug:
             traceback.print_exc()
         code, document = error.exit_code, {"error": str(error)}
-        console.print(f"[bold red]error:[/] {_plain(str(error))}")
+        console.print(f"[bold red]error:[/] {escape(str(error))}")
     except KeyboardInterrupt:
         code, document = INTERRUPTED, {"error": "interrupted"}
         console.print("interrupted")
@@ -110,7 +112,6 @@ def _finish(
     raise typer.Exit(code)
 
 
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def _stderr_of_its_own() -> TextIO:
+    """Standard error under another descriptor, which stays when Ray's is turned away."""
+    return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")

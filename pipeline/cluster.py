@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -42,21 +41,16 @@ def cluster(replicas: int, debug: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _without_backend_lines() -> Iterator[None]:
-    """Keeps what Ray's C++ core writes to file descriptor 2 off the terminal.
+    """Keeps what Ray writes to file descriptor 2 off the terminal; `--debug` shows it.
 
-    It warns in capitals of things that Ray Data does by itself; `--debug` shows them. Python's own
-    `sys.stderr` goes on as before.
+    Its C++ core warns in capitals of things that Ray Data does by itself. Who has something to say
+    meanwhile writes to a descriptor of its own.
     """
-    shown = os.dup(2)
-    python_stderr = sys.stderr
-    hidden = os.open(os.devnull, os.O_WRONLY)
+    shown, hidden = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(hidden, 2)
-        if python_stderr is sys.__stderr__:
-            sys.stderr = os.fdopen(os.dup(shown), "w", buffering=1)
         yield
     finally:
-        sys.stderr = python_stderr
         os.dup2(shown, 2)
         os.close(shown)
         os.close(hidden)
