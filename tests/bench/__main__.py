@@ -82,8 +82,20 @@ def _page(stages: dict[str, float], runs: list[Whole]) -> str:
         "|---:|---:|---:|---:|---:|---:|",
         *(_row(run, cores) for run in runs),
         "",
+        _bound(total, runs[-1], cores),
+        "",
     ]
     return "\n".join(lines)
+
+
+def _bound(stage_cost: float, run: Whole, cores: int) -> str:
+    """What a whole run spends its cores on, by the two tables together."""
+    share = stage_cost * run.records / (run.seconds * cores * 1e6)
+    return (
+        f"In the largest run the stage functions take {share:.0%} of the cores' time. The rest goes "
+        "to Ray: starting its workers, moving blocks of a thousand records from one to the next "
+        "through shared memory, and the driver's own scheduling."
+    )
 
 
 def _row(run: Whole, cores: int) -> str:
