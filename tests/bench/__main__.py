@@ -92,8 +92,8 @@ def _bound(stage_cost: float, run: Whole, cores: int) -> str:
     """What a whole run spends its cores on, by the two tables together."""
     share = stage_cost * run.records / (run.seconds * cores * 1e6)
     return (
-        f"In the largest run the stage functions take {share:.0%} of the cores' time. The rest goes "
-        "to Ray: starting its workers, moving blocks of a thousand records from one to the next "
+        f"In the largest run the stage functions take {share:.0%} of the cores' time. The rest "
+        "goes to Ray: starting its workers, moving blocks of a thousand records from one to the next "
         "through shared memory, and the driver's own scheduling."
     )
 
