@@ -67,11 +67,15 @@ def prepare(job: Job) -> Prepared:
 
 
 def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
-    """Runs the flow; yields the totals of each table of outcomes once its parts are stored."""
+    """Runs the flow; yields the totals of each table of outcomes once its parts are stored.
+
+    No block that an engine works on holds more rows than a part may: a crash loses a few of them.
+    """
     job = prepared.job
     sink = Sink(job.output.uri, prepared.storage, run_id, job.output.rows_per_file)
     receipts = (
         prompts(prepared)
+        .repartition(target_num_rows_per_block=job.output.rows_per_file)
         .map_batches(
             Answerer,
             fn_constructor_args=(job, prepared.source),
@@ -96,9 +100,7 @@ def prompts(prepared: Prepared) -> Dataset:
     """Every record read, as prompt or reject, with its standing against the store."""
     ledger = ray.put(Ledger.of(prepared.store))
     job = prepared.job
-    shards = ShardSource(
-        prepared.listing.shards, job.input, prepared.storage, job.output.rows_per_file
-    )
+    shards = ShardSource(prepared.listing.shards, job.input, prepared.storage)
     # Told how many tasks there are, Ray Data does not cut their blocks up to make two hundred.
     records: Dataset = ray.data.read_datasource(shards, override_num_blocks=shards.tasks)
     return records.map_batches(

@@ -18,8 +18,8 @@ from pipeline.reading.shards import Shard, read_shard, whole_file
 from pipeline.storage import GuardedStream, Storage, describe
 from pipeline.tables import dump_extra, items_table
 
-MOST_BLOCK_RECORDS = 1000
-MOST_BLOCK_CHARACTERS = 8 * 2**20
+BLOCK_RECORDS = 1000
+BLOCK_CHARACTERS = 8 * 2**20
 SMALL_SHARD_BYTES = 1 * 2**20
 FETCH_BYTES = 16 * 2**20
 FETCH_SHARDS = 128
@@ -33,14 +33,11 @@ REQUEST_BYTES = 64 * 2**10
 class ShardSource(Datasource):
     """The input's shards as blocks of `pipeline.tables.ITEMS`."""
 
-    def __init__(
-        self, shards: Sequence[Shard], spec: Input, storage: Storage, block_records: int
-    ) -> None:
+    def __init__(self, shards: Sequence[Shard], spec: Input, storage: Storage) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._shards = shards
         self._spec = spec
         self._storage = storage
-        self._block_records = min(block_records, MOST_BLOCK_RECORDS)
 
     @property
     def tasks(self) -> int:
@@ -61,7 +58,7 @@ class ShardSource(Datasource):
     ) -> list[ReadTask]:
         return [
             ReadTask(
-                partial(read_tables, share, self._spec, self._storage, self._block_records),
+                partial(read_tables, share, self._spec, self._storage),
                 BlockMetadata(None, sum(s.size for s in share), None, None),
                 per_task_row_limit=per_task_row_limit,
             )
@@ -84,12 +81,7 @@ def _weight(shard: Shard) -> int:
     return shard.size + REQUEST_BYTES
 
 
-def read_tables(
-    shards: Sequence[Shard],
-    spec: Input,
-    storage: Storage,
-    block_records: int = MOST_BLOCK_RECORDS,
-) -> Iterator[pa.Table]:
+def read_tables(shards: Sequence[Shard], spec: Input, storage: Storage) -> Iterator[pa.Table]:
     """One read task: its shards' items as tables, each with its tally, in bounded memory."""
     waiting: list[Item] = []
     characters = reported = finished = 0
@@ -97,7 +89,7 @@ def read_tables(
         for item in _items(shard, opened, spec):
             waiting.append(item)
             characters += _characters(item)
-            if len(waiting) >= block_records or characters >= MOST_BLOCK_CHARACTERS:
+            if len(waiting) >= BLOCK_RECORDS or characters >= BLOCK_CHARACTERS:
                 reached = finished + _consumed(shard, opened)
                 yield _tallied(waiting, reached - reported)
                 waiting, characters, reported = [], 0, reached

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.flow import prepare
-from pipeline.runs import foresee
+from pipeline.runs import execute, foresee
 from pipeline.storage import Storage
 from pipeline.store.reader import read_rows
 from pipeline.totals import Totals
@@ -181,3 +182,11 @@ def test_a_run_whose_reading_fails_ends_with_the_storages_error(tmp_path, moto_s
 
 def _ignore(totals: Totals) -> None:
     return None
+
+
+def test_no_engine_works_on_a_larger_block_than_a_part(shards, tmp_path):
+    seen = []
+    night = job(shards, tmp_path / "store", rows_per_file=9)
+    execute(prepare(night), lambda totals: seen.append(totals.done))
+    assert seen[-1] == 40
+    assert max(b - a for a, b in pairwise([0, *seen])) <= 9

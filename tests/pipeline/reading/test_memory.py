@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backports import zstd
 
-from pipeline.reading.source import MOST_BLOCK_CHARACTERS
+from pipeline.reading.source import BLOCK_CHARACTERS
 from tests.bench.records import generate
 from tests.pipeline.reading.helpers import read_path
 from tests.support import ROOT, rows, write_jsonl
@@ -67,5 +67,5 @@ def test_blocks_are_bounded_in_text_as_well_as_in_records(tmp_path):
     large = [{**row, "record_id": f"r{n}", "passages": ["x" * MIB]} for n in range(40)]
     reading = read_path(write_jsonl(tmp_path / "a.jsonl", large))
     assert len(reading.records) == 40
-    most = MOST_BLOCK_CHARACTERS // MIB
+    most = BLOCK_CHARACTERS // MIB
     assert max(tally["read"] for tally in reading.tallies) <= most

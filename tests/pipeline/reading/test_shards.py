@@ -16,9 +16,9 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.model import Record, Reject
 from pipeline.reading.shards import Shard, list_shards, read_shard
 from pipeline.reading.source import (
+    BLOCK_RECORDS,
     FETCH_BYTES,
     FETCH_SHARDS,
-    MOST_BLOCK_RECORDS,
     REQUEST_BYTES,
     SMALL_SHARD_BYTES,
     fetch_groups,
@@ -235,7 +235,7 @@ def test_a_large_shard_parts_its_neighbours() -> None:
 
 
 def test_a_large_shard_comes_in_blocks_with_a_tally_each(tmp_path: Path) -> None:
-    count = 3 * MOST_BLOCK_RECORDS + 5
+    count = 3 * BLOCK_RECORDS + 5
     data = b"".join(record_line(f"r{i}", passages=["drizzle " * 300]) for i in range(count))
     fill(tmp_path, "large.jsonl", data=data)
     assert len(data) > SMALL_SHARD_BYTES
@@ -243,10 +243,10 @@ def test_a_large_shard_comes_in_blocks_with_a_tally_each(tmp_path: Path) -> None
     shards = list_shards(str(tmp_path), STORAGE).shards
     tables = list(read_tables(shards, Input(uri=str(tmp_path)), STORAGE))
 
-    assert [table.num_rows for table in tables] == [MOST_BLOCK_RECORDS + 1] * 3 + [5 + 1]
+    assert [table.num_rows for table in tables] == [BLOCK_RECORDS + 1] * 3 + [5 + 1]
     reading = as_reading(tables)
     assert [r["record_id"] for r in reading.records] == list(ids(count))
-    assert [t["read"] for t in reading.tallies] == [MOST_BLOCK_RECORDS] * 3 + [5]
+    assert [t["read"] for t in reading.tallies] == [BLOCK_RECORDS] * 3 + [5]
     assert sum(t["stored_bytes"] for t in reading.tallies) == len(data)
     assert all(t["stored_bytes"] >= 0 for t in reading.tallies)
     assert reading.tallies[0]["stored_bytes"] < len(data)
