@@ -58,11 +58,11 @@ def prepare(job: Job) -> Prepared:
     storage = Storage(job.storage)
     store = storage.at(job.output.uri)
     listing = list_shards(job.input.uri, storage)
-    for shard in listing.shards:
-        if shard.uri.startswith(store.uri + "/"):
-            raise ConfigError(
-                f"output.uri: {job.output.uri} is inside the input; the job would read its answers"
-            )
+    read = [storage.at(job.input.uri).uri + "/", *(shard.uri for shard in listing.shards)]
+    if f"{store.uri}/".startswith(read[0]) or any(u.startswith(f"{store.uri}/") for u in read):
+        raise ConfigError(
+            f"output.uri: {job.output.uri} is inside the input; the job would read its answers"
+        )
     return Prepared(job, source, storage, listing, store)
 
 

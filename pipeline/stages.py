@@ -23,6 +23,7 @@ from pipeline.store.schema import OUTCOMES, answers_table
 from pipeline.tables import (
     PROMPTS,
     carry,
+    dump_extra,
     prompts_table,
     rejects_table,
     split_work,
@@ -70,8 +71,23 @@ def _prompt(record: Record, source: PromptSource, identity: Mapping[str, Any]) -
     try:
         messages, boilerplate = render(source, record)
     except Fault as fault:
-        return fault.at(record.place, orjson.dumps(record, default=str), record.record_id)
+        return fault.at(record.place, _payload(record), record.record_id)
     return Prompt(record, messages, boilerplate, *prompt_and_generation_key(messages, identity))
+
+
+def _payload(record: Record) -> bytes:
+    """What the template was given, as JSON."""
+    fields = {
+        "record_id": record.record_id,
+        "paper_id": record.paper_id,
+        "question_id": record.question_id,
+        "question": record.question,
+        "passages": [passage._asdict() for passage in record.passages],
+        "messages": [message._asdict() for message in record.messages],
+        "recorded_answer": record.recorded_answer,
+        "extra": orjson.Fragment(dump_extra(record.extra) or b"{}"),
+    }
+    return orjson.dumps(fields)
 
 
 def _standings(prompts: Sequence[Prompt], ledger: Ledger) -> list[Standing]:

@@ -170,7 +170,7 @@ def test_recorded_answers_from_s3_are_all_checked_and_then_current(
         engine={"kind": "recorded", "model": "mixtral-8x22b", "replicas": 2},
         storage=rclone_s3.storage(),
     )
-    _answered_then_current(night)
+    check_answered_then_current(night)
 
 
 def test_extractive_answers_through_another_s3_server(jsonl_shards, moto_s3: S3, ray_cluster):
@@ -184,10 +184,10 @@ def test_extractive_answers_through_another_s3_server(jsonl_shards, moto_s3: S3,
         engine={"kind": "extractive", "replicas": 2},
         storage=moto_s3.storage(),
     )
-    _answered_then_current(night)
+    check_answered_then_current(night)
 
 
-def _answered_then_current(night) -> None:
+def check_answered_then_current(night) -> None:
     first = run(night)["counts"]
     assert first["read"] == RECORDS == first["answered"] + first["failed"]
     assert first["rejected"] == first["current"] == 0

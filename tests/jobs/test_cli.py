@@ -22,6 +22,15 @@ def night(tmp_path) -> Path:
     return job_file(tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store"))
 
 
+@pytest.fixture
+def long_night(tmp_path) -> Path:
+    """A job file for records that take a few seconds, so that a run can be stopped half way."""
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(20_000)))
+    return job_file(
+        tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store", rows_per_file=500)
+    )
+
+
 @pytest.fixture(scope="session")
 def address(ray_cluster) -> str:
     return ray_cluster.address
@@ -117,35 +126,27 @@ def test_errors_are_json_too(night):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_with_130_and_the_next_one_finishes(tmp_path, number, address):
-    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(20_000)))
-    file = job_file(
-        tmp_path / "job.yaml",
-        job(tmp_path / "shards", tmp_path / "store", rows_per_file=500),
-    )
-    process = _start("run", file, address=address)
+def test_an_interrupted_run_ends_with_130_and_the_next_one_finishes(
+    long_night, tmp_path, number, address
+):
+    process = _start("run", long_night, address=address)
     _wait_for_parts(tmp_path / "store", 2)
     process.send_signal(number)
     assert process.wait(60) == 130
     (run_file,) = (tmp_path / "store/runs").glob("*/run.json")
     assert json.loads(run_file.read_text())["status"] == "interrupted"
-    _finishes(file, tmp_path / "store", 20_000, address)
+    _finishes(long_night, tmp_path / "store", 20_000, address)
 
 
-def test_a_killed_run_loses_nothing_that_it_had_stored(tmp_path, address):
-    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(20_000)))
-    file = job_file(
-        tmp_path / "job.yaml",
-        job(tmp_path / "shards", tmp_path / "store", rows_per_file=500),
-    )
-    process = _start("run", file, address=address)
+def test_a_killed_run_loses_nothing_that_it_had_stored(long_night, tmp_path, address):
+    process = _start("run", long_night, address=address)
     _wait_for_parts(tmp_path / "store", 3)
     process.kill()
     process.wait(30)
     time.sleep(3)  # tasks of the dead driver may still finish a part
     (run_file,) = (tmp_path / "store/runs").glob("*/run.json")
     assert json.loads(run_file.read_text())["status"] == "running"
-    _finishes(file, tmp_path / "store", 20_000, address)
+    _finishes(long_night, tmp_path / "store", 20_000, address)
 
 
 def _start(*arguments: object, address: str) -> subprocess.Popen[bytes]:

@@ -104,6 +104,11 @@ def test_a_record_that_the_template_cannot_render_is_a_reject(shards, tmp_path):
     assert document["rejects"] == {"missing_field": 40}
     (detail,) = set(stored(tmp_path / "store", "rejects")["detail"].to_pylist())
     assert detail.startswith(f"{template}:5: ")
+    payload = json.loads(stored(tmp_path / "store", "rejects")["payload"][0].as_py())
+    assert payload["passages"][1] == {
+        "text": "Rain fell on most days of the survey.",
+        "source": "p. 3",
+    }
 
 
 def test_a_part_holds_no_more_rows_than_asked_for(shards, tmp_path):
@@ -143,9 +148,15 @@ def test_a_plan_says_what_a_run_would_do_and_changes_nothing(shards, tmp_path):
 
 
 def test_a_store_inside_its_own_input_is_refused(shards):
-    run(job(shards, shards / "store"))
+    for inside in (shards, shards / "store"):
+        with pytest.raises(ConfigError, match="is inside the input"):
+            prepare(job(shards, inside))
+
+
+def test_a_store_beside_a_glob_is_refused_once_the_glob_would_find_its_parts(shards):
+    run(job(shards / "*.jsonl", shards / "store"))
     with pytest.raises(ConfigError, match="is inside the input"):
-        prepare(job(shards, shards / "store"))
+        prepare(job(shards / "**", shards / "store"))
 
 
 def test_the_demo_shows_answers_a_failed_check_and_rejects(tmp_path):
