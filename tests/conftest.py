@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +32,9 @@ def environment() -> None:
         AWS_DEFAULT_REGION="us-east-1",
         PYTHONPATH=str(ROOT),
     )
+    # A shell that runs the tests in the background has them, and every command they start, ignore
+    # SIGINT; one that is handled here is at its default there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("RAY_ADDRESS", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         os.environ.pop(name, None)
 
