@@ -103,6 +103,11 @@ def _finish(
             traceback.print_exc()
         code, document = error.exit_code, {"error": str(error)}
         console.print(f"[bold red]error:[/] {escape(str(error))}")
+    except Exception as error:  # noqa: BLE001  a bug; 1 would say that the job was done
+        if debug:
+            traceback.print_exc()
+        code, document = OvernightError.exit_code, {"error": f"{type(error).__name__}: {error}"}
+        console.print(f"[bold red]error:[/] {escape(document['error'])}; --debug says where")
     except KeyboardInterrupt:
         code, document = INTERRUPTED, {"error": "interrupted"}
         console.print("interrupted")

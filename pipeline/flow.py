@@ -20,7 +20,7 @@ from pipeline.checks import chosen_checks
 from pipeline.cluster import cause_of
 from pipeline.config import Job
 from pipeline.engines import check_engine
-from pipeline.errors import ConfigError, OvernightError
+from pipeline.errors import ConfigError
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import ShardSource
@@ -125,5 +125,5 @@ def _totals(receipts: Dataset) -> Iterator[Totals]:
         ):
             for receipt in cast(pa.Table, batch)["receipt"].to_pylist():
                 yield Totals.of_receipt(receipt)
-    except (OvernightError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray Data raises more than Ray's own errors
         raise cause_of(error) from error

@@ -71,10 +71,6 @@ class Location:
                 return {}
             return {path: int(info["size"] or 0) for path, info in sorted(found.items())}
 
-    def read(self) -> bytes:
-        with storage_errors(self.uri):
-            return bytes(self.fs.cat_file(self.path))
-
     def write_whole(self, data: bytes) -> None:
         """Makes the file appear whole or not at all; replaces one that is there.
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import typer
 
+from jobs import cli
 from tests.support import ROOT, free_port, job, job_file, overnight, rows, stored, write_jsonl
 
 
@@ -239,3 +241,13 @@ def test_the_doctor_goes_on_after_the_first_fault(night, address):
     wrong = {f["name"]: f["said"] for f in json.loads(done.stdout)["findings"] if not f["ok"]}
     assert set(wrong) == {"template", "records", "cluster"}
     assert "99 replicas" in wrong["cluster"]
+
+
+def test_a_bug_ends_with_3_and_one_line_and_never_as_a_job_that_was_done(capfd):
+    def broken(_: object) -> tuple[int, dict]:
+        raise ZeroDivisionError("no such thing")
+
+    with pytest.raises(typer.Exit) as ended:
+        cli._finish(False, False, broken)
+    assert ended.value.exit_code == 3
+    assert capfd.readouterr().err == "error: ZeroDivisionError: no such thing; --debug says where\n"
