@@ -8,8 +8,8 @@ from contextlib import contextmanager, nullcontext
 import ray
 from ray.data import DataContext
 
-from pipeline.errors import EngineError, OvernightError
-from pipeline.storage import describe
+from pipeline.config import Engine
+from pipeline.errors import EngineError, OvernightError, describe
 
 BLOCK_BYTES = 16 * 2**20
 """Blocks between stages: small, so that work streams and a crash costs little; never one row."""
@@ -19,20 +19,28 @@ STORE_BYTES_PER_CPU = 96 * 2**20
 fill it with what is read too early."""
 
 
+NO_PROGRESS_SECONDS = 2 * 3600
+"""Ray Data gives up after so long without any table moving; engines that hang are found sooner."""
+
+
 @contextmanager
-def cluster(replicas: int, debug: bool = False) -> Iterator[None]:
+def cluster(engine: Engine | None = None, debug: bool = False) -> Iterator[None]:
     """Joins the cluster that `RAY_ADDRESS` names or that the caller has joined; else starts one.
 
     One of its own is ended with the job. It never joins a cluster that merely happens to run on
-    this machine, as `ray.init()` would.
+    this machine, as `ray.init()` would. Raises `EngineError` where the replicas of `engine` would
+    find no place.
     """
+    replicas = engine.replicas if engine else 0
     joined = ray.is_initialized()
     with nullcontext() if debug else _without_backend_lines():
         if not joined:
             _start(replicas, debug)
-        _configure(debug)
+        _configure(engine, debug)
         try:
             _require_cpus(replicas)
+            if engine and engine.gpus:
+                _require_gpus(engine)
             yield
         finally:
             if not joined:
@@ -74,8 +82,11 @@ def _start(replicas: int, debug: bool) -> None:
         raise EngineError(f"Ray did not start: {describe(error)}") from error
 
 
-def _configure(debug: bool) -> None:
+def _configure(engine: Engine | None, debug: bool) -> None:
     context = DataContext.get_current()
+    # Nothing is read before every replica is ready: whoever cannot be is told of early.
+    context.wait_for_min_actors_s = engine.start_seconds if engine else -1
+    context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     context.enable_progress_bars = False
     context.print_on_execution_start = debug
     context.target_max_block_size = BLOCK_BYTES
@@ -88,6 +99,23 @@ def _require_cpus(replicas: int) -> None:
         raise EngineError(
             f"the cluster has {cpus} CPUs; {replicas} replicas need one each and reading and "
             "writing one more: lower engine.replicas"
+        )
+
+
+def _require_gpus(engine: Engine) -> None:
+    """A replica's GPUs are all on one node; so it is places on nodes that count, not GPUs."""
+    kind = engine.accelerator_type
+    places = 0
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        held = node["Resources"] if node["Alive"] else {}
+        if kind is None or f"accelerator_type:{kind}" in held:
+            places += int(held.get("GPU", 0)) // engine.gpus
+    if places < engine.replicas:
+        of_kind = f"{kind} " if kind else ""
+        raise EngineError(
+            f"engine.replicas: the cluster has place for {places} of {engine.replicas} replicas "
+            f"with {engine.gpus} {of_kind}GPUs on a node; lower engine.replicas or "
+            "engine.gpus_per_replica (0 for the CPU build of vLLM)"
         )
 
 

@@ -17,7 +17,7 @@ from pipeline.model import Level
 from pipeline.suggest import nearest
 
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
-EngineKind = Literal["extractive", "recorded"]
+EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
 
 _SECRET = re.compile(
     r"(?i)^key$|(^|_)(secret|password|passwd|token|credentials?|api_key|access_key)(_|$)"
@@ -58,6 +58,7 @@ class Input(Section):
     uri: str = Field(min_length=1)
     format: InputFormat = "auto"
     max_record_bytes: int = Field(default=4 * 2**20, gt=0)
+    overflow: Literal["reject", "drop_passages"] = "reject"
     text: TextGrammar = TextGrammar()
 
 
@@ -75,8 +76,23 @@ class Engine(Section):
     model: str | None = None
     revision: str | None = None
     replicas: int = Field(default=1, gt=0)
-    gpus_per_replica: int = Field(default=0, ge=0)
+    gpus_per_replica: int | None = Field(default=None, ge=0)
+    accelerator_type: str | None = None
+    start_seconds: int = Field(default=1800, gt=0)
+    stall_seconds: float = Field(default=300, gt=0)
     options: dict[str, Any] = {}
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of a replica: one where the job file names none and the engine is built for them."""
+        if self.gpus_per_replica is None:
+            return 1 if self.kind == "vllm" else 0
+        return self.gpus_per_replica
+
+    @property
+    def generates(self) -> bool:
+        """Whether a model speaks, which may say something else when it is asked again."""
+        return self.kind in ("vllm", "openai")
 
 
 class Sampling(Section):
@@ -90,6 +106,9 @@ class Sampling(Section):
     min_tokens: int | None = Field(default=None, ge=0)
     seed: int | None = None
     stop: list[str] | None = None
+    stop_token_ids: list[int] | None = None
+    bad_words: list[str] | None = None
+    ignore_eos: bool | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
@@ -97,12 +116,16 @@ class Sampling(Section):
 
 class Answer(Section):
     max_words: int = Field(default=399, gt=0)
-    decoding: Literal["free"] = "free"
+    decoding: Literal["free", "enforced"] = "free"
 
 
 class Output(Section):
     uri: str = Field(min_length=1)
-    rows_per_file: int = Field(default=1000, gt=0)
+    rows_per_file: int | None = Field(default=None, gt=0)
+
+
+ROWS_QUOTED, ROWS_GENERATED = 1000, 200
+"""Rows of a part where the job file does not say: seconds of work for an engine either way."""
 
 
 class Job(Section):
@@ -117,6 +140,13 @@ class Job(Section):
     failure_budget: float = Field(default=0.05, ge=0, le=1)
     output: Output
     storage: dict[str, Any] = {}
+
+    @property
+    def rows_per_file(self) -> int:
+        """Most rows of a part, and of a table that an engine works on."""
+        return self.output.rows_per_file or (
+            ROWS_GENERATED if self.engine.generates else ROWS_QUOTED
+        )
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:

@@ -106,7 +106,7 @@ def _output(job: Job) -> str:
 
 
 def _cluster(job: Job) -> str:
-    with cluster(job.engine.replicas):
+    with cluster(job.engine):
         found = cluster_resources()
         return f"{found.get('CPU', 0):.0f} CPUs, {found.get('GPU', 0):.0f} GPUs"
 

@@ -29,3 +29,9 @@ class EngineError(OvernightError):
 
 class AccountingError(OvernightError):
     """Records read and records accounted for differ: a bug, never a condition of the input."""
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, with its kind where the text alone would not say."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

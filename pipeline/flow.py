@@ -15,15 +15,17 @@ from typing import cast
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, Dataset
+from ray.exceptions import GetTimeoutError
 
 from pipeline.checks import chosen_checks
 from pipeline.cluster import cause_of
 from pipeline.config import Job
-from pipeline.engines import check_engine
-from pipeline.errors import ConfigError
+from pipeline.engines import check_engine, tables_at_once
+from pipeline.errors import ConfigError, EngineError
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import ShardSource
+from pipeline.replicas import Replicas
 from pipeline.stages import Answerer, measure, settle, to_prompts
 from pipeline.storage import Location, Storage
 from pipeline.store.ledger import Ledger
@@ -66,29 +68,36 @@ def prepare(job: Job) -> Prepared:
     return Prepared(job, source, storage, listing, store)
 
 
-def answer(prepared: Prepared, run_id: str) -> Iterator[Totals]:
+def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Totals]:
     """Runs the flow; yields the totals of each table of outcomes once its parts are stored.
 
-    No block that an engine works on holds more rows than a part may: a crash loses a few of them.
+    No table that an engine works on holds more rows than a part may: a crash loses a few of them.
     """
     job = prepared.job
-    sink = Sink(job.output.uri, prepared.storage, run_id, job.output.rows_per_file)
+    sink = Sink(job.output.uri, prepared.storage, run_id, job.rows_per_file)
     receipts = (
         prompts(prepared)
-        .repartition(target_num_rows_per_block=job.output.rows_per_file)
+        .repartition(target_num_rows_per_block=job.rows_per_file)
         .map_batches(
             Answerer,
-            fn_constructor_args=(job, prepared.source),
+            fn_constructor_args=(job, prepared.source, replicas.report),
             batch_format="pyarrow",
             batch_size=None,
-            compute=ActorPoolStrategy(size=job.engine.replicas),
+            compute=ActorPoolStrategy(
+                size=job.engine.replicas,
+                max_concurrent_calls_per_actor=tables_at_once(job),
+            ),
             num_cpus=1,
-            num_gpus=job.engine.gpus_per_replica,
+            num_gpus=job.engine.gpus,
             memory=REPLICA_MEMORY_BYTES,
+            accelerator_type=job.engine.accelerator_type,
         )
         .map_batches(sink.write, batch_format="pyarrow", batch_size=None)
     )
-    return _totals(receipts)
+    try:
+        yield from _totals(receipts)
+    except GetTimeoutError as error:
+        raise EngineError(replicas.why_not_ready(job.engine)) from error
 
 
 def survey(prepared: Prepared) -> Iterator[Totals]:
@@ -125,5 +134,7 @@ def _totals(receipts: Dataset) -> Iterator[Totals]:
         ):
             for receipt in cast(pa.Table, batch)["receipt"].to_pylist():
                 yield Totals.of_receipt(receipt)
+    except GetTimeoutError:
+        raise
     except Exception as error:  # Ray Data raises more than Ray's own errors
         raise cause_of(error) from error

@@ -27,7 +27,10 @@ RejectReason: TypeAlias = Literal[
     "corrupt",  # a shard, or part of one, whose bytes are damaged
     "unknown_kind",  # a file that no reader knows
     "unreadable",  # a file that vanished, or that may not be read
+    "too_long",  # a prompt that leaves no room for an answer in the model's context
 ]
+
+ReplicaState: TypeAlias = Literal["loading", "ready"]
 
 State: TypeAlias = Literal["current", "answered", "failed", "rejected"]
 """Where every record read ends, exactly once."""
@@ -45,6 +48,21 @@ Standing: TypeAlias = Literal[
 """A row's place in the flow; all but `work` and `tally` fold into a `State`."""
 
 ANSWER_MARKER = "Answer:::"
+
+PLAIN = "plain"
+"""The role of a ready prompt that is text: it reaches the model as it stands, without a chat
+template around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Words that go back to the model as its next turn, after the answer that they are about."""
+
+    words: str
+
+
+Repair: TypeAlias = Ask | Literal["sample_anew", "more_tokens"]
+"""What the next attempt does about a failed check; without one, nothing can be done."""
 
 
 class Place(NamedTuple):
@@ -133,6 +151,7 @@ class Completion:
     cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    context_full: bool = False  # cut off by the end of the model's context, not by a token limit
 
 
 class CheckResult(NamedTuple):
@@ -160,7 +179,7 @@ class Answered:
     prompt: Prompt
     answer: str
     stance: Stance
-    completion: Completion
+    completion: Completion  # that of the attempt whose answer this is
     checks: tuple[CheckResult, ...]
     attempts: tuple[Attempt, ...]
 

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.cluster import cluster
 from pipeline.errors import OvernightError
 from pipeline.flow import Prepared, answer, survey
+from pipeline.replicas import Replicas
 from pipeline.store.parts import new_run_id
 from pipeline.store.runs import RunFile, RunStatus
 from pipeline.totals import Totals
@@ -48,26 +49,29 @@ def execute(prepared: Prepared, progress: Progress, debug: bool = False) -> dict
     totals, timings = Totals(), Timings()
     file.write("running")
     try:
-        with cluster(job.engine.replicas, debug):
+        with cluster(job.engine, debug):
             timings.cluster_ready = timings.so_far()
-            for receipt in answer(prepared, run_id):
+            replicas = Replicas()
+            for receipt in answer(prepared, run_id, replicas):
                 totals.add(receipt)
                 if timings.first_rows is None and receipt.sums["parts"]:
                     timings.first_rows = timings.so_far()
                 progress(totals)
+            answered_by = replicas.listed()
         totals.check()
     except (KeyboardInterrupt, SystemExit):
         return file.write("interrupted", totals, timings.as_dict())
     except OvernightError as error:
         file.write("failed", totals, timings.as_dict(), str(error))
         raise
-    return file.write(_status(totals, job.failure_budget), totals, timings.as_dict())
+    status = _status(totals, job.failure_budget)
+    return file.write(status, totals, timings.as_dict(), replicas=answered_by)
 
 
 def foresee(prepared: Prepared, progress: Progress, debug: bool = False) -> Totals:
     """What a run would find and do; changes nothing."""
     totals = Totals()
-    with cluster(0, debug):
+    with cluster(debug=debug):
         for receipt in survey(prepared):
             totals.add(receipt)
             progress(totals)

@@ -1,10 +1,11 @@
 """The stages of the flow as plain functions from table to table; `flow.py` hands them to Ray."""
 
+import asyncio
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import pyarrow as pa
@@ -13,11 +14,18 @@ import pyarrow.compute as pc
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.checks import chosen_checks
 from pipeline.config import Job
-from pipeline.engines import generation_identity, model_of, open_engine, sampling_of
+from pipeline.engines import (
+    generation_identity,
+    model_of,
+    most_attempts,
+    open_engine,
+    sampling_of,
+)
 from pipeline.faults import Fault
-from pipeline.model import Prompt, Record, Reject, Standing
+from pipeline.model import Prompt, Record, Reject, ReplicaState, Standing
+from pipeline.prompting.fit import Fit, fitting
 from pipeline.prompting.keys import canonical, prompt_and_generation_key
-from pipeline.prompting.template import PromptSource, render
+from pipeline.prompting.template import PromptSource
 from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
 from pipeline.store.schema import OUTCOMES, answers_table
 from pipeline.tables import (
@@ -53,8 +61,8 @@ def settle() -> None:
 def to_prompts(items: pa.Table, job: Job, source: PromptSource, ledger: Ledger) -> pa.Table:
     """Records rendered and keyed; those that the ledger holds are current, the others are work."""
     work, rest = split_work(items)
-    identity = generation_identity(job)
-    made = [_prompt(record, source, identity(record)) for record in table_records(work)]
+    identity, fit = generation_identity(job), fitting(job)
+    made = [_prompt(record, source, identity(record), fit) for record in table_records(work)]
     prompts = [p for p in made if isinstance(p, Prompt)]
     rejects = [p for p in made if isinstance(p, Reject)]
     table = pa.concat_tables(
@@ -67,12 +75,14 @@ def to_prompts(items: pa.Table, job: Job, source: PromptSource, ledger: Ledger) 
     return _without_known_rejects(table, ledger)
 
 
-def _prompt(record: Record, source: PromptSource, identity: Mapping[str, Any]) -> Prompt | Reject:
+def _prompt(
+    record: Record, source: PromptSource, identity: Mapping[str, Any], fit: Fit
+) -> Prompt | Reject:
     try:
-        messages, boilerplate = render(source, record)
+        fitted, (messages, boilerplate) = fit(record, source)
     except Fault as fault:
         return fault.at(record.place, _payload(record), record.record_id)
-    return Prompt(record, messages, boilerplate, *prompt_and_generation_key(messages, identity))
+    return Prompt(fitted, messages, boilerplate, *prompt_and_generation_key(messages, identity))
 
 
 def _payload(record: Record) -> bytes:
@@ -111,14 +121,30 @@ def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
     return pa.concat_tables([rest, rejects.set_column(at, "standing", standings)])
 
 
-class Answerer:
-    """An engine that stays in memory, with the checks, for tables of prompts; one a replica."""
+Report: TypeAlias = Callable[[ReplicaState, str], None]
+"""What a replica calls as it gets on, with its engine's version once that is known."""
 
-    def __init__(self, job: Job, source: PromptSource) -> None:
+
+def unreported(state: ReplicaState, engine_version: str) -> None:
+    """For an answerer that nobody waits for."""
+
+
+class Answerer:
+    """An engine that stays in memory, with the checks, for tables of prompts; one a replica.
+
+    It works on several tables at a time, in one event loop and one batch of the engine. What comes
+    out of a table is one table: Ray asks for it again after a crash, and takes up where it left off
+    by counting, so that rows must not leave in an order that chance decides.
+    """
+
+    def __init__(self, job: Job, source: PromptSource, report: Report = unreported) -> None:
         settle()
-        engine = open_engine(job)
+        report("loading", "")
+        engine = open_engine(job, source.sample)
+        report("ready", engine.version)
         model, revision = model_of(job)
-        self._loop = AnsweringLoop(engine, chosen_checks(job.checks), job.answer.max_words)
+        checks = chosen_checks(job.checks)
+        self._loop = AnsweringLoop(engine, checks, job.answer.max_words, most_attempts(job))
         self._constants = {
             "prompt_name": source.name,
             "prompt_version": source.version,
@@ -129,10 +155,10 @@ class Answerer:
             "sampling": canonical(sampling_of(job)).decode(),
         }
 
-    def __call__(self, prompts: pa.Table) -> pa.Table:
+    async def __call__(self, prompts: pa.Table) -> pa.Table:
         """Every `work` row answered; the others ride along."""
         work, rest = split_work(prompts)
-        answers = [self._loop.answer(prompt) for prompt in table_prompts(work)]
+        answers = await asyncio.gather(*map(self._loop.answer, table_prompts(work)))
         return pa.concat_tables([answers_table(answers, self._constants), carry(rest, OUTCOMES)])
 
 

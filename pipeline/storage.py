@@ -17,7 +17,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
-from pipeline.errors import ConfigError, OvernightError, StorageError
+from pipeline.errors import ConfigError, OvernightError, StorageError, describe
 from pipeline.suggest import nearest
 
 S3_PROTOCOLS = ("s3", "s3a")
@@ -160,12 +160,6 @@ class GuardedStream(io.RawIOBase):
         if not self.closed:
             self._raw.close()
         super().close()
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line, with its kind where the text alone would not say."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _with_defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:

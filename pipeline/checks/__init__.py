@@ -1,7 +1,8 @@
 """Tests of an answer, each with evidence. One file a check; a new file is a new check.
 
 A check's module is named as the check is. It holds `LEVEL`, the check's level where the job file
-names none, and `test`, which looks at a `Subject` and returns a `Finding`.
+names none, and `test`, which looks at a `Subject` and returns a `Finding`: with the words that go
+back to the model, or what else the next attempt should do, where the answer did not pass.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pkgutil import iter_modules
 
 from pipeline.checks.subject import Finding, Subject
 from pipeline.errors import ConfigError
-from pipeline.model import CheckResult, Level
+from pipeline.model import CheckResult, Level, Repair
 from pipeline.suggest import nearest
 
 
@@ -45,6 +46,10 @@ def chosen_checks(levels: Mapping[str, Level]) -> tuple[Check, ...]:
     return tuple(check for check in chosen if check.level != "off")
 
 
-def run_checks(checks: tuple[Check, ...], subject: Subject) -> tuple[CheckResult, ...]:
-    results = ((check, check.test(subject)) for check in checks)
-    return tuple(CheckResult(c.name, f.passed, c.level, f.evidence) for c, f in results)
+def run_checks(
+    checks: tuple[Check, ...], subject: Subject
+) -> tuple[tuple[CheckResult, ...], tuple[Repair | None, ...]]:
+    """What every check found, and the repairs of those that make the answer fail."""
+    found = [(check, check.test(subject)) for check in checks]
+    results = tuple(CheckResult(c.name, f.passed, c.level, f.evidence) for c, f in found)
+    return results, tuple(f.repair for c, f in found if not f.passed and c.level == "fail")

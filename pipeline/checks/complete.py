@@ -3,11 +3,11 @@
 import re
 
 from pipeline.checks.subject import Finding, Subject, quote
-from pipeline.model import Level
+from pipeline.model import Ask, Level
 
 LEVEL: Level = "fail"
 
-_CUT_SHORT = ("length", "abort", "error")
+_BROKEN_OFF = ("abort", "error")
 _DANGLING_SIGN = re.compile(r"[,;:({\[–—-]$")
 _DANGLING_WORD = re.compile(
     r"(?i)\b(?:a|an|the|of|to|in|on|at|by|for|from|with|and|or|but|as|than|that|which|is|are|was"
@@ -19,13 +19,21 @@ _BRACKETS = (("(", ")"), ("[", "]"))
 
 
 def test(subject: Subject) -> Finding:
-    reason = subject.completion.finish_reason
-    if reason in _CUT_SHORT:
-        return Finding(False, f"finish reason {reason}")
+    completion = subject.completion
+    reason = completion.finish_reason
+    said = f"finish reason {reason}" if reason else "ends as a text ends"
+    if reason == "length" and completion.context_full:
+        return Finding(False, f"{said}: the model's context is full")
+    if reason == "length":
+        return Finding(False, f"{said} after {completion.completion_tokens} tokens", "more_tokens")
+    if reason in _BROKEN_OFF:
+        return Finding(False, said, "sample_anew")
     last_line = subject.answer.rsplit("\n", 1)[-1].rstrip()
     if why := _why_cut(last_line):
-        return Finding(False, f"{why}: …{quote(last_line[-80:])}")
-    return Finding(True, f"finish reason {reason}" if reason else "ends as a text ends")
+        ending = quote(last_line[-80:])
+        words = f'Your answer breaks off at "{ending}". Give the whole answer again, to its end.'
+        return Finding(False, f"{why}: …{ending}", Ask(words))
+    return Finding(True, said)
 
 
 def _why_cut(line: str) -> str | None:

@@ -4,7 +4,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from pipeline.checks.subject import Finding, Subject, quote
-from pipeline.model import Level
+from pipeline.model import Ask, Level
 
 LEVEL: Level = "fail"
 
@@ -22,19 +22,20 @@ FRAME = (
 )
 """Pieces of a frame, in small letters, that stand in no answer."""
 
+_ASK = Ask("Your answer repeats the wording of the task. Give the answer alone, in your own words.")
+
 
 def test(subject: Subject) -> Finding:
     text = subject.answer.lower()
     for piece in FRAME:
         if piece in text:
-            return Finding(False, f"the prompt's frame in the answer: {piece}")
+            return Finding(False, f"the prompt's frame in the answer: {piece}", _ASK)
     phrases = _phrases(subject.boilerplate)
     words = subject.words
     for at, opening in enumerate(pairwise(words)):
         if opening in phrases and tuple(words[at : at + PHRASE_WORDS]) in phrases[opening]:
-            return Finding(
-                False, f"the prompt's own words: {quote(' '.join(words[at : at + PHRASE_WORDS]))}"
-            )
+            phrase = quote(" ".join(words[at : at + PHRASE_WORDS]))
+            return Finding(False, f"the prompt's own words: {phrase}", _ASK)
     return Finding(True, f"no {PHRASE_WORDS} words of the prompt in a row")
 
 

@@ -23,11 +23,12 @@ def test(subject: Subject) -> Finding:
     if repeats >= (LOOP_WORDS - SHORT_WORDS + 1) * (LOOP_TIMES - 1):
         loop, times = Counter(_runs(words, LOOP_WORDS)).most_common(1)[0]
         if times >= LOOP_TIMES:
-            return Finding(False, f"{times} times: {quote(' '.join(loop))}")
+            return Finding(False, f"{times} times: {quote(' '.join(loop))}", "sample_anew")
     said = f"{share:.0%} of its word triples came before"
     if len(triples) >= FEWEST_RUNS and share > LARGEST_SHARE:
         often, times = Counter(triples).most_common(1)[0]
-        return Finding(False, f"{said}; {times} times: {quote(' '.join(often))}")
+        why = f"{said}; {times} times: {quote(' '.join(often))}"
+        return Finding(False, why, "sample_anew")
     return Finding(True, said)
 
 

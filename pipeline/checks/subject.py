@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from pipeline.model import Completion
+from pipeline.model import Completion, Repair
 
 EVIDENCE_CHARACTERS = 200
 
@@ -25,10 +25,15 @@ class Subject:
 
 
 class Finding(NamedTuple):
-    """Whether an answer passed, and what was seen; evidence is there either way."""
+    """Whether an answer passed, and what was seen; evidence is there either way.
+
+    `repair` is what the next attempt should do about an answer that did not pass; None where no
+    further attempt would help.
+    """
 
     passed: bool
     evidence: str
+    repair: Repair | None = None
 
 
 def quote(text: str) -> str:

@@ -1,11 +1,16 @@
 """The answer has at most `answer.max_words` words, counted as runs without white space."""
 
 from pipeline.checks.subject import Finding, Subject
-from pipeline.model import Level
+from pipeline.model import Ask, Level
 
 LEVEL: Level = "fail"
 
 
 def test(subject: Subject) -> Finding:
-    words = len(subject.words)
-    return Finding(words <= subject.max_words, f"{words} words, at most {subject.max_words}")
+    words, most = len(subject.words), subject.max_words
+    said = f"{words} words, at most {most}"
+    if words <= most:
+        return Finding(True, said)
+    return Finding(
+        False, said, Ask(f"Your answer has {words} words; answer again in at most {most}.")
+    )

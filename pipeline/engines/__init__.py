@@ -1,40 +1,75 @@
-"""What answers prompts: one file a kind, all of one shape."""
+"""What answers prompts: one file a kind, all of the shape that `engine.py` gives."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from pipeline.config import Job
+from pipeline.engines.engine import Engine
 from pipeline.engines.extractive import ExtractiveEngine
+from pipeline.engines.openai_options import check_openai
 from pipeline.engines.recorded import RecordedEngine
+from pipeline.engines.vllm_options import check_vllm
 from pipeline.errors import ConfigError
-from pipeline.model import Completion, Prompt, Record
+from pipeline.model import Message, Record
 
-
-class Engine(Protocol):
-    """Prompt in; text, finish reason and token counts out.
-
-    `version` changes when the same prompt would be answered by another code.
-    """
-
-    kind: str
-    version: str
-
-    def generate(self, prompt: Prompt) -> Completion: ...
+ROWS_WITHIN_REACH = 2048
+"""Rows that a generating engine is handed at a time: twice the largest batch of vLLM, so that the
+next records are there when one is finished, and the slow tail of a table overlaps the next."""
 
 
 def check_engine(job: Job) -> None:
-    """Raises `ConfigError` for options that the engine does not have."""
-    for name in job.engine.options:
-        raise ConfigError(f"engine.options.{name}: the {job.engine.kind} engine has no options")
+    """Raises `ConfigError` for what the job asks of its engine and the engine does not have."""
+    engine = job.engine
+    if engine.generates and not engine.model:
+        raise ConfigError(f"engine.model: missing; engine.kind {engine.kind} needs a model")
+    match engine.kind:
+        case "vllm":
+            check_vllm(job)
+            return
+        case "openai":
+            check_openai(job)
+        case _:
+            for name in engine.options:
+                raise ConfigError(f"engine.options.{name}: the {engine.kind} engine has no options")
+    if job.answer.decoding != "free":
+        raise ConfigError(f"answer.decoding: {job.answer.decoding} needs engine.kind vllm")
+    if job.input.overflow != "reject":
+        raise ConfigError(
+            f"input.overflow: {job.input.overflow} needs an engine that counts tokens: "
+            "engine.kind vllm"
+        )
 
 
-def open_engine(job: Job) -> Engine:
-    """The engine that a job names, ready to answer."""
+def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
+    """The engine that a job names, ready to answer.
+
+    `sample` is a prompt in the shape that the job's template gives all of them, if it does.
+    Raises `EngineError` where its model cannot be loaded. Engines that take seconds to import are
+    imported here, by those who use them.
+    """
     match job.engine.kind:
         case "extractive":
             return ExtractiveEngine(job.answer.max_words)
         case "recorded":
             return RecordedEngine()
+        case "vllm":
+            from pipeline.engines.vllm import VllmEngine
+
+            return VllmEngine(job, sample)
+        case "openai":
+            from pipeline.engines.openai import OpenAIEngine
+
+            return OpenAIEngine(job)
+
+
+def most_attempts(job: Job) -> int:
+    """Attempts that make sense: an engine that quotes says the same every time."""
+    return job.attempts if job.engine.generates else 1
+
+
+def tables_at_once(job: Job) -> int:
+    """How many tables of records an engine works on at the same time."""
+    return 1 + -(-ROWS_WITHIN_REACH // job.rows_per_file) if job.engine.generates else 1
 
 
 def model_of(job: Job) -> tuple[str, str | None]:
@@ -56,11 +91,12 @@ def generation_identity(job: Job) -> Callable[[Record], dict[str, Any]]:
     The generation key covers all of it.
     """
     model, revision = model_of(job)
+    enforced = job.answer.decoding == "enforced"
     shared = {
         "model": model,
         "model_revision": revision,
         "sampling": sampling_of(job),
-        "decoding": job.answer.decoding,
+        "decoding": f"enforced:{job.answer.max_words}" if enforced else "free",
     }
     if job.engine.kind == "recorded":
         return lambda record: {**shared, "recorded_answer": record.recorded_answer}

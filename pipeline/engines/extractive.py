@@ -10,6 +10,7 @@ import bm25s
 import sentencex
 import Stemmer
 
+from pipeline.engines.engine import Request
 from pipeline.model import ANSWER_MARKER, Completion, Passage, Prompt, count_words
 
 QUOTED_SENTENCES = 4
@@ -31,8 +32,8 @@ class ExtractiveEngine:
         self._max_words = max_words
         self._stem = Stemmer.Stemmer("english")
 
-    def generate(self, prompt: Prompt) -> Completion:
-        question, passages = _question_and_passages(prompt)
+    async def generate(self, request: Request) -> Completion:
+        question, passages = _question_and_passages(request.prompt)
         answer = " ".join(self._quoted(question, _sentences(passages))) or ABSTENTION
         return Completion(f"{ANSWER_MARKER}\n{answer}\n{ANSWER_MARKER}", "stop")
 

@@ -1,6 +1,7 @@
 """Replays the answer that each record came with, so that earlier work can be checked."""
 
-from pipeline.model import Completion, Prompt
+from pipeline.engines.engine import Request
+from pipeline.model import Completion
 
 
 class RecordedEngine:
@@ -9,5 +10,5 @@ class RecordedEngine:
     kind = "recorded"
     version = "1"
 
-    def generate(self, prompt: Prompt) -> Completion:
-        return Completion(prompt.record.recorded_answer or "", finish_reason=None)
+    async def generate(self, request: Request) -> Completion:
+        return Completion(request.prompt.record.recorded_answer or "", finish_reason=None)

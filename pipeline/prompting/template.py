@@ -17,11 +17,20 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from pipeline.errors import ConfigError
 from pipeline.faults import Fault
-from pipeline.model import Message, Passage, Place, Record
+from pipeline.model import PLAIN, Message, Passage, Place, Record
 from pipeline.suggest import nearest
 
 VERBATIM = "verbatim"
-FIELDS = ("record_id", "paper_id", "question_id", "question", "passages", "extra", "max_words")
+FIELDS = (
+    "record_id",
+    "paper_id",
+    "question_id",
+    "question",
+    "passages",
+    "prompt",
+    "extra",
+    "max_words",
+)
 _FRONT_MATTER = {"name", "version", "system"}
 
 _environment = SandboxedEnvironment(
@@ -57,6 +66,12 @@ class PromptSource:
     @property
     def is_verbatim(self) -> bool:
         return self.name == VERBATIM and not self.path
+
+    @property
+    def sample(self) -> tuple[Message, ...]:
+        """A prompt in the shape that this template gives; none where each record has its own."""
+        parts = (("system", self.system), ("user", self.body))
+        return tuple(Message(role, "Text.") for role, text in parts if text)
 
 
 def load_prompt(template: str, max_words: int) -> PromptSource:
@@ -119,6 +134,7 @@ def _context(record: Record, max_words: int) -> dict[str, Any]:
         "paper_id": record.paper_id,
         "question_id": record.question_id,
         "question": record.question,
+        "prompt": "\n\n".join(m.content for m in record.messages if m.role == PLAIN) or None,
     }
     return {
         "record_id": record.record_id,
@@ -187,7 +203,13 @@ def _try_out(source: PromptSource) -> None:
     ):
         return  # what a template asks of columns of the user's own, only the records can tell
     sample = Record(
-        "record", Place("", 0), "paper", "question", "A question?", (Passage("Text.", "p. 1"),) * 2
+        "record",
+        Place("", 0),
+        "paper",
+        "question",
+        "A question?",
+        (Passage("Text.", "p. 1"),) * 2,
+        (Message(PLAIN, "Text."),),
     )
     try:
         render(source, sample)

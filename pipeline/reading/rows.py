@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.faults import Fault
-from pipeline.model import Message, Passage, Place, Record
+from pipeline.model import PLAIN, Message, Passage, Place, Record
 from pipeline.reading.repair import repair_record
 from pipeline.tables import dump_extra
 
@@ -129,7 +129,7 @@ def _passage(value: Any, place: str) -> Passage:
 def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
     prompt = _text(row, "prompt")
     if prompt and prompt.strip():
-        return (Message("user", prompt),)
+        return (Message(PLAIN, prompt),)
     return tuple(
         _message(value, f"messages[{i}]") for i, value in enumerate(_list(row, "messages"))
     )

@@ -11,11 +11,11 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from pipeline.config import Input
-from pipeline.errors import StorageError
+from pipeline.errors import StorageError, describe
 from pipeline.faults import Fault
 from pipeline.model import Item, Record, Reject, Tally
 from pipeline.reading.shards import Shard, read_shard, whole_file
-from pipeline.storage import GuardedStream, Storage, describe
+from pipeline.storage import GuardedStream, Storage
 from pipeline.tables import dump_extra, items_table
 
 BLOCK_RECORDS = 1000

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from pipeline.config import TextGrammar
 from pipeline.faults import Fault
-from pipeline.model import Message, Passage, Place, Record
+from pipeline.model import PLAIN, Message, Passage, Place, Record
 from pipeline.reading.repair import repair_text
 
 _PAPER_AND_QUESTION = re.compile(r"(?P<paper>.+)_(?P<question>CQ\d+)", re.DOTALL)
@@ -35,7 +35,7 @@ def text_record(data: bytes, place: Place, grammar: TextGrammar) -> Record:
         question_id=named["question"] if named else None,
         question=question,
         passages=(Passage(context),),
-        messages=(Message("user", text[:answer_start]),),
+        messages=(Message(PLAIN, text[:answer_start]),),
         recorded_answer=text[answer_start:],
         boilerplate="\n".join((grammar.preamble, instructions, grammar.after_question)),
         extra={"instructions": instructions},

@@ -1,7 +1,7 @@
 """`runs/<run_id>/run.json`: what a run was asked to do, with what, and what came of it."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -40,6 +40,7 @@ class RunFile:
         totals: Totals | None = None,
         timings: Mapping[str, float | None] | None = None,
         error: str | None = None,
+        replicas: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """Replaces the file; returns what it holds."""
         content: dict[str, Any] = {
@@ -51,6 +52,7 @@ class RunFile:
             "job": self.job.model_dump(mode="json"),
             "prompt": dict(self.prompt),
             "versions": versions(),
+            "replicas": list(replicas),
             **(_results(totals) if totals else {}),
             "timings": dict(timings or {}),
         }

@@ -1,0 +1,34 @@
+"""What the job file may say of an endpoint, checked without importing its client."""
+
+from pydantic import Field, ValidationError
+
+from pipeline.config import Job, Section
+from pipeline.errors import ConfigError
+from pipeline.suggest import nearest
+
+
+class Endpoint(Section):
+    """`engine.options` of this kind."""
+
+    base_url: str | None = None
+    concurrency: int = Field(default=64, gt=0)
+    max_retries: int = Field(default=8, ge=0)
+    timeout: float = Field(default=600, gt=0)
+
+
+def check_openai(job: Job) -> None:
+    """Raises `ConfigError` for options that this kind does not have."""
+    endpoint_of(job)
+
+
+def endpoint_of(job: Job) -> Endpoint:
+    options = job.engine.options
+    for name in options:
+        if name not in Endpoint.model_fields:
+            known = nearest(name, Endpoint.model_fields)
+            raise ConfigError(f"engine.options.{name}: no option of the openai engine{known}")
+    try:
+        return Endpoint.model_validate(options)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ConfigError(f"engine.options.{fault['loc'][0]}: {fault['msg']}") from error

@@ -1,0 +1,47 @@
+"""What the job file may say to vLLM, checked without importing it."""
+
+import ast
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.config import Job
+from pipeline.errors import ConfigError
+from pipeline.suggest import nearest
+
+OWNED = {
+    "model": "engine.model",
+    "revision": "engine.revision",
+    "tensor_parallel_size": "engine.gpus_per_replica",
+}
+"""Options of vLLM that have a place of their own in the job file."""
+
+
+def check_vllm(job: Job) -> None:
+    """Raises `ConfigError` for what vLLM would refuse, before a model is loaded."""
+    known = option_names()
+    for name in job.engine.options:
+        if name in OWNED:
+            raise ConfigError(f"engine.options.{name}: this is {OWNED[name]}")
+        if name not in known:
+            raise ConfigError(f"engine.options.{name}: no option of vLLM{nearest(name, known)}")
+
+
+@lru_cache(maxsize=1)
+def option_names() -> frozenset[str]:
+    """The fields of vLLM's engine arguments; `ConfigError` where vLLM is not installed.
+
+    Read from its source: importing it takes seconds, and a build for GPUs may not import where
+    there is none.
+    """
+    spec = find_spec("vllm")
+    if spec is None or spec.origin is None:
+        raise ConfigError("engine.kind: vLLM is not installed here: pip install 'overnight[vllm]'")
+    tree = ast.parse(Path(spec.origin).with_name("engine").joinpath("arg_utils.py").read_bytes())
+    return frozenset(
+        field.target.id
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name in ("EngineArgs", "AsyncEngineArgs")
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    )

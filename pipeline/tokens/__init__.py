@@ -1,0 +1,1 @@
+"""What a model reads, known without loading it: its files, its tokens, the room in its context."""
