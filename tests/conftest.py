@@ -10,13 +10,18 @@ import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from pipeline.storage import Storage
-from tests.support import S3, Corpus, free_port
+from tests.models import make_model
+from tests.support import S3, Corpus, free_port, vllm_job
+
+if TYPE_CHECKING:
+    from tests.talker import Talker
 
 ROOT = Path(__file__).parent.parent
 
@@ -98,6 +103,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     with tarfile.open(packed / "records.tar.gz") as archive:
         archive.extractall(folder, filter="data")
     return Corpus(packed, folder / "records")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of random weights that every part of vLLM takes for a real one."""
+    return make_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def talker(tiny_model: Path) -> Iterator["Talker"]:
+    """vLLM's engine in this process, with small batches, for all tests that need no cluster."""
+    from tests.talker import Talker
+
+    talker = Talker(vllm_job(tiny_model))
+    yield talker
+    talker.close()
 
 
 @pytest.fixture

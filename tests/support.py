@@ -21,6 +21,15 @@ from pipeline.runs import execute
 from pipeline.totals import Totals
 
 ROOT = Path(__file__).parent.parent
+SMALL_ENGINE = {
+    "dtype": "bfloat16",
+    "enforce_eager": True,
+    "kv_cache_memory_bytes": 2**28,
+    "max_num_seqs": 16,
+    "max_num_batched_tokens": 2048,
+}
+"""Engine options of tests: starts fast, takes little memory."""
+
 BETTER_PROMPT = str(ROOT / "conf/prompts/instructions-first.md")
 
 
@@ -95,6 +104,25 @@ def job(uri: str | Path, store: str | Path, rows_per_file: int = 1000, **section
             **sections,
         }
     )
+
+
+def vllm_job(
+    model: str | Path,
+    uri: str | Path = "shards",
+    store: str | Path = "store",
+    options: Mapping[str, Any] | None = None,
+    **sections: Any,
+) -> Job:
+    """A job for the CPU build of vLLM, whose engine is small enough to share a machine with tests."""
+    engine = {
+        "kind": "vllm",
+        "model": str(model),
+        "gpus_per_replica": 0,
+        **sections.pop("engine", {}),
+        "options": {**SMALL_ENGINE, **(options or {})},
+    }
+    sections.setdefault("failure_budget", 1.0)
+    return job(uri, store, sections.pop("rows_per_file", 50), engine=engine, **sections)
 
 
 def run(job_: Job) -> dict[str, Any]:

@@ -11,15 +11,16 @@ MODULES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.
 FLOORS = [
     {"errors", "suggest", "model"},
     {"config", "faults", "storage", "tables", "totals"},
+    {"tokens"},
     {"reading", "prompting", "engines", "checks", "store"},
     {"answering", "export"},
     {"stages"},
-    {"cluster"},
+    {"cluster", "replicas"},
     {"flow"},
     {"runs", "doctor"},
     {"jobs"},
 ]
-KNOW_RAY = {"reading/source.py", "flow.py", "cluster.py", "doctor.py"}
+KNOW_RAY = {"reading/source.py", "flow.py", "cluster.py", "replicas.py"}
 
 
 def room(name: str) -> str:

@@ -5,9 +5,9 @@
     Answer:::
 
 A word is what `str.split` makes of it: a run of characters that are not white space, of which
-Unicode has more than a decoder's `\\s`. So that a third marker cannot arise, no word holds three
-colons in a row. White space between words comes in short runs: a model in a loop has to say
-something.
+Unicode has more than a decoder's `\\s`. No two colons stand side by side within it, so that nothing
+in an answer is taken for a marker. A word ends after 80 characters or somewhat more, and the white
+space between two words after four: a model in a loop comes to an end, and every answer with it.
 """
 
 from pipeline.model import ANSWER_MARKER
@@ -17,7 +17,7 @@ BACKEND = "guidance"
 of 128,000; xgrammar, which `auto` would choose, takes 200 (`make bench`)."""
 
 _SPACE = r"\s\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_WORD = rf"(?::{{0,2}}[^:{_SPACE}])+:{{0,2}}"
+_WORD = rf"(?::?[^:{_SPACE}]){{1,80}}:?"
 _BETWEEN = r"[ \n]{1,4}"
 
 

@@ -6,7 +6,7 @@ and the supervisor that keeps it all alive. Importing this module takes seconds.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -42,9 +42,9 @@ STREAM_TOKENS = 64
 SEQUENCES_A_SPARE = 8
 """For so many sequences of a batch one more request waits within the engine's reach."""
 
-TOKENS_PER_WORD, TOKENS_PER_ENFORCED_WORD, FRAME_TOKENS = 4, 16, 64
-"""What an answer may take where the job sets no limit. Prose takes 4/3 tokens a word: a free answer
-that takes three times as much runs in circles, while one whose words are counted ends by itself."""
+TOKENS_PER_WORD, FRAME_TOKENS = 4, 64
+"""What a free answer may take where the job sets no limit. Prose takes 4/3 tokens a word; an answer
+that takes three times as much runs in circles."""
 
 
 class VllmEngine:
@@ -131,12 +131,12 @@ class VllmBody:
             raise GenerationError(
                 f"the conversation has {len(tokens):,} tokens, the context {self._context:,}"
             )
-        limit = min(self._limit(request), room)
+        limit = token_limit(self._job, request, room)
         pieces, length = [], 0
         try:
             async for output in self._llm.generate(
                 TokensPrompt(prompt_token_ids=tokens),
-                self._parameters(request, limit),
+                parameters(self._job, request, limit, self._sampling),
                 request_id=str(next(self._numbers)),
             ):
                 heard()
@@ -167,22 +167,6 @@ class VllmBody:
         except Fault as fault:
             raise GenerationError(str(fault)) from fault
 
-    def _limit(self, request: Request) -> int:
-        """Tokens that an answer may take: the job's own limit, or enough for its words."""
-        answer = self._job.answer
-        rate = TOKENS_PER_ENFORCED_WORD if answer.decoding == "enforced" else TOKENS_PER_WORD
-        limit = self._job.sampling.max_tokens or answer.max_words * rate + FRAME_TOKENS
-        return request.most_tokens or limit * 2**request.lengthened
-
-    def _parameters(self, request: Request, limit: int) -> SamplingParams:
-        answer, sampling = self._job.answer, self._job.sampling
-        chosen = {**self._sampling, **sampling.model_dump(exclude_none=True), "max_tokens": limit}
-        if answer.decoding == "enforced":
-            chosen["structured_outputs"] = StructuredOutputsParams(
-                regex=answer_regex(answer.max_words)
-            )
-        return SamplingParams(**varied(chosen, request), output_kind=RequestOutputKind.DELTA)
-
     def _arguments(self) -> dict[str, Any]:
         """For vLLM: what suits the job, over it what the job says, over that what is settled."""
         job, files = self._job, model_files(self._job, weights=True)
@@ -191,15 +175,37 @@ class VllmBody:
             "max_model_len": self._context,
             "stream_interval": STREAM_TOKENS,
             "disable_log_stats": True,
+            "structured_outputs_config": {"backend": BACKEND},
         }
-        if job.answer.decoding == "enforced":
-            arguments["structured_outputs_config"] = {"backend": BACKEND}
         if job.engine.gpus > 1:
             # Within a node and below this process, so that the GPUs are those that Ray gave it.
             arguments["tensor_parallel_size"] = job.engine.gpus
             arguments["distributed_executor_backend"] = "mp"
         arguments.update(job.engine.options)
         return {**arguments, "model": files.where, "revision": files.revision}
+
+
+def token_limit(job: Job, request: Request, room: int) -> int:
+    """Tokens that an answer may take, of the `room` that the prompt leaves in the context.
+
+    That is the job's own limit; without one enough for its words, and all the room where the
+    decoder counts the words itself: no legal answer is cut while there is room.
+    """
+    answer, own = job.answer, job.sampling.max_tokens
+    enough = room if answer.decoding == "enforced" else answer.max_words * TOKENS_PER_WORD
+    limit = (own or enough + FRAME_TOKENS) * 2**request.lengthened
+    return min(request.most_tokens or limit, room)
+
+
+def parameters(
+    job: Job, request: Request, limit: int, defaults: Mapping[str, Any]
+) -> SamplingParams:
+    """What vLLM samples by: the job's parameters over the `defaults` that its model came with."""
+    chosen = {**defaults, **job.sampling.model_dump(exclude_none=True), "max_tokens": limit}
+    if job.answer.decoding == "enforced":
+        regex = answer_regex(job.answer.max_words)
+        chosen["structured_outputs"] = StructuredOutputsParams(regex=regex)
+    return SamplingParams(**varied(chosen, request), output_kind=RequestOutputKind.DELTA)
 
 
 def _batch() -> dict[str, int]:

@@ -1,5 +1,6 @@
 """What each stage costs one core, as plain functions without Ray."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     source = load_prompt(night.prompt.template, night.answer.max_words)
     listed = list_shards(str(shards), storage).shards
     answerer = Answerer(night, source)
-    sink = Sink(str(store), storage, "bench", night.output.rows_per_file)
+    sink = Sink(str(store), storage, "bench", night.rows_per_file)
     spent = dict.fromkeys(STAGES, 0.0)
     settle()
 
@@ -44,8 +45,8 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     tables = read_tables(listed, night.input, storage)
     while (items := timed("read", lambda: next(tables, None))) is not None:
         prompts = timed(STAGES[1], lambda t=items: to_prompts(t, night, source, NOTHING))
-        waiting.append(timed(STAGES[2], lambda t=prompts: answerer(t)))
-        if sum(t.num_rows for t in waiting) >= night.output.rows_per_file:
+        waiting.append(timed(STAGES[2], lambda t=prompts: asyncio.run(answerer(t))))
+        if sum(t.num_rows for t in waiting) >= night.rows_per_file:
             timed(STAGES[3], lambda: sink.write(pa.concat_tables(waiting)))
             waiting.clear()
     timed(STAGES[3], lambda: sink.write(pa.concat_tables(waiting)))

@@ -16,7 +16,7 @@ def look(check: str, completion: str, answer: str | None = None, **fields):
         fields.get("boilerplate", PROMPT_WORDS),
         fields.get("max_words", 10),
     )
-    (result,) = run_checks(tuple(c for c in chosen_checks({}) if c.name == check), subject)
+    (result,), _ = run_checks(tuple(c for c in chosen_checks({}) if c.name == check), subject)
     return result
 
 

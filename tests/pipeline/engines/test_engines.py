@@ -1,15 +1,22 @@
+import asyncio
+
 import pytest
 
 from pipeline.answering.extract import extract_answer
 from pipeline.engines import check_engine, generation_identity, open_engine
+from pipeline.engines.engine import Engine, Request
 from pipeline.errors import ConfigError
-from pipeline.model import Message, Passage, Prompt, Record
+from pipeline.model import Completion, Message, Passage, Prompt, Record
 from tests.support import job, record
 
 
 def ask(rec: Record, max_words: int = 399, messages: tuple[Message, ...] = ()) -> str:
     engine = open_engine(job("shards", "store", answer={"max_words": max_words}))
-    return engine.generate(Prompt(rec, messages, "", "", "")).text
+    return said_by(engine, Prompt(rec, messages, "", "", "")).text
+
+
+def said_by(engine: Engine, prompt: Prompt) -> Completion:
+    return asyncio.run(engine.generate(Request.first(prompt)))
 
 
 def test_extractive_quotes_the_sentence_that_answers_in_the_frame():
@@ -51,7 +58,7 @@ def test_extractive_is_the_same_every_time():
 
 def test_recorded_replays_the_answer_word_for_word():
     engine = open_engine(job("shards", "store", engine={"kind": "recorded"}))
-    said = engine.generate(Prompt(record(recorded_answer=" As it was.\n"), (), "", "", ""))
+    said = said_by(engine, Prompt(record(recorded_answer=" As it was.\n"), (), "", "", ""))
     assert (said.text, said.finish_reason) == (" As it was.\n", None)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.faults import Fault
-from pipeline.model import Message, Passage, Place, Record
+from pipeline.model import PLAIN, Message, Passage, Place, Record
 from pipeline.reading.rows import batch_record, id_of, row_record
 from pipeline.tables import items_table, table_records
 
@@ -70,7 +70,7 @@ def test_a_row_without_passages_to_read_is_still_a_question() -> None:
 
 def test_a_ready_prompt_is_one_user_message() -> None:
     assert row_record(ready(prompt="Name a lamp."), PLACE).messages == (
-        Message("user", "Name a lamp."),
+        Message(PLAIN, "Name a lamp."),
     )
 
 
@@ -209,7 +209,7 @@ def test_a_chat_batch_line_is_read_as_it_is(parse: Any) -> None:
 def test_a_completions_batch_line_is_read_as_it_is(parse: Any) -> None:
     record = parse(batch({"model": "m", "prompt": "Lamp:"}), PLACE)
 
-    assert (record.record_id, record.messages) == ("b-1", (Message("user", "Lamp:"),))
+    assert (record.record_id, record.messages) == ("b-1", (Message(PLAIN, "Lamp:"),))
 
 
 def test_the_request_s_settings_are_carried_as_extra() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import TextGrammar
 from pipeline.faults import Fault
-from pipeline.model import Message, Passage, Place, Record
+from pipeline.model import PLAIN, Message, Passage, Place, Record
 from pipeline.reading.repair import repair_text
 from pipeline.reading.text import record_id_of, text_record
 from tests.hostile import text_file
@@ -121,7 +121,7 @@ def test_a_quoted_closing_part_belongs_to_the_context() -> None:
 def test_the_message_is_the_prompt_without_the_answer() -> None:
     record = parse(text_file(answer=" Amber."))
 
-    assert record.messages == (Message("user", text_file(answer="")),)
+    assert record.messages == (Message(PLAIN, text_file(answer="")),)
     assert record.messages[0].content.endswith("Helpful Answer:")
 
 

@@ -1,0 +1,82 @@
+"""The expression that a decoder is held to: whatever it lets through passes the two checks."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.answering.extract import extract_answer
+from pipeline.checks import chosen_checks, run_checks
+from pipeline.checks.subject import Subject
+from pipeline.engines.grammar import answer_regex
+from pipeline.model import Completion
+
+MOST = 6
+REGEX = answer_regex(MOST)
+
+NO_BREAK, EM_SPACE, LINE_SEPARATOR, NEXT_LINE, UNIT = "\xa0", "\u2003", "\u2028", "\x85", "\x1f"
+
+
+def framed(answer: str) -> str:
+    return f"Answer:::\n{answer}\nAnswer:::"
+
+
+def fits(completion: str) -> bool:
+    return re.fullmatch(REGEX, completion) is not None
+
+
+@given(st.from_regex(re.compile(REGEX), fullmatch=True))
+@settings(max_examples=300, deadline=None)
+def test_whatever_the_expression_lets_through_keeps_format_and_word_limit(completion):
+    checks = tuple(c for c in chosen_checks({}) if c.name in ("format", "word_count"))
+    subject = Subject(Completion(completion, "stop"), extract_answer(completion), "", MOST)
+    results, _ = run_checks(checks, subject)
+    assert [r.passed for r in results] == [True, True]
+
+
+@given(st.from_regex(re.compile(REGEX), fullmatch=True))
+@settings(max_examples=200, deadline=None)
+def test_no_word_of_it_is_taken_for_a_marker(completion):
+    said = completion.removeprefix("Answer:::").removesuffix("Answer:::")
+    assert "::" not in said
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Yes.",
+        "It has 64: https://example.org/a:b?c=d (1:2).",
+        "- one\n- two\n\n- three",
+        "naïve 𝐵 ≥ 3 µm 日本語の答え",
+    ],
+)
+def test_an_answer_as_people_write_it_is_let_through(answer):
+    assert fits(framed(answer))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        " ",
+        "one two three four five six seven",
+        "one\n\n\n\n\ntwo",
+        "one Answer::: two",
+        "std::vector",
+        "x" * 200,
+        *(f"one{space}two" for space in (NO_BREAK, EM_SPACE, LINE_SEPARATOR, NEXT_LINE, UNIT)),
+    ],
+)
+def test_what_a_check_would_count_otherwise_or_never_ends_is_not(answer):
+    assert not fits(framed(answer))
+
+
+def test_words_are_counted_as_the_check_counts_them():
+    assert fits(framed(" ".join(["wä"] * MOST)))
+    assert not fits(framed(" ".join(["wä"] * (MOST + 1))))
+
+
+def test_a_single_word_may_be_all_there_is():
+    assert re.fullmatch(answer_regex(1), framed("No."))
+    assert not re.fullmatch(answer_regex(1), framed("No way."))
