@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import ray
 from ray.data import DataContext
@@ -33,7 +34,7 @@ def cluster(engine: Engine | None = None, debug: bool = False) -> Iterator[None]
     """
     replicas = engine.replicas if engine else 0
     joined = ray.is_initialized()
-    with nullcontext() if debug else _without_backend_lines():
+    with open(os.devnull, "wb") as nowhere, _backend_lines_to(2 if debug else nowhere.fileno()):
         if not joined:
             _start(replicas, debug)
         _configure(engine, debug)
@@ -48,20 +49,25 @@ def cluster(engine: Engine | None = None, debug: bool = False) -> Iterator[None]
 
 
 @contextmanager
-def _without_backend_lines() -> Iterator[None]:
-    """Keeps what Ray writes to file descriptor 2 off the terminal; `--debug` shows it.
+def _backend_lines_to(target: int) -> Iterator[None]:
+    """Sends what Ray writes to standard output and standard error to another descriptor.
 
-    Its C++ core warns in capitals of things that Ray Data does by itself. Who has something to say
-    meanwhile writes to a descriptor of its own.
+    Its C++ core warns in capitals of things that Ray Data does by itself, and its Python part
+    reports lost processes on standard output, where a document may be expected. Who has something
+    to say meanwhile writes to a descriptor of its own.
     """
-    shown, hidden = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
+    shown = os.dup(1), os.dup(2)
     try:
-        os.dup2(hidden, 2)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
         yield
     finally:
-        os.dup2(shown, 2)
-        os.close(shown)
-        os.close(hidden)
+        sys.stdout.flush()
+        os.dup2(shown[0], 1)
+        os.dup2(shown[1], 2)
+        for descriptor in shown:
+            os.close(descriptor)
 
 
 def _start(replicas: int, debug: bool) -> None:
@@ -84,10 +90,11 @@ def _start(replicas: int, debug: bool) -> None:
 
 def _configure(engine: Engine | None, debug: bool) -> None:
     context = DataContext.get_current()
-    # Nothing is read before every replica is ready: whoever cannot be is told of early.
+    # Nothing is read before every replica has its place, so that a missing one is told of early.
     context.wait_for_min_actors_s = engine.start_seconds if engine else -1
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # else an error arrives as text, without its kind
     context.print_on_execution_start = debug
     context.target_max_block_size = BLOCK_BYTES
     logging.getLogger("ray.data").setLevel(logging.INFO if debug else logging.ERROR)

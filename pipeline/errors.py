@@ -12,6 +12,13 @@ class OvernightError(Exception):
 
     exit_code = 3
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self._message = message  # Ray adds advice of its own to the arguments
+
+    def __str__(self) -> str:
+        return self._message
+
 
 class ConfigError(OvernightError):
     """The job file, an override or a prompt template is wrong; nothing was started."""
@@ -31,7 +38,12 @@ class AccountingError(OvernightError):
     """Records read and records accounted for differ: a bug, never a condition of the input."""
 
 
+DESCRIBED_CHARACTERS = 600
+
+
 def describe(error: BaseException) -> str:
     """An error in one line, with its kind where the text alone would not say."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    faults = getattr(error, "errors", None)  # Pydantic's list, whose text is a page
+    text = faults()[0]["msg"] if callable(faults) else " ".join(str(error).split())
+    kind = type(error).__name__
+    return f"{kind}: {text[:DESCRIBED_CHARACTERS]}" if text else kind

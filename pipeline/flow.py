@@ -32,7 +32,7 @@ from pipeline.store.ledger import Ledger
 from pipeline.store.sink import Sink
 from pipeline.totals import Totals
 
-REPLICA_MEMORY_BYTES = 512 * 2**20
+REPLICA_MEMORY_BYTES = 2**30
 """What a replica's own process takes; asking for it also keeps Ray Data from fusing reading and
 rendering into the engine's actor, where they would make it wait."""
 
@@ -97,7 +97,7 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
     try:
         yield from _totals(receipts)
     except GetTimeoutError as error:
-        raise EngineError(replicas.why_not_ready(job.engine)) from error
+        raise EngineError(replicas.why_not_all(job.engine)) from error
 
 
 def survey(prepared: Prepared) -> Iterator[Totals]:

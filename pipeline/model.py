@@ -30,7 +30,12 @@ RejectReason: TypeAlias = Literal[
     "too_long",  # a prompt that leaves no room for an answer in the model's context
 ]
 
-ReplicaState: TypeAlias = Literal["loading", "ready"]
+ReplicaState: TypeAlias = Literal[
+    "placed",  # it has its GPUs
+    "loading",  # the first work has come, the model is on its way
+    "ready",  # it can answer
+    "answering",  # it has answered a whole table, and another one whenever it says so again
+]
 
 State: TypeAlias = Literal["current", "answered", "failed", "rejected"]
 """Where every record read ends, exactly once."""

@@ -7,12 +7,17 @@ from typing import Any
 import ray
 
 from pipeline.config import Engine
+from pipeline.errors import EngineError
 from pipeline.model import ReplicaState
+
+
+BARREN_DEATHS = 5
+"""So many replicas lost in a row, and no table answered meanwhile, are no accidents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One engine process; `devices` are the GPUs that are its own, by their numbers on its node."""
+    """One engine's process; `devices` are the GPUs that are its own, as numbered on its node."""
 
     node: str
     pid: int
@@ -28,11 +33,20 @@ class Replica:
 class Roll:
     """An actor that replicas report to; one that starts again is another process, and so listed."""
 
-    def __init__(self) -> None:
+    def __init__(self, replicas: int) -> None:
+        self._size = replicas
         self._replicas: dict[tuple[str, int], Replica] = {}
+        self._barren = 0
 
-    def enter(self, replica: Replica) -> None:
+    def enter(self, replica: Replica) -> int:
+        """Notes how far a replica has got; returns the deaths since the last table was answered."""
+        is_new = (replica.node, replica.pid) not in self._replicas
         self._replicas[replica.node, replica.pid] = replica
+        if replica.state == "answering":
+            self._barren = 0
+        elif is_new and len(self._replicas) > self._size:
+            self._barren += 1
+        return self._barren
 
     def read(self) -> list[Replica]:
         return list(self._replicas.values())
@@ -41,32 +55,36 @@ class Roll:
 class Replicas:
     """The roll of a run: replicas write to it in their own processes, the driver reads it."""
 
-    def __init__(self) -> None:
-        self._roll: Any = ray.remote(num_cpus=0)(Roll).remote()
+    def __init__(self, engine: Engine) -> None:
+        self._roll: Any = ray.remote(num_cpus=0)(Roll).remote(engine.replicas)
 
     def report(self, state: ReplicaState, engine_version: str) -> None:
-        """Called by a replica, about itself."""
+        """Called by a replica, about itself.
+
+        Ray starts a lost replica again for ever, and hands it the records that may have killed it.
+        Raises `EngineError` where that has gone on too long without an answer.
+        """
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         replica = Replica(node, os.getpid(), devices, state, engine_version)
-        ray.get(self._roll.enter.remote(replica))
+        deaths = ray.get(self._roll.enter.remote(replica))
+        if state == "loading" and deaths >= BARREN_DEATHS:
+            raise EngineError(
+                f"replicas died {deaths} times without answering a table between, last on {node}; "
+                "Ray's logs there say why"
+            )
 
     def listed(self) -> list[dict[str, Any]]:
         """Every replica that has reported, for the record of a run."""
         return [asdict(replica) for replica in self._read()]
 
-    def why_not_ready(self, engine: Engine) -> str:
-        """Which replicas are late, in a line."""
-        known = self._read()
-        loading = [str(replica) for replica in known if replica.state == "loading"]
-        placeless = engine.replicas - len(known)
-        parts = [f"still loading: {', '.join(loading)}"] if loading else []
-        if placeless > 0:
-            parts.append(f"without a place so far: {placeless}, of {engine.gpus} GPUs each")
-        ready = len(known) - len(loading)
+    def why_not_all(self, engine: Engine) -> str:
+        """Which replicas have found no place in the time allowed, in a line."""
+        placed = [str(replica) for replica in self._read()]
         return (
-            f"engine.start_seconds: after {engine.start_seconds} s {ready} of {engine.replicas} "
-            f"replicas were ready; {'; '.join(parts)}"
+            f"engine.start_seconds: after {engine.start_seconds} s {len(placed)} of "
+            f"{engine.replicas} replicas with {engine.gpus} GPUs each had a place in the cluster"
+            + (f": {', '.join(placed)}" if placed else "")
         )
 
     def _read(self) -> list[Replica]:

@@ -51,7 +51,7 @@ def execute(prepared: Prepared, progress: Progress, debug: bool = False) -> dict
     try:
         with cluster(job.engine, debug):
             timings.cluster_ready = timings.so_far()
-            replicas = Replicas()
+            replicas = Replicas(job.engine)
             for receipt in answer(prepared, run_id, replicas):
                 totals.add(receipt)
                 if timings.first_rows is None and receipt.sums["parts"]:

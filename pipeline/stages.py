@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -21,6 +22,8 @@ from pipeline.engines import (
     open_engine,
     sampling_of,
 )
+from pipeline.engines.engine import Engine
+from pipeline.errors import EngineError, OvernightError
 from pipeline.faults import Fault
 from pipeline.model import Prompt, Record, Reject, ReplicaState, Standing
 from pipeline.prompting.fit import Fit, fitting
@@ -122,7 +125,10 @@ def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
 
 
 Report: TypeAlias = Callable[[ReplicaState, str], None]
-"""What a replica calls as it gets on, with its engine's version once that is known."""
+"""What a replica calls as it gets on, with its engine's version once that is known.
+
+Raises `EngineError` where replicas have died too often to go on.
+"""
 
 
 def unreported(state: ReplicaState, engine_version: str) -> None:
@@ -132,34 +138,65 @@ def unreported(state: ReplicaState, engine_version: str) -> None:
 class Answerer:
     """An engine that stays in memory, with the checks, for tables of prompts; one a replica.
 
-    It works on several tables at a time, in one event loop and one batch of the engine. What comes
-    out of a table is one table: Ray asks for it again after a crash, and takes up where it left off
-    by counting, so that rows must not leave in an order that chance decides.
+    The engine is opened when the first table comes that holds work: a run with nothing to do loads
+    no model. It works on several tables at a time, in one event loop and one batch. What comes out
+    of a table is one table, in its order: Ray asks for it again after a crash, and would lose rows
+    that left in an order that chance decides.
     """
 
     def __init__(self, job: Job, source: PromptSource, report: Report = unreported) -> None:
         settle()
-        report("loading", "")
-        engine = open_engine(job, source.sample)
-        report("ready", engine.version)
-        model, revision = model_of(job)
-        checks = chosen_checks(job.checks)
-        self._loop = AnsweringLoop(engine, checks, job.answer.max_words, most_attempts(job))
-        self._constants = {
-            "prompt_name": source.name,
-            "prompt_version": source.version,
-            "model": model,
-            "model_revision": revision,
-            "engine": engine.kind,
-            "engine_version": engine.version,
-            "sampling": canonical(sampling_of(job)).decode(),
-        }
+        self._job = job
+        self._source = source
+        self._report = report
+        self._opening: asyncio.Task[AnsweringLoop] | None = None
+        report("placed", "")
 
     async def __call__(self, prompts: pa.Table) -> pa.Table:
         """Every `work` row answered; the others ride along."""
         work, rest = split_work(prompts)
-        answers = await asyncio.gather(*map(self._loop.answer, table_prompts(work)))
-        return pa.concat_tables([answers_table(answers, self._constants), carry(rest, OUTCOMES)])
+        if not work.num_rows:
+            return carry(rest, OUTCOMES)
+        try:
+            loop = await self._opened()
+            answers = await asyncio.gather(*map(loop.answer, table_prompts(work)))
+        except OvernightError as error:
+            raise type(error)(str(error)) from None  # its causes may not travel to the driver
+        self._report("answering", loop.engine.version)
+        shared = self._shared_columns(loop.engine)
+        return pa.concat_tables([answers_table(answers, shared), carry(rest, OUTCOMES)])
+
+    async def _opened(self) -> AnsweringLoop:
+        """One opening for all tables that wait for it, and one failure."""
+        self._opening = self._opening or asyncio.create_task(self._open())
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> AnsweringLoop:
+        job, seconds = self._job, self._job.engine.start_seconds
+        try:
+            self._report("loading", "")
+            opening = asyncio.to_thread(open_engine, job, self._source.sample)
+            engine = await asyncio.wait_for(opening, seconds)
+        except TimeoutError as error:
+            raise EngineError(
+                f"engine.start_seconds: {job.engine.model or job.engine.kind} was not ready after "
+                f"{seconds} s on {platform.node()}"
+            ) from error
+        self._report("ready", engine.version)
+        checks = chosen_checks(job.checks)
+        return AnsweringLoop(engine, checks, job.answer.max_words, most_attempts(job))
+
+    def _shared_columns(self, engine: Engine) -> dict[str, str | None]:
+        model, revision = model_of(self._job)
+        return {
+            "prompt_name": self._source.name,
+            "prompt_version": self._source.version,
+            "model": model,
+            "model_revision": revision,
+            "engine": engine.kind,
+            "engine_version": engine.version,
+            "sampling": canonical(sampling_of(self._job)).decode(),
+        }
 
 
 def measure(prompts: pa.Table) -> pa.Table:

@@ -113,7 +113,7 @@ def vllm_job(
     options: Mapping[str, Any] | None = None,
     **sections: Any,
 ) -> Job:
-    """A job for the CPU build of vLLM, whose engine is small enough to share a machine with tests."""
+    """A job for the CPU build of vLLM, with an engine small enough to stand beside tests."""
     engine = {
         "kind": "vllm",
         "model": str(model),

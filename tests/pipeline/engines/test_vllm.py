@@ -239,7 +239,7 @@ def test_a_template_that_the_model_refuses_stops_the_job_before_the_model_is_loa
     from tests.models import CHAT_TEMPLATE
 
     make_model(tmp_path, chat_template=NO_SYSTEM + CHAT_TEMPLATE)
-    with pytest.raises(ConfigError, match="system and user messages, .*system is not supported"):
+    with pytest.raises(ConfigError, match=r"system and user messages, .*system is not supported"):
         open_vllm(vllm_job(tmp_path), CHAT)
 
 
