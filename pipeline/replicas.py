@@ -10,7 +10,6 @@ from pipeline.config import Engine
 from pipeline.errors import EngineError
 from pipeline.model import ReplicaState
 
-
 BARREN_DEATHS = 5
 """So many replicas lost in a row, and no table answered meanwhile, are no accidents."""
 
@@ -20,6 +19,7 @@ class Replica:
     """One engine's process; `devices` are the GPUs that are its own, as numbered on its node."""
 
     node: str
+    node_id: str
     pid: int
     devices: str
     state: ReplicaState
@@ -40,8 +40,8 @@ class Roll:
 
     def enter(self, replica: Replica) -> int:
         """Notes how far a replica has got; returns the deaths since the last table was answered."""
-        is_new = (replica.node, replica.pid) not in self._replicas
-        self._replicas[replica.node, replica.pid] = replica
+        is_new = (replica.node_id, replica.pid) not in self._replicas
+        self._replicas[replica.node_id, replica.pid] = replica
         if replica.state == "answering":
             self._barren = 0
         elif is_new and len(self._replicas) > self._size:
@@ -66,7 +66,8 @@ class Replicas:
         """
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        replica = Replica(node, os.getpid(), devices, state, engine_version)
+        node_id = ray.get_runtime_context().get_node_id()
+        replica = Replica(node, node_id, os.getpid(), devices, state, engine_version)
         deaths = ray.get(self._roll.enter.remote(replica))
         if state == "loading" and deaths >= BARREN_DEATHS:
             raise EngineError(

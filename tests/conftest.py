@@ -18,24 +18,29 @@ from ray.cluster_utils import Cluster
 
 from pipeline.storage import Storage
 from tests.models import make_model
-from tests.support import S3, Corpus, free_port, vllm_job
+from tests.support import S3, SMALL_ENGINE, Corpus, Server, free_port, vllm_job
 
 if TYPE_CHECKING:
     from tests.talker import Talker
 
 ROOT = Path(__file__).parent.parent
 
+OPENAI_KEY = "OVERNIGHT-TESTS-OPENAI"
 S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def environment() -> None:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Credentials reach workers as they do in earnest: through the environment."""
     os.environ.update(
         AWS_ACCESS_KEY_ID=S3_KEY,
         AWS_SECRET_ACCESS_KEY=S3_SECRET,
         AWS_DEFAULT_REGION="us-east-1",
-        PYTHONPATH=str(ROOT),
+        PYTHONPATH=os.pathsep.join([str(ROOT / "tests" / "hooks"), str(ROOT)]),
+        OVERNIGHT_TEST_EXIT=str(tmp_path_factory.mktemp("exit")),
+        OVERNIGHT_CACHE=str(tmp_path_factory.mktemp("cache")),
+        HF_HUB_OFFLINE="1",
+        OPENAI_API_KEY=OPENAI_KEY,
     )
     # A shell that runs the tests in the background has them, and every command they start, ignore
     # SIGINT; one that is handled here is at its default there.
@@ -121,13 +126,34 @@ def talker(tiny_model: Path) -> Iterator["Talker"]:
     talker.close()
 
 
+@pytest.fixture(scope="session")
+def vllm_server(tiny_model: Path) -> Iterator[Server]:
+    """vLLM's own server with the same model under the name `tiny`; it asks for the key."""
+    port = free_port()
+    options = (f"--{name.replace('_', '-')}={value}" for name, value in SMALL_ENGINE.items())
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--model", str(tiny_model), "--served-model-name", "tiny"),
+            *("--host", "127.0.0.1", "--port", str(port), "--api-key", OPENAI_KEY),
+            *(o.removesuffix("=True") for o in options),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _wait_for(port, 180)
+    yield Server(f"http://127.0.0.1:{port}")
+    server.terminate()
+    server.wait(30)
+
+
 @pytest.fixture
 def storage() -> Storage:
     return Storage()
 
 
-def _wait_for(port: int) -> None:
-    for _ in range(200):
+def _wait_for(port: int, seconds: float = 10) -> None:
+    for _ in range(round(seconds / 0.05)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return

@@ -45,6 +45,11 @@ class S3:
 
 
 @dataclass(frozen=True)
+class Server:
+    url: str
+
+
+@dataclass(frozen=True)
 class Corpus:
     packed: Path
     records: Path

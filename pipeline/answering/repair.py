@@ -12,10 +12,10 @@ def next_request(
     """The request that repairs an answer, or None where one of its faults is beyond repair.
 
     What several checks want goes into one attempt: their words in one turn, a larger token limit
-    with it. An answer that nobody has words for is sampled anew.
+    with it. An answer that is to be sampled anew is not talked about: it would only be imitated.
     """
     if None in repairs:
         return None
-    asks = tuple(repair for repair in repairs if isinstance(repair, Ask))
-    longer = "more_tokens" in repairs
-    return request.again(said, asks, anew=not asks and not longer, longer=longer)
+    anew, longer = "sample_anew" in repairs, "more_tokens" in repairs
+    asks = () if anew else tuple(repair for repair in repairs if isinstance(repair, Ask))
+    return request.again(said, asks, anew=anew, longer=longer)

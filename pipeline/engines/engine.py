@@ -27,7 +27,7 @@ class Request:
         return cls(prompt, prompt.messages)
 
     def again(
-        self, said: Completion, asks: tuple[Ask, ...], anew: bool = False, longer: bool = False
+        self, said: Completion, asks: tuple[Ask, ...] = (), anew: bool = False, longer: bool = False
     ) -> Self:
         """The next attempt. Only the latest answer is talked about: the prefix stays the prompt's,
         and the conversation stays short.

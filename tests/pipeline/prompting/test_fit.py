@@ -1,0 +1,96 @@
+"""Prompts that their model can hold, and what becomes of those that it cannot."""
+
+import pytest
+
+from pipeline.faults import Fault
+from pipeline.model import PLAIN, Message, Passage, Record
+from pipeline.prompting.fit import fitting
+from pipeline.prompting.template import load_prompt
+from pipeline.tokens.room import Room
+from tests.support import BETTER_PROMPT, record, vllm_job
+
+SOURCE = load_prompt(BETTER_PROMPT, 30)
+CONTEXT = 2000
+
+
+def a_job(model, overflow: str = "reject", **sections):
+    sections.setdefault("answer", {"max_words": 30})
+    return vllm_job(
+        model,
+        options={"max_model_len": CONTEXT},
+        input={"uri": "shards", "overflow": overflow},
+        **sections,
+    )
+
+
+def with_passages(number: int) -> Record:
+    """About 160 tokens of the test's model each."""
+    return record(
+        passages=tuple(Passage(f"{n}. " + "We counted herons. " * 20) for n in range(number))
+    )
+
+
+def test_a_prompt_that_fits_is_left_as_it_is(tiny_model):
+    short = with_passages(2)
+    for overflow in ("reject", "drop_passages"):
+        fitted, _ = fitting(a_job(tiny_model, overflow))(short, SOURCE)
+        assert fitted == short
+
+
+def test_a_prompt_that_is_too_long_is_a_fault_with_both_numbers(tiny_model):
+    with pytest.raises(Fault, match=r"the prompt has [\d,]+ tokens; a context of 2,000 leaves 1,9"):
+        fitting(a_job(tiny_model))(with_passages(30), SOURCE)
+
+
+def test_the_last_passages_are_dropped_and_no_more_than_needed(tiny_model):
+    night = a_job(tiny_model, "drop_passages")
+    fitted, (messages, _) = fitting(night)(with_passages(30), SOURCE)
+    held = len(fitted.passages)
+    assert 0 < held < 30
+    assert [p.text.split(".")[0] for p in fitted.passages] == [str(n) for n in range(held)]
+    assert fitted.repairs == (f"dropped_passages:{30 - held}",)
+    assert all(p.text.strip() in messages[-1].content for p in fitted.passages)
+    room = Room(night)
+    room.check(messages)
+    with pytest.raises(Fault):
+        fitting(a_job(tiny_model))(with_passages(held + 1), SOURCE)
+
+
+def test_one_passage_that_is_too_long_is_a_reject_all_the_same(tiny_model):
+    one = record(passages=(Passage("We counted herons. " * 800),))
+    with pytest.raises(Fault) as caught:
+        fitting(a_job(tiny_model, "drop_passages"))(one, SOURCE)
+    assert caught.value.reason == "too_long"
+
+
+def test_a_ready_prompt_has_no_passages_to_drop(tiny_model):
+    ready = record(messages=(Message(PLAIN, "We counted herons. " * 800),))
+    with pytest.raises(Fault, match="tokens; a context of"):
+        fitting(a_job(tiny_model, "drop_passages"))(ready, load_prompt("verbatim", 30))
+
+
+def test_the_answer_needs_less_where_the_job_allows_less(tiny_model):
+    room = Room(a_job(tiny_model, sampling={"max_tokens": 20}))
+    assert room.answer == 20
+    assert Room(a_job(tiny_model, sampling={"max_tokens": 9000})).answer == 56
+
+
+def test_a_prompt_of_few_bytes_is_never_tokenized(tiny_model):
+    room = Room(a_job("/nowhere/model"))
+    room.check((Message("user", "x" * 1000),))
+
+
+def test_a_chat_that_the_template_refuses_is_a_fault(tmp_path):
+    from tests.models import CHAT_TEMPLATE, NO_SYSTEM, make_model
+
+    make_model(tmp_path, chat_template=NO_SYSTEM + CHAT_TEMPLATE)
+    long = (Message("system", "x"), Message("user", "We counted herons. " * 500))
+    with pytest.raises(Fault, match="chat template refuses"):
+        Room(a_job(tmp_path)).check(long)
+
+
+def test_what_no_engine_here_counts_is_never_too_long():
+    from tests.support import job
+
+    endless = with_passages(300)
+    assert fitting(job("shards", "store"))(endless, SOURCE)[0] == endless
