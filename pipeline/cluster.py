@@ -118,11 +118,11 @@ def _require_gpus(engine: Engine) -> None:
         if kind is None or f"accelerator_type:{kind}" in held:
             places += int(held.get("GPU", 0)) // engine.gpus
     if places < engine.replicas:
-        of_kind = f"{kind} " if kind else ""
+        of_kind = f" of kind {kind}" if kind else ""
         raise EngineError(
-            f"engine.replicas: the cluster has place for {places} of {engine.replicas} replicas "
-            f"with {engine.gpus} {of_kind}GPUs on a node; lower engine.replicas or "
-            "engine.gpus_per_replica (0 for the CPU build of vLLM)"
+            f"engine.replicas: {places} of {engine.replicas} have a place in the cluster (GPUs"
+            f"{of_kind} for each, on one node: {engine.gpus}); lower engine.replicas or "
+            "engine.gpus_per_replica, which is 0 for the CPU build of vLLM"
         )
 
 

@@ -9,17 +9,21 @@ from itertools import islice
 from pipeline.checks import chosen_checks
 from pipeline.cluster import cluster, cluster_resources
 from pipeline.config import Job
-from pipeline.engines import check_engine, open_engine
+from pipeline.engines import check_engine, endpoint_says, open_engine
+from pipeline.engines.vllm_options import vllm_version
 from pipeline.errors import ConfigError, OvernightError
 from pipeline.faults import Fault
-from pipeline.prompting.template import load_prompt, render
+from pipeline.prompting.fit import fitting
+from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import read_tables
 from pipeline.storage import Storage
 from pipeline.store.ledger import Ledger
 from pipeline.tables import split_work, table_records
+from pipeline.tokens.encoder import load_encoder
+from pipeline.tokens.files import context_tokens
 
-SAMPLED_SHARDS = 8
+SAMPLED_SHARDS, SAMPLED_RECORDS = 8, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ def examine(job: Job) -> Iterator[Finding]:
     """Every look in turn; each one is a function of this file that says what it saw."""
     looks: dict[str, Callable[[Job], str]] = {
         "engine": _engine,
+        "model": _model,
         "checks": _checks,
         "template": _template,
         "input": _input,
@@ -50,9 +55,24 @@ def examine(job: Job) -> Iterator[Finding]:
 
 
 def _engine(job: Job) -> str:
+    """Of a model that takes minutes to load, only what can be told without loading it."""
     check_engine(job)
+    if job.engine.kind == "vllm":
+        return f"vllm {vllm_version()}, {job.engine.replicas} replicas"
     engine = open_engine(job)
     return f"{engine.kind} {engine.version}, {job.engine.replicas} replicas"
+
+
+def _model(job: Job) -> str:
+    if job.engine.kind == "openai":
+        return endpoint_says(job)
+    if job.engine.kind != "vllm":
+        return "none is needed"
+    encoder, context = load_encoder(job), context_tokens(job)
+    source = load_prompt(job.prompt.template, job.answer.max_words)
+    encoder.check_shape(source.sample)
+    chat = "a chat template" if encoder.has_template else "no chat template, so that chats go plain"
+    return f"{job.engine.model}: {context:,} tokens of context, {chat}"
 
 
 def _checks(job: Job) -> str:
@@ -75,19 +95,25 @@ def _records(job: Job) -> str:
     """Reads and renders the beginning of a few shards; some rejects are no fault of the job's."""
     shards = _listing(job).shards
     sample = shards[:: max(len(shards) // SAMPLED_SHARDS, 1)][:SAMPLED_SHARDS]
-    source = load_prompt(job.prompt.template, job.answer.max_words)
-    good, faults = 0, Counter[str]()
+    source, fit = load_prompt(job.prompt.template, job.answer.max_words), fitting(job)
+    good, faults, reasons = 0, Counter[str](), Counter[str]()
     for shard in sample:
         for table in islice(read_tables([shard], job.input, Storage(job.storage)), 1):
             work, rest = split_work(table)
             faults.update(rest["reason"].drop_null().to_pylist())
-            for record in table_records(work):
+            for record in table_records(work)[:SAMPLED_RECORDS]:
                 try:
-                    render(source, record)
+                    fit(record, source)
                     good += 1
                 except Fault as fault:
+                    reasons[fault.reason] += 1
                     faults[f"{fault.reason} ({fault.detail})"] += 1
     said = f"{good:,} of {good + faults.total():,} sampled make a prompt"
+    if reasons["too_long"] > good:
+        raise ConfigError(
+            f"input: {said}: {faults.most_common(1)[0][0]}; raise engine.options.max_model_len, or "
+            "set input.overflow: drop_passages"
+        )
     if not good:
         raise ConfigError(f"input: {said}: {faults.most_common(1)[0][0]}")
     return said + "".join(f"; {n} {fault}" for fault, n in faults.most_common(3))

@@ -82,7 +82,7 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
             Answerer,
             fn_constructor_args=(job, prepared.source, replicas.report),
             batch_format="pyarrow",
-            batch_size=None,
+            batch_size=job.rows_per_file,
             compute=ActorPoolStrategy(
                 size=job.engine.replicas,
                 max_concurrent_calls_per_actor=tables_at_once(job),

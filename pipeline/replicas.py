@@ -82,10 +82,11 @@ class Replicas:
     def why_not_all(self, engine: Engine) -> str:
         """Which replicas have found no place in the time allowed, in a line."""
         placed = [str(replica) for replica in self._read()]
+        where = f": {', '.join(placed)}" if placed else ""
         return (
             f"engine.start_seconds: after {engine.start_seconds} s {len(placed)} of "
-            f"{engine.replicas} replicas with {engine.gpus} GPUs each had a place in the cluster"
-            + (f": {', '.join(placed)}" if placed else "")
+            f"{engine.replicas} replicas had a place in the cluster (GPUs for each: {engine.gpus})"
+            f"{where}"
         )
 
     def _read(self) -> list[Replica]:

@@ -5,11 +5,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
@@ -142,6 +144,14 @@ def _ignore(totals: Totals) -> None:
 def stored(folder: Path, kind: str = "answers") -> pa.Table:
     """Every row of a local store, those that no longer count too."""
     return pa.concat_tables(pq.read_table(part) for part in sorted((folder / kind).glob("part-*")))
+
+
+def processes_titled(title: str) -> Iterator[psutil.Process]:
+    """Processes below this one by the titles that they gave themselves."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if " ".join(process.cmdline()).startswith(title):
+                yield process
 
 
 def job_file(path: Path, job_: Job) -> Path:

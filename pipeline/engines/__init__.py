@@ -1,5 +1,6 @@
 """What answers prompts: one file a kind, all of the shape that `engine.py` gives."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,6 +61,13 @@ def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
             from pipeline.engines.openai import OpenAIEngine
 
             return OpenAIEngine(job)
+
+
+def endpoint_says(job: Job) -> str:
+    """What the endpoint of a job of kind openai says of its model; `EngineError` if it does not."""
+    from pipeline.engines.openai import OpenAIEngine
+
+    return asyncio.run(OpenAIEngine(job).greet())
 
 
 def most_attempts(job: Job) -> int:

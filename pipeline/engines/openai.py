@@ -17,6 +17,7 @@ from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.openai_options import endpoint_of
 from pipeline.errors import EngineError, describe
 from pipeline.model import PLAIN, Completion, FinishReason
+from pipeline.suggest import nearest
 
 KEY = "OPENAI_API_KEY"
 
@@ -85,6 +86,21 @@ class OpenAIEngine:
         return await self._client.chat.completions.create(
             model=self._model, messages=said, extra_body=extra, **own
         )
+
+    async def greet(self) -> str:
+        """What the endpoint says of the model; `EngineError` where it does not know it."""
+        try:
+            listed = [model.id async for model in self._client.models.list()]
+        except openai.NotFoundError:
+            return f"{self._client.base_url} lists no models"
+        except openai.APIError as error:
+            raise EngineError(f"{self._client.base_url}: {describe(error)}") from error
+        if self._model not in listed:
+            known = nearest(self._model, listed)
+            raise EngineError(
+                f"engine.model: {self._model} is not at {self._client.base_url}{known}"
+            )
+        return f"{self._client.base_url} has {self._model}"
 
     def _limit(self, request: Request) -> int | None:
         """The job's own limit; without one, what the endpoint allows."""

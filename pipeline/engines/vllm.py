@@ -24,7 +24,7 @@ from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.grammar import BACKEND, answer_regex
 from pipeline.engines.supervisor import EngineDied, Supervisor
 from pipeline.engines.vllm_processes import end, error_log, processes_below
-from pipeline.errors import ConfigError, EngineError, describe
+from pipeline.errors import EngineError, describe
 from pipeline.faults import Fault
 from pipeline.model import Completion, Message
 from pipeline.tokens.encoder import PromptEncoder, load_encoder
@@ -59,7 +59,7 @@ class VllmEngine:
 
     def __init__(self, job: Job, sample: Sequence[Message]) -> None:
         encoder = load_encoder(job)
-        _check_shape(job, encoder, sample)
+        encoder.check_shape(sample)
         body = VllmBody(job, encoder)
         body.start()
         batch = body.max_num_seqs
@@ -68,17 +68,6 @@ class VllmEngine:
 
     async def generate(self, request: Request) -> Completion:
         return await self._supervisor.ask(request)
-
-
-def _check_shape(job: Job, encoder: PromptEncoder, sample: Sequence[Message]) -> None:
-    try:
-        if sample:
-            encoder.encode(sample)
-    except Fault as fault:
-        roles = " and ".join(message.role for message in sample)
-        raise ConfigError(
-            f"prompt: {job.prompt.template} makes {roles} messages, and {fault}"
-        ) from fault
 
 
 class VllmBody:

@@ -2,6 +2,7 @@
 
 import ast
 from functools import lru_cache
+from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +26,23 @@ def check_vllm(job: Job) -> None:
             raise ConfigError(f"engine.options.{name}: this is {OWNED[name]}")
         if name not in known:
             raise ConfigError(f"engine.options.{name}: no option of vLLM{nearest(name, known)}")
+    if job.engine.gpus == 0 and not _is_cpu_build():
+        raise ConfigError(
+            "engine.gpus_per_replica: 0 is for the CPU build of vLLM, and this one is for GPUs"
+        )
+
+
+def _is_cpu_build() -> bool:
+    return "cpu" in _distribution() or vllm_version().endswith("+cpu")
+
+
+def vllm_version() -> str:
+    return version(_distribution())
+
+
+def _distribution() -> str:
+    """The package that vLLM came in; each build is one of its own."""
+    return packages_distributions()["vllm"][0]
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config import Job
-from pipeline.errors import EngineError, describe
+from pipeline.errors import ConfigError, EngineError, describe
 from pipeline.faults import Fault
 from pipeline.model import PLAIN, Message
 from pipeline.tokens.files import model_files
@@ -39,6 +39,17 @@ class PromptEncoder:
             raise Fault("wrong_type", why) from error
         # The template has written the special tokens that belong at the beginning.
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def check_shape(self, sample: Sequence[Message]) -> None:
+        """Raises `ConfigError` where the template refuses all prompts of the sample's shape."""
+        try:
+            if sample:
+                self.encode(sample)
+        except Fault as fault:
+            roles = " and ".join(message.role for message in sample)
+            raise ConfigError(
+                f"prompt: the template makes {roles} messages, and {fault}"
+            ) from fault
 
     def _goes_plain(self, messages: Sequence[Message]) -> bool:
         return not self.has_template or messages[0].role == PLAIN

@@ -222,6 +222,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_job(night, tmp_path, address
     findings = json.loads(done.stdout)["findings"]
     assert [f["name"] for f in findings] == [
         "engine",
+        "model",
         "checks",
         "template",
         "input",

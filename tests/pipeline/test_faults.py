@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.storage import Storage
 from pipeline.store.reader import read_rows
-from tests.support import rows, run, stored, vllm_job, write_jsonl
+from tests.support import processes_titled, rows, run, stored, vllm_job, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -138,7 +138,7 @@ def struck_half_way(
     def wait_and_strike() -> None:
         while not over.is_set():
             if len(list(store.glob("answers/part-*"))) >= 3:
-                blow(find_below(victim))
+                blow(next(processes_titled(victim)))
                 struck.set()
                 return
             time.sleep(0.02)
@@ -150,14 +150,3 @@ def struck_half_way(
     finally:
         over.set()
         watcher.join(10)
-
-
-def find_below(name: str) -> psutil.Process:
-    """A process of this session by the title that it gave itself."""
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if " ".join(process.cmdline()).startswith(name):
-                return process
-        except psutil.NoSuchProcess:
-            continue
-    raise LookupError(f"no {name} runs below this process")
