@@ -12,8 +12,9 @@ from itertools import count
 from typing import Any
 
 import vllm
-from vllm import SamplingParams, TokensPrompt
+from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.inputs import tokens_input
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -124,7 +125,7 @@ class VllmBody:
         pieces, length = [], 0
         try:
             async for output in self._llm.generate(
-                TokensPrompt(prompt_token_ids=tokens),
+                tokens_input(tokens),
                 parameters(self._job, request, limit, self._sampling),
                 request_id=str(next(self._numbers)),
             ):

@@ -1,0 +1,129 @@
+"""The same prompts through the same model by four ways, each in a process of its own.
+
+`python -m tests.bench.contenders WAY TASK`: TASK is a JSON file with model, template, records (a
+JSONL shard), the chats that the template makes of them, engine options, tokens of an answer, and a
+folder to write to. vLLM's own processes import this module again, and
+not all that they can bear; so every way imports what it needs.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def overnight(task: dict[str, Any]) -> None:
+    """The whole job: reading, checks and Parquet too."""
+    from tests.support import job, job_file
+
+    folder = Path(task["folder"])
+    engine = {
+        "kind": "vllm",
+        "model": task["model"],
+        "gpus_per_replica": task["gpus"],
+        "options": task["options"],
+    }
+    night = job(
+        task["records"],
+        folder / "store",
+        200,
+        prompt=task["template"],
+        engine=engine,
+        sampling={"max_tokens": task["tokens"], "ignore_eos": True, "temperature": 1.0},
+        attempts=1,
+        failure_budget=1.0,
+    )
+    file = job_file(folder / "job.yaml", night)
+    subprocess.run([sys.executable, "-m", "jobs", "run", str(file)], check=True)
+
+
+def offline_class(task: dict[str, Any]) -> None:
+    """`LLM.generate` on all prompts at once, which are templated and tokenized before."""
+    from vllm import LLM, SamplingParams, TokensPrompt
+
+    llm = LLM(model=task["model"], **task["options"])
+    tokenizer = llm.get_tokenizer()
+    prompts = []
+    for _, messages in _chats(task):
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        tokens = tokenizer.encode(text, add_special_tokens=False)
+        prompts.append(TokensPrompt(prompt_token_ids=tokens))
+    sampling = SamplingParams(max_tokens=task["tokens"], ignore_eos=True, temperature=1.0)
+    said = llm.generate(prompts, sampling, use_tqdm=False)
+    assert len(said) == len(prompts)
+
+
+def ray_data_llm(task: dict[str, Any]) -> None:
+    """Its own stages as they come; the engine options of all contenders."""
+    import ray
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+    ray.init(address="local", num_cpus=6, log_to_driver=False)
+    per_worker = {"GPU": 1} if task["gpus"] else {"CPU": 1}
+    config = vLLMEngineProcessorConfig(
+        model_source=task["model"],
+        engine_kwargs=task["options"],
+        log_engine_metrics=False,
+        placement_group_config={"bundle_per_worker": per_worker},
+    )
+    sampling = {"max_tokens": task["tokens"], "ignore_eos": True, "temperature": 1.0}
+    processor = build_processor(
+        config,
+        preprocess=lambda row: {"messages": row["messages"], "sampling_params": sampling},
+        postprocess=lambda row: {"id": row["record_id"], "said": row["generated_text"]},
+    )
+    folder, chats = Path(task["folder"]) / "out", _chats(task)
+    rows = [{"record_id": record_id, "messages": messages} for record_id, messages in chats]
+    processor(ray.data.from_items(rows)).write_parquet(str(folder))
+    assert ray.data.read_parquet(str(folder)).count() == len(chats)
+
+
+def run_batch(task: dict[str, Any]) -> None:
+    folder = Path(task["folder"])
+    asked, said = folder / "in.jsonl", folder / "out.jsonl"
+    with asked.open("w", encoding="utf-8") as file:
+        for record_id, messages in _chats(task):
+            body = {
+                "model": task["model"],
+                "messages": messages,
+                "max_tokens": task["tokens"],
+                "ignore_eos": True,
+                "temperature": 1.0,
+            }
+            line = {"custom_id": record_id, "method": "POST", "url": "/v1/chat/completions"}
+            file.write(json.dumps({**line, "body": body}) + "\n")
+    options = [
+        argument
+        for name, value in task["options"].items()
+        for argument in _argument(name.replace("_", "-"), value)
+    ]
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "vllm.entrypoints.openai.run_batch"),
+            *("-i", str(asked), "-o", str(said), "--model", task["model"], *options),
+        ],
+        check=True,
+    )
+    assert len(said.read_text().splitlines()) == len(_chats(task))
+
+
+def _argument(name: str, value: Any) -> list[str]:
+    return [f"--{name}"] if value is True else [f"--{name}", str(value)]
+
+
+def _chats(task: dict[str, Any]) -> list[tuple[str, list[dict[str, str]]]]:
+    """Every record's id and messages, as the job's own template renders them."""
+    with open(task["chats"], encoding="utf-8") as file:
+        return [tuple(json.loads(line)) for line in file]
+
+
+WAYS = {
+    "overnight": overnight,
+    "LLM.generate": offline_class,
+    "ray.data.llm": ray_data_llm,
+    "vllm run-batch": run_batch,
+}
+
+if __name__ == "__main__":
+    WAYS[sys.argv[1]](json.loads(Path(sys.argv[2]).read_text()))
