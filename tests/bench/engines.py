@@ -1,0 +1,108 @@
+"""Overnight beside vLLM's own offline class, its batch command and `ray.data.llm`.
+
+The same records, chats, sampling and engine options; every way in a process of its own, in turn,
+round after round. What counts are rows a second between the engine's first token and its last.
+"""
+
+import json
+import os
+import statistics
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.model import Place
+from pipeline.prompting.template import load_prompt, render
+from pipeline.reading.rows import row_record
+from tests.bench.contenders import WAYS
+from tests.bench.records import generate
+from tests.models import MIDDLING, make_model
+from tests.support import BETTER_PROMPT, ROOT
+
+RECORDS, ANSWER_TOKENS, ROUNDS = 200, 100, 3
+OPTIONS = {
+    "dtype": "bfloat16",
+    "enforce_eager": True,
+    "kv_cache_memory_bytes": 2**30,
+    "max_model_len": 4096,
+    "max_num_seqs": 128,
+    "max_num_batched_tokens": 4096,
+}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rows a second of every way, round by round."""
+
+    rounds: list[dict[str, float]]
+
+    def median(self, way: str) -> float:
+        return statistics.median(r[way] for r in self.rounds)
+
+    def ratios(self, way: str) -> list[float]:
+        """Overnight over another way, pair by pair."""
+        return sorted(r["overnight"] / r[way] for r in self.rounds)
+
+
+def compare(scratch: Path, rounds: int = ROUNDS) -> Rates:
+    """Has every way answer all records, `rounds` times."""
+    scratch.mkdir(parents=True)
+    (records,) = generate(scratch / "records", RECORDS, 1).iterdir()
+    chats = scratch / "chats.jsonl"
+    chats.write_text("".join(json.dumps(chat) + "\n" for chat in _chats(records)))
+    texts = [message["content"] for _, messages in _chats(records) for message in messages]
+    task = {
+        "model": str(make_model(scratch / "model", MIDDLING, texts=texts)),
+        "template": BETTER_PROMPT,
+        "records": str(records),
+        "chats": str(chats),
+        "options": OPTIONS,
+        "tokens": ANSWER_TOKENS,
+        "gpus": 0,
+    }
+    return Rates(
+        [
+            {way: _rate(way, task, scratch / f"{n}-{at}") for at, way in enumerate(WAYS)}
+            for n in range(rounds)
+        ]
+    )
+
+
+def _chats(records: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    source = load_prompt(BETTER_PROMPT, 399)
+    with records.open(encoding="utf-8") as file:
+        for number, line in enumerate(file):
+            record = row_record(json.loads(line), Place("bench", number))
+            messages, _ = render(source, record)
+            yield record.record_id, [message._asdict() for message in messages]
+
+
+def _rate(way: str, task: dict[str, object], folder: Path) -> float:
+    folder.mkdir()
+    clock, described = folder / "clock", folder / "task.json"
+    described.write_text(json.dumps({**task, "folder": str(folder)}))
+    here = [str(ROOT / "tests" / "bench" / "clock"), str(ROOT)]
+    with (folder / "log.txt").open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.contenders", way, str(described)],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                "OVERNIGHT_BENCH_CLOCK": str(clock),
+                "PYTHONPATH": os.pathsep.join(here),
+                "HF_HUB_OFFLINE": "1",
+                "VLLM_NO_USAGE_STATS": "1",
+            },
+            check=False,
+        )
+    if done.returncode:
+        raise RuntimeError(f"{way}: {(folder / 'log.txt').read_text()[-3000:]}")
+    first, last = struct.unpack("dd", clock.read_bytes())
+    rate = RECORDS / (last - first)
+    print(f"{way}: {rate:.2f} rows a second", file=sys.stderr, flush=True)
+    return rate
