@@ -142,6 +142,10 @@ class Answerer:
     no model. It works on several tables at a time, in one event loop and one batch. What comes out
     of a table is one table, in its order: Ray asks for it again after a crash, and would lose rows
     that left in an order that chance decides.
+
+    *Crash window:* a table whose rows outgrow Ray's blocks leaves in several. Should the process
+    die between them, the blocks asked for again may be cut elsewhere, and rows be lost or doubled
+    at the cut; the run's accounting finds that, and the next run answers what was lost.
     """
 
     def __init__(self, job: Job, source: PromptSource, report: Report = unreported) -> None:

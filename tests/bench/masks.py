@@ -16,9 +16,7 @@ MAX_WORDS = 399
 TOKENS = 40
 """Of an answer: the slower library would take minutes for a whole one."""
 
-_PIECES = (
-    "ka lo mi ren tu va sel dor ni pha que rit um es ol tra ben gi th ing tion a e i o".split()
-)
+_SYLLABLES = [consonant + vowel for consonant in "bdgklmnprstv" for vowel in "aeiou"]
 _OPENING = [*"Answer:::\n", "kalo"]
 
 
@@ -39,7 +37,7 @@ def _words(number: int) -> list[str]:
     chance = random.Random(7)
     words: dict[str, None] = {"kalo": None}
     while len(words) < number:
-        stem = "".join(chance.choices(_PIECES, k=chance.randint(2, 5)))
+        stem = "".join(chance.choices(_SYLLABLES, k=chance.randint(2, 5)))
         words[chance.choice(["", " "]) + stem] = None
     return list(words)
 
