@@ -21,6 +21,17 @@ def test_the_smallest_job_file_has_sensible_defaults(tmp_path):
     assert job.engine.kind == "extractive"
 
 
+@pytest.mark.parametrize(
+    ("kind", "gpus", "rows_per_file"),
+    [("extractive", 0, 1000), ("recorded", 0, 1000), ("vllm", 1, 200), ("openai", 0, 200)],
+)
+def test_an_engine_brings_its_own_defaults(tmp_path, kind, gpus, rows_per_file):
+    job = load(tmp_path, SMALLEST, f"engine.kind={kind}")
+    assert (job.engine.gpus, job.rows_per_file) == (gpus, rows_per_file)
+    own = load(tmp_path, SMALLEST, "engine.gpus_per_replica=2", "output.rows_per_file=7")
+    assert (own.engine.gpus, own.rows_per_file) == (2, 7)
+
+
 def test_overrides_reach_into_sections(tmp_path):
     job = load(tmp_path, SMALLEST, "engine.kind=recorded", "answer.max_words=50", "checks.echo=off")
     assert (job.engine.kind, job.answer.max_words) == ("recorded", 50)
@@ -42,8 +53,18 @@ def test_a_bare_off_is_a_level_though_yaml_reads_it_as_false(tmp_path):
     [
         (SMALLEST + "engin: {}\n", "engin: unknown key; did you mean 'engine'?"),
         (SMALLEST + "engine: {knd: recorded}\n", "engine.knd: unknown key; did you mean 'kind'?"),
-        (SMALLEST + "engine: {kind: gpt}\n", "engine.kind: input should be 'extractive' or"),
+        (
+            SMALLEST + "engine: {kind: gpt}\n",
+            "engine.kind: input should be 'extractive', 'recorded'",
+        ),
         (SMALLEST + "engine: {replicas: 0}\n", "engine.replicas: input should be greater than 0"),
+        (
+            SMALLEST + "engine: {stall_seconds: 0}\n",
+            "engine.stall_seconds: input should be greater",
+        ),
+        (SMALLEST + "answer: {decoding: strict}\n", "answer.decoding: input should be 'free' or"),
+        (SMALLEST + "input: {overflow: cut}\n", "'input' stands here twice"),
+        (SMALLEST + "sampling: {temprature: 1}\n", "did you mean 'temperature'?"),
         (SMALLEST + "failure_budget: 2\n", "failure_budget: input should be less than"),
         (SMALLEST + "checks: {echo: maybe}\n", "checks.echo: input should be 'fail', 'label'"),
         (SMALLEST + "name: again\n", "'name' stands here twice"),

@@ -1,3 +1,4 @@
+import asyncio
 import os
 from datetime import UTC, datetime
 
@@ -27,15 +28,17 @@ from tests.support import record
 
 def outcomes(*answers: tuple[str, str, str], key: str = "k") -> pa.Table:
     """Outcome rows from (record_id, generation_key, answer)."""
-    loop = AnsweringLoop(RecordedEngine(), chosen_checks({}), 399)
+    loop = AnsweringLoop(RecordedEngine(), chosen_checks({}), 399, attempts=1)
     made = [
-        loop.answer(
-            Prompt(
-                record(record_id=record_id, recorded_answer=answer),
-                (Message("user", "Q?"),),
-                "",
-                "p" * 32,
-                generation_key,
+        asyncio.run(
+            loop.answer(
+                Prompt(
+                    record(record_id=record_id, recorded_answer=answer),
+                    (Message("user", "Q?"),),
+                    "",
+                    "p" * 32,
+                    generation_key,
+                )
             )
         )
         for record_id, generation_key, answer in answers
