@@ -161,8 +161,9 @@ def test_recorded_answers_from_s3_are_all_checked_and_then_current(
     corpus: Corpus, rclone_s3: S3, ray_cluster
 ):
     assert rclone_s3.folder is not None
+    for bucket in ("corpus", "store"):  # through the server, which keeps its list of buckets
+        _client(rclone_s3).mkdir(bucket)
     shutil.copytree(corpus.records, rclone_s3.folder / "corpus" / "records")
-    (rclone_s3.folder / "store").mkdir()
     night = job(
         "s3://corpus/records/",
         "s3://store/recorded",
