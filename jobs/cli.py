@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import orjson
 import typer
@@ -17,6 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.errors import OvernightError
+
+if TYPE_CHECKING:
+    from pipeline.selection import Selection
 
 app = typer.Typer(
     name="overnight",
@@ -34,27 +37,113 @@ Overrides = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks, and what Ray says.")]
 
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="FIELD=VALUE", help="As in paper_id=p17; may be repeated."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="Work on so many records at most.")]
+Retry = Annotated[
+    list[str] | None,
+    typer.Option("--retry", metavar="WHAT", help="failed, failed:<check> or rejected."),
+]
+
 INTERRUPTED = 130
 
 
 @app.command()
 def plan(
-    job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
+    job: JobFile,
+    overrides: Overrides = None,
+    only: Only = None,
+    limit: Limit = None,
+    retry: Retry = None,
+    examples: Annotated[
+        int, typer.Option("--examples", help="Show so many prompts that an edit changed.")
+    ] = 0,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Tokens a second a GPU, prompt and completion.")
+    ] = None,
+    json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Says what a run would do and cost, and changes nothing."""
     from jobs.plan import plan as command
+
+    _finish(
+        json,
+        debug,
+        lambda console: command(
+            console, job, overrides or [], _selection(only, limit, retry), examples, rate, debug
+        ),
+    )
+
+
+@app.command()
+def run(
+    job: JobFile,
+    overrides: Overrides = None,
+    only: Only = None,
+    limit: Limit = None,
+    retry: Retry = None,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Reads, generates, checks and writes; safe to repeat, does only what is not done."""
+    from jobs.run import run as command
+
+    _finish(
+        json,
+        debug,
+        lambda console: command(
+            console, job, overrides or [], _selection(only, limit, retry), debug
+        ),
+    )
+
+
+@app.command()
+def recheck(
+    job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
+) -> None:
+    """Judges stored completions again by today's checks; generates nothing."""
+    from jobs.recheck import recheck as command
 
     _finish(json, debug, lambda console: command(console, job, overrides or [], debug))
 
 
 @app.command()
-def run(
-    job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
+def compact(
+    job: JobFile,
+    overrides: Overrides = None,
+    drop_superseded: Annotated[
+        bool, typer.Option("--drop-superseded", help="Drop rows that newer ones have replaced.")
+    ] = False,
+    json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
-    """Reads, generates, checks and writes; safe to repeat, does only what is not done."""
-    from jobs.run import run as command
+    """Merges many small part files into few large ones; safe at any moment."""
+    from jobs.compact import compact_store as command
 
-    _finish(json, debug, lambda console: command(console, job, overrides or [], debug))
+    _finish(json, debug, lambda console: command(console, job, overrides or [], drop_superseded))
+
+
+@app.command()
+def diff(
+    job: JobFile,
+    before: Annotated[
+        str, typer.Option("--from", help="A run, <prompt>@<version>, a version or a model.")
+    ],
+    after: Annotated[str, typer.Option("--to", help="The same, for the other side.")],
+    overrides: Overrides = None,
+    most: Annotated[int, typer.Option("--most", help="Show so many changed answers.")] = 10,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compares two prompts, models or runs, answer by answer."""
+    from jobs.diff import diff as command
+
+    _finish(
+        json, debug, lambda console: command(console, job, overrides or [], before, after, most)
+    )
 
 
 @app.command()
@@ -85,6 +174,15 @@ def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _interrupt)
     app()
+
+
+def _selection(
+    only: list[str] | None, limit: int | None, retry: list[str] | None
+) -> Callable[[], "Selection"]:
+    """Read within the command, whose errors reach a person as all others do."""
+    from pipeline.selection import select
+
+    return lambda: select(only or (), limit, retry or ())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,57 +1,150 @@
-"""`overnight plan`: what a run would do and cost."""
+"""`overnight plan`: what a run would do, why, and what it would cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from difflib import unified_diff
+from math import ceil
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from jobs.progress import JobProgress
-from pipeline.config import load_job
-from pipeline.flow import prepare
+from jobs.terminal import harmless
+from pipeline.config import Job, load_job
+from pipeline.flow import Prepared, prepare
+from pipeline.model import Message
+from pipeline.outlook import Cause, Outlook, now_of
 from pipeline.runs import foresee
-from pipeline.totals import Totals
+from pipeline.selection import Selection
+from pipeline.store.history import Circumstances, History
+from pipeline.store.runs import Measured, last_measured
 
 TOKENS_PER_WORD = 4 / 3
 """Of English prose under common tokenizers, as `CHARACTERS_PER_TOKEN` is."""
 
 
 def plan(
-    console: Console, job_file: str, overrides: Sequence[str], debug: bool
+    console: Console,
+    job_file: str,
+    overrides: Sequence[str],
+    selection: Callable[[], Selection],
+    examples: int,
+    rate: float | None,
+    debug: bool,
 ) -> tuple[int, dict[str, Any]]:
-    """Exit code 0 and the plan."""
+    """Exit code 0 and the plan; `rate` is in tokens a second a GPU."""
     job = load_job(job_file, overrides)
-    prepared = prepare(job)
+    prepared = prepare(job, selection())
     with JobProgress(console, f"{job.name}: plan", prepared.input_bytes) as progress:
-        totals = foresee(prepared, progress, debug)
-    document = _document(totals, job.answer.max_words)
+        outlook = foresee(prepared, progress, examples, debug)
+    document = {
+        **_records(outlook, prepared),
+        **_cost(outlook, job, rate, last_measured(prepared.store, job)),
+        "examples": list(_examples(outlook, prepared)),
+    }
     _show(console, document)
     return 0, document
 
 
-def _document(totals: Totals, max_words: int) -> dict[str, Any]:
-    work = totals.standings["work"]
+def _records(outlook: Outlook, prepared: Prepared) -> dict[str, Any]:
+    totals = outlook.totals
+    now = now_of(prepared.job, prepared.source)
+    causes = sorted(outlook.records.items(), key=lambda item: (-item[1], item[0].kind))
     return {
         "read": totals.sums["read"],
-        "work": work,
+        "work": totals.standings["work"],
         "current": totals.states["current"],
         "current_failed": totals.standings["current_failed"],
         "rejected": totals.states["rejected"],
         "rejects": dict(totals.reasons),
-        "estimated_prompt_tokens": totals.sums["estimated_prompt_tokens"],
-        "most_completion_tokens": round(work * max_words * TOKENS_PER_WORD),
+        "causes": [
+            {
+                "cause": cause.kind,
+                "changes": list(cause.changes),
+                "said": _said(cause, now),
+                "before": cause.before._asdict() if cause.before else None,
+                "now": now._asdict(),
+                "records": records,
+                "estimated_prompt_tokens": outlook.prompt_tokens[cause],
+            }
+            for cause, records in causes
+        ],
     }
+
+
+def _cost(
+    outlook: Outlook, job: Job, rate: float | None, measured: Measured | None
+) -> dict[str, Any]:
+    """Tokens, GPU-hours and parts; null where nothing was measured or given."""
+    work = outlook.totals.standings["work"]
+    prompt_tokens = sum(outlook.prompt_tokens.values())
+    each = measured.completion_tokens if measured else job.answer.max_words * TOKENS_PER_WORD
+    completion_tokens = round(work * each)
+    used = rate or (measured.rate if measured else None)
+    hours = (prompt_tokens + completion_tokens) / used / 3600 if used else None
+    return {
+        "estimated_prompt_tokens": prompt_tokens,
+        "estimated_completion_tokens": completion_tokens,
+        "tokens_per_gpu_second": used,
+        "measured_by": measured.run_id if measured and not rate else None,
+        "gpu_hours": hours,
+        "parts": ceil(work / job.rows_per_file),
+    }
+
+
+def _examples(outlook: Outlook, prepared: Prepared) -> Iterator[dict[str, Any]]:
+    """Records whose prompt has changed, each with the difference line by line."""
+    if not outlook.examples:
+        return
+    ids = [example.record_id for example in outlook.examples]
+    asked = History.of(prepared.store).messages(prepared.store, ids)
+    now = now_of(prepared.job, prepared.source)
+    for example in outlook.examples:
+        lines = unified_diff(
+            _lines(asked.get(example.record_id, [])),
+            _lines(example.messages),
+            "stored",
+            "planned",
+            lineterm="",
+            n=1,
+        )
+        yield {
+            "record_id": example.record_id,
+            "said": _said(example.cause, now),
+            "diff": list(lines),
+        }
+
+
+def _lines(messages: Sequence[Message]) -> list[str]:
+    return [f"{m.role}: {line}" for m in messages for line in m.content.splitlines()]
+
+
+def _said(cause: Cause, now: Circumstances) -> str:
+    """A cause in words, with what was and what is."""
+    if cause.kind == "new" or cause.before is None:
+        return "new"
+    if cause.kind == "failed_before":
+        return "failed before"
+    before, words = cause.before, []
+    for change in cause.changes:
+        if change == "prompt":
+            was = f"{before.prompt_name} {before.prompt_version}"
+            words.append(f"prompt: {was} → {now.prompt_name} {now.prompt_version}")
+        elif change in Circumstances._fields:
+            words.append(f"{change}: {getattr(before, change)} → {getattr(now, change)}")
+        else:
+            words.append(change)
+    return "; ".join(words).replace("_", " ")
 
 
 def _show(console: Console, document: dict[str, Any]) -> None:
     table = Table("a run would", "records", "", box=None, pad_edge=False)
     table.columns[1].justify = "right"
-    table.add_row(
-        "generate",
-        f"{document['work']:,}",
-        f"about {document['estimated_prompt_tokens']:,} prompt tokens, "
-        f"at most {document['most_completion_tokens']:,} completion tokens",
-    )
+    for cause in document["causes"]:
+        tokens = f"about {cause['estimated_prompt_tokens']:,} prompt tokens"
+        table.add_row("generate", f"{cause['records']:,}", f"{harmless(cause['said'])} ({tokens})")
+    if not document["causes"]:
+        table.add_row("generate", "0", "")
     failed = document["current_failed"]
     table.add_row(
         "leave as current",
@@ -62,3 +155,25 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     table.add_row("reject", f"{document['rejected']:,}", reasons)
     table.add_row("read", f"{document['read']:,}", "")
     console.print(table)
+    console.print(f"\n{_cost_in_words(document)}")
+    for example in document["examples"]:
+        console.print(
+            f"\n{harmless(example['record_id'])}: {harmless(example['said'])}", markup=False
+        )
+        for line in example["diff"]:
+            console.print(harmless(line), markup=False)
+
+
+def _cost_in_words(document: dict[str, Any]) -> str:
+    said = (
+        f"about {document['estimated_prompt_tokens']:,} prompt tokens and "
+        f"{document['estimated_completion_tokens']:,} completion tokens, "
+        f"{document['parts']:,} parts"
+    )
+    if document["gpu_hours"] is None:
+        return f"{said}; no run of this engine has measured a rate yet, --rate gives one"
+    source = f"run {document['measured_by']}" if document["measured_by"] else "--rate"
+    return (
+        f"{said}; {document['gpu_hours']:.2g} GPU-hours at "
+        f"{document['tokens_per_gpu_second']:,.0f} tokens a second a GPU ({source})"
+    )

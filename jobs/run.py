@@ -1,6 +1,6 @@
 """`overnight run`: does the job."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,14 +10,24 @@ from jobs.progress import JobProgress
 from pipeline.config import load_job
 from pipeline.flow import prepare
 from pipeline.runs import EXIT_CODES, execute
+from pipeline.selection import Selection
+from pipeline.store.runs import running
 
 
 def run(
-    console: Console, job_file: str, overrides: Sequence[str], debug: bool
+    console: Console,
+    job_file: str,
+    overrides: Sequence[str],
+    selection: Callable[[], Selection],
+    debug: bool,
 ) -> tuple[int, dict[str, Any]]:
     """Exit code and `run.json` of one execution."""
     job = load_job(job_file, overrides)
-    prepared = prepare(job)
+    prepared = prepare(job, selection())
+    for other in running(prepared.store):
+        console.print(
+            f"run {other} is at work on this store too; what both answer counts once", markup=False
+        )
     with JobProgress(console, job.name, prepared.input_bytes) as progress:
         document = execute(prepared, progress, debug)
     _show(console, document, prepared.store.uri)

@@ -12,23 +12,33 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
+import numpy as np
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import GetTimeoutError
 
+from pipeline.allowance import Allowance
+from pipeline.answering.judge import Judge
+from pipeline.answering.recheck import Boilerplates, Rechecked, recheck_rows
 from pipeline.checks import chosen_checks
 from pipeline.cluster import cause_of
 from pipeline.config import Job
 from pipeline.engines import check_engine, tables_at_once
 from pipeline.errors import ConfigError, EngineError
+from pipeline.outlook import Outlook, foresee_table
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
-from pipeline.reading.source import ShardSource
+from pipeline.reading.source import ShardSource, never
 from pipeline.replicas import Replicas
-from pipeline.stages import Answerer, measure, settle, to_prompts
+from pipeline.selection import EVERYTHING, Selection
+from pipeline.stages import Answerer, settle, to_prompts, within
 from pipeline.storage import Location, Storage
+from pipeline.store.history import History
 from pipeline.store.ledger import Ledger
+from pipeline.store.parts import read_batches
+from pipeline.store.reader import counting_rows
+from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 from pipeline.store.sink import Sink
 from pipeline.totals import Totals
 
@@ -46,13 +56,14 @@ class Prepared:
     storage: Storage
     listing: Listing
     store: Location
+    selection: Selection = EVERYTHING
 
     @property
     def input_bytes(self) -> int:
         return sum(shard.size for shard in self.listing.shards)
 
 
-def prepare(job: Job) -> Prepared:
+def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
     """Raises `ConfigError` for whatever in the job, its template or its input cannot work."""
     check_engine(job)
     chosen_checks(job.checks)
@@ -65,7 +76,7 @@ def prepare(job: Job) -> Prepared:
         raise ConfigError(
             f"output.uri: {job.output.uri} is inside the input; the job would read its answers"
         )
-    return Prepared(job, source, storage, listing, store)
+    return Prepared(job, source, storage, listing, store, selection)
 
 
 def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Totals]:
@@ -75,8 +86,9 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
     """
     job = prepared.job
     sink = Sink(job.output.uri, prepared.storage, run_id, job.rows_per_file)
+    ledger = ray.put(Ledger.of(prepared.store, prepared.selection))
     receipts = (
-        prompts(prepared)
+        prompts(prepared, ledger)
         .repartition(target_num_rows_per_block=job.rows_per_file)
         .map_batches(
             Answerer,
@@ -95,45 +107,111 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
         .map_batches(sink.write, batch_format="pyarrow", batch_size=None)
     )
     try:
-        yield from _totals(receipts)
+        yield from map(Totals.of_receipt, _receipts(receipts))
     except GetTimeoutError as error:
         raise EngineError(replicas.why_not_all(job.engine)) from error
 
 
-def survey(prepared: Prepared) -> Iterator[Totals]:
-    """The flow as far as the prompts: what a run would do, and with about how many tokens."""
-    return _totals(prompts(prepared).map_batches(measure, batch_format="pyarrow", batch_size=None))
+def survey(prepared: Prepared, examples: int) -> Iterator[Outlook]:
+    """The flow as far as the prompts: what a run would do, and with about how many tokens.
+
+    Yields what each table of prompts adds, with at most so many examples each.
+    """
+    ledger = ray.put(Ledger.of(prepared.store, prepared.selection))
+    foreseeing = partial(
+        _foresee,
+        job=prepared.job,
+        source=prepared.source,
+        ledger=ledger,
+        history=ray.put(History.of(prepared.store)),
+        examples=examples,
+    )
+    receipts = prompts(prepared, ledger).map_batches(
+        foreseeing, batch_format="pyarrow", batch_size=None
+    )
+    yield from map(Outlook.of_receipt, _receipts(receipts))
 
 
-def prompts(prepared: Prepared) -> Dataset:
+def _foresee(
+    made: pa.Table,
+    job: Job,
+    source: PromptSource,
+    ledger: "ray.ObjectRef[Ledger]",
+    history: "ray.ObjectRef[History]",
+    examples: int,
+) -> pa.Table:
+    outlook = foresee_table(made, job, source, ray.get(ledger), ray.get(history), examples)
+    return outlook.receipt()
+
+
+def recheck(
+    store: Location, job: Job, boilerplates: Boilerplates, storage: Storage, run_id: str
+) -> Iterator[Rechecked]:
+    """Every counting answer of a store judged again; rows whose judgement changed are stored anew.
+
+    Yields what each part came to.
+    """
+    parts = [part for part in counting_rows(store.join(ANSWERS_FOLDER)) if part.counts.any()]
+    if not parts:
+        return
+    listed = [{"path": part.path, "counts": np.packbits(part.counts).tobytes()} for part in parts]
+    judge = Judge(chosen_checks(job.checks), job.answer.max_words)
+    sink = Sink(job.output.uri, storage, run_id, job.rows_per_file)
+    receipts = ray.data.from_items(listed).map_batches(
+        partial(_recheck, sink=sink, judge=judge, boilerplates=boilerplates),
+        batch_format="pyarrow",
+        batch_size=1,
+    )
+    yield from map(Rechecked.of_receipt, _receipts(receipts))
+
+
+def _recheck(part: pa.Table, sink: Sink, judge: Judge, boilerplates: Boilerplates) -> pa.Table:
+    ((path, packed),) = zip(*(part[name].to_pylist() for name in ("path", "counts")), strict=True)
+    counts = np.unpackbits(np.frombuffer(packed, np.uint8)).astype(bool)
+    found, start = Rechecked(), 0
+    for rows in read_batches(sink.storage.at(sink.uri).fs, path, ANSWERS.names):
+        mask = counts[start : (start := start + rows.num_rows)]
+        changed, verdicts = recheck_rows(rows.filter(pa.array(mask)), judge, boilerplates)
+        found.add(Rechecked(int(mask.sum()), verdicts))
+        sink.write(changed)
+    return found.receipt()
+
+
+def prompts(prepared: Prepared, ledger: "ray.ObjectRef[Ledger]") -> Dataset:
     """Every record read, as prompt or reject, with its standing against the store."""
-    ledger = ray.put(Ledger.of(prepared.store))
-    job = prepared.job
-    shards = ShardSource(prepared.listing.shards, job.input, prepared.storage)
+    job, selection = prepared.job, prepared.selection
+    allowance = Allowance(selection.limit) if selection.limit else None
+    enough = allowance.is_spent if allowance else never
+    shards = ShardSource(prepared.listing.shards, job.input, prepared.storage, selection, enough)
     # Told how many tasks there are, Ray Data does not cut their blocks up to make two hundred.
     records: Dataset = ray.data.read_datasource(shards, override_num_blocks=shards.tasks)
     return records.map_batches(
-        partial(_to_prompts, job=job, source=prepared.source, ledger=ledger),
+        partial(_to_prompts, job=job, source=prepared.source, ledger=ledger, allowance=allowance),
         batch_format="pyarrow",
         batch_size=None,
     )
 
 
 def _to_prompts(
-    items: pa.Table, job: Job, source: PromptSource, ledger: "ray.ObjectRef[Ledger]"
+    items: pa.Table,
+    job: Job,
+    source: PromptSource,
+    ledger: "ray.ObjectRef[Ledger]",
+    allowance: Allowance | None,
 ) -> pa.Table:
     settle()
-    return to_prompts(items, job, source, ray.get(ledger))  # a node holds one copy for all tasks
+    held = ray.get(ledger)  # a node holds one copy for all tasks
+    made = to_prompts(items, job, source, held)
+    return within(made, allowance.take) if allowance else made
 
 
-def _totals(receipts: Dataset) -> Iterator[Totals]:
+def _receipts(receipts: Dataset) -> Iterator[bytes]:
     """The receipts of a flow as they come; what fails in it is raised as an error of ours."""
     try:
         for batch in receipts.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
-            for receipt in cast(pa.Table, batch)["receipt"].to_pylist():
-                yield Totals.of_receipt(receipt)
+            yield from cast(pa.Table, batch)["receipt"].to_pylist()
     except GetTimeoutError:
         raise
     except Exception as error:  # Ray Data raises more than Ray's own errors

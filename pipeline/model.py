@@ -54,6 +54,9 @@ Standing: TypeAlias = Literal[
 
 ANSWER_MARKER = "Answer:::"
 
+ENGINE_ERROR = "engine_error"
+"""The check that a record fails which its engine could not answer; no check of an answer."""
+
 PLAIN = "plain"
 """The role of a ready prompt that is text: it reaches the model as it stands, without a chat
 template around it."""

@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.answering.recheck import Boilerplates, Rechecked
 from pipeline.cluster import cluster
+from pipeline.config import Job
 from pipeline.errors import OvernightError
-from pipeline.flow import Prepared, answer, survey
+from pipeline.flow import Prepared, answer, recheck, survey
+from pipeline.outlook import Outlook
+from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.replicas import Replicas
+from pipeline.storage import Storage
 from pipeline.store.parts import new_run_id
-from pipeline.store.runs import RunFile, RunStatus
+from pipeline.store.runs import ALL_RUNS, RunFile, RunStatus, latest_runs, signs_of_life
 from pipeline.totals import Totals
 
 EXIT_CODES: dict[RunStatus, int] = {"done": 0, "over_budget": 1, "failed": 3, "interrupted": 130}
@@ -48,8 +53,9 @@ def execute(prepared: Prepared, progress: Progress, debug: bool = False) -> dict
     file = RunFile(prepared.store, run_id, job, prepared.source.described(), started)
     totals, timings = Totals(), Timings()
     file.write("running")
+    signs = signs_of_life(lambda: file.write("running", totals, timings.as_dict()))
     try:
-        with cluster(job.engine, debug):
+        with signs, cluster(job.engine, debug):
             timings.cluster_ready = timings.so_far()
             replicas = Replicas(job.engine)
             for receipt in answer(prepared, run_id, replicas):
@@ -68,14 +74,48 @@ def execute(prepared: Prepared, progress: Progress, debug: bool = False) -> dict
     return file.write(status, totals, timings.as_dict(), replicas=answered_by)
 
 
-def foresee(prepared: Prepared, progress: Progress, debug: bool = False) -> Totals:
-    """What a run would find and do; changes nothing."""
-    totals = Totals()
+def recheck_store(
+    job: Job, progress: Callable[[Rechecked], None], debug: bool = False
+) -> tuple[str, Rechecked]:
+    """Judges a store's answers again; returns the id of the run that did, and what changed."""
+    storage = Storage(job.storage)
+    store, started = storage.at(job.output.uri), datetime.now(UTC)
+    source = load_prompt(job.prompt.template, job.answer.max_words)
+    file = RunFile(store, new_run_id(started), job, source.described(), started, "recheck")
+    found, timings = Rechecked(), Timings()
+    sources = {
+        (said["name"], said["version"]): PromptSource(**said)
+        for said in (run["prompt"] for run in latest_runs(store, most=ALL_RUNS))
+    }
+    boilerplates = Boilerplates(sources, job.input.text)
+    file.write("running")
+    try:
+        with signs_of_life(lambda: file.write("running")), cluster(debug=debug):
+            timings.cluster_ready = timings.so_far()
+            for receipt in recheck(store, job, boilerplates, storage, file.run_id):
+                found.add(receipt)
+                progress(found)
+    except (KeyboardInterrupt, SystemExit):
+        file.write("interrupted", timings=timings.as_dict())
+        raise KeyboardInterrupt from None
+    except OvernightError as error:
+        file.write("failed", timings=timings.as_dict(), error=str(error))
+        raise
+    file.write("done", timings=timings.as_dict())
+    return file.run_id, found
+
+
+def foresee(
+    prepared: Prepared, progress: Progress, examples: int = 0, debug: bool = False
+) -> Outlook:
+    """What a run would find and do, with at most so many examples; changes nothing."""
+    outlook = Outlook()
     with cluster(debug=debug):
-        for receipt in survey(prepared):
-            totals.add(receipt)
-            progress(totals)
-    return totals
+        for receipt in survey(prepared, examples):
+            outlook.add(receipt)
+            outlook.examples = outlook.examples[:examples]
+            progress(outlook.totals)
+    return outlook
 
 
 def failed_share(totals: Totals) -> float:

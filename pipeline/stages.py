@@ -12,6 +12,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.answering.judge import Judge
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.checks import chosen_checks
 from pipeline.config import Job
@@ -33,6 +34,7 @@ from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
 from pipeline.store.schema import OUTCOMES, answers_table
 from pipeline.tables import (
     PROMPTS,
+    build,
     carry,
     dump_extra,
     prompts_table,
@@ -41,10 +43,6 @@ from pipeline.tables import (
     table_prompts,
     table_records,
 )
-from pipeline.totals import Totals
-
-CHARACTERS_PER_TOKEN = 4
-"""Of English prose under common tokenizers; an estimate, and called one wherever it is shown."""
 
 
 @cache
@@ -105,12 +103,21 @@ def _payload(record: Record) -> bytes:
 
 def _standings(prompts: Sequence[Prompt], ledger: Ledger) -> list[Standing]:
     digests = [answer_digest(p.record.record_id, p.generation_key) for p in prompts]
+    sets = (ledger.answered, ledger.failed, ledger.again)
     return [
-        "current" if answered else "current_failed" if failed else "work"
-        for answered, failed in zip(
-            held(ledger.answered, digests), held(ledger.failed, digests), strict=True
-        )
+        "current" if answered else "current_failed" if failed and not again else "work"
+        for answered, failed, again in zip(*(held(s, digests) for s in sets), strict=True)
     ]
+
+
+def within(prompts: pa.Table, take: Callable[[int], int]) -> pa.Table:
+    """The prompts less the work for which `take` gives no leave, which counts as not read."""
+    work, rest = split_work(prompts)
+    left = work.num_rows - (given := take(work.num_rows))
+    if not left:
+        return prompts
+    unread = build(PROMPTS, {"standing": ["tally"], "read": [-left], "stored_bytes": [0]}, 1)
+    return pa.concat_tables([work.slice(0, given), rest, unread])
 
 
 def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
@@ -187,8 +194,8 @@ class Answerer:
                 f"{seconds} s on {platform.node()}"
             ) from error
         self._report("ready", engine.version)
-        checks = chosen_checks(job.checks)
-        return AnsweringLoop(engine, checks, job.answer.max_words, most_attempts(job))
+        judge = Judge(chosen_checks(job.checks), job.answer.max_words)
+        return AnsweringLoop(engine, judge, most_attempts(job))
 
     def _shared_columns(self, engine: Engine) -> dict[str, str | None]:
         model, revision = model_of(self._job)
@@ -201,12 +208,3 @@ class Answerer:
             "engine_version": engine.version,
             "sampling": canonical(sampling_of(self._job)).decode(),
         }
-
-
-def measure(prompts: pa.Table) -> pa.Table:
-    """The totals of a table of prompts as a receipt, with the tokens that its work would take."""
-    work, _ = split_work(prompts)
-    contents = work["messages"].combine_chunks().flatten().field("content")
-    characters = pc.sum(pc.utf8_length(contents)).as_py() or 0
-    totals = Totals.of(prompts, estimated_prompt_tokens=characters // CHARACTERS_PER_TOKEN)
-    return totals.receipt()

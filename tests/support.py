@@ -20,7 +20,7 @@ from pipeline.config import Job
 from pipeline.flow import prepare
 from pipeline.model import Passage, Place, Record
 from pipeline.runs import execute
-from pipeline.totals import Totals
+from pipeline.selection import select
 
 ROOT = Path(__file__).parent.parent
 SMALL_ENGINE = {
@@ -132,13 +132,13 @@ def vllm_job(
     return job(uri, store, sections.pop("rows_per_file", 50), engine=engine, **sections)
 
 
-def run(job_: Job) -> dict[str, Any]:
-    """One run of a job on the cluster that the test has joined; its `run.json`."""
-    return execute(prepare(job_), _ignore)
+def run(job_: Job, **asked: Any) -> dict[str, Any]:
+    """One run of a job, or of what is asked of it, on the cluster that the test has joined."""
+    return execute(prepare(job_, select(**asked)), ignore)
 
 
-def _ignore(totals: Totals) -> None:
-    return None
+def ignore(progress: object) -> None:
+    """For who looks at the end alone."""
 
 
 def stored(folder: Path, kind: str = "answers") -> pa.Table:

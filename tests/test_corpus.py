@@ -26,14 +26,13 @@ from pipeline.reading.text import text_record
 from pipeline.stages import to_prompts
 from pipeline.storage import Storage
 from pipeline.store.ledger import Ledger
-from pipeline.store.newest import as_digests
 from pipeline.tables import split_work, table_records
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.support import S3, Corpus, job, run
 
 RECORDS, COMPLETIONS = 6_104, 24_416
 
-EMPTY = Ledger(as_digests([]), as_digests([]), as_digests([]))
+EMPTY = Ledger.empty()
 
 
 def records(uri: Path) -> list[Record]:

@@ -11,16 +11,17 @@ MODULES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.
 FLOORS = [
     {"errors", "suggest", "model"},
     {"config", "faults", "storage", "tables", "totals"},
-    {"tokens"},
-    {"reading", "prompting", "engines", "checks", "store"},
-    {"answering", "export"},
-    {"stages"},
-    {"cluster", "replicas"},
+    {"tokens", "checks"},
+    {"selection"},
+    {"reading", "prompting", "engines", "store"},
+    {"answering", "export", "difference"},
+    {"stages", "outlook"},
+    {"cluster", "replicas", "allowance"},
     {"flow"},
     {"runs", "doctor"},
     {"jobs"},
 ]
-KNOW_RAY = {"reading/source.py", "flow.py", "cluster.py", "replicas.py"}
+KNOW_RAY = {"reading/source.py", "flow.py", "cluster.py", "replicas.py", "allowance.py"}
 
 
 def room(name: str) -> str:

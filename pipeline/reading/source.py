@@ -1,7 +1,7 @@
 """Shards into Ray Data: read tasks of about equal bytes, each a stream of small blocks."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pipeline.errors import StorageError, describe
 from pipeline.faults import Fault
 from pipeline.model import Item, Record, Reject, Tally
 from pipeline.reading.shards import Shard, read_shard, whole_file
+from pipeline.selection import EVERYTHING, Selection
 from pipeline.storage import GuardedStream, Storage
 from pipeline.tables import dump_extra, items_table
 
@@ -31,13 +32,25 @@ REQUEST_BYTES = 64 * 2**10
 
 
 class ShardSource(Datasource):
-    """The input's shards as blocks of `pipeline.tables.ITEMS`."""
+    """The input's shards as blocks of `pipeline.tables.ITEMS`.
 
-    def __init__(self, shards: Sequence[Shard], spec: Input, storage: Storage) -> None:
+    Of what the selection does not cover nothing is handed on; no more is read once `enough` says
+    so.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        spec: Input,
+        storage: Storage,
+        selection: Selection,
+        enough: Callable[[], bool],
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._shards = shards
-        self._spec = spec
-        self._storage = storage
+        self._read = partial(
+            read_tables, spec=spec, storage=storage, selection=selection, enough=enough
+        )
 
     @property
     def tasks(self) -> int:
@@ -58,7 +71,7 @@ class ShardSource(Datasource):
     ) -> list[ReadTask]:
         return [
             ReadTask(
-                partial(read_tables, share, self._spec, self._storage),
+                partial(self._read, share),
                 BlockMetadata(None, sum(s.size for s in share), None, None),
                 per_task_row_limit=per_task_row_limit,
             )
@@ -81,12 +94,24 @@ def _weight(shard: Shard) -> int:
     return shard.size + REQUEST_BYTES
 
 
-def read_tables(shards: Sequence[Shard], spec: Input, storage: Storage) -> Iterator[pa.Table]:
+def never() -> bool:
+    return False
+
+
+def read_tables(
+    shards: Sequence[Shard],
+    spec: Input,
+    storage: Storage,
+    selection: Selection = EVERYTHING,
+    enough: Callable[[], bool] = never,
+) -> Iterator[pa.Table]:
     """One read task: its shards' items as tables, each with its tally, in bounded memory."""
     waiting: list[Item] = []
     characters = reported = finished = 0
     for shard, opened in _opened(shards, storage):
-        for item in _items(shard, opened, spec):
+        if enough():
+            break
+        for item in filter(selection.covers, _items(shard, opened, spec)):
             waiting.append(item)
             characters += _characters(item)
             if len(waiting) >= BLOCK_RECORDS or characters >= BLOCK_CHARACTERS:

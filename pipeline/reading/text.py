@@ -37,10 +37,20 @@ def text_record(data: bytes, place: Place, grammar: TextGrammar) -> Record:
         passages=(Passage(context),),
         messages=(Message(PLAIN, text[:answer_start]),),
         recorded_answer=text[answer_start:],
-        boilerplate="\n".join((grammar.preamble, instructions, grammar.after_question)),
+        boilerplate=_boilerplate(instructions, grammar),
         extra={"instructions": instructions},
         repairs=tuple(repairs),
     )
+
+
+def text_boilerplate(prompt: str, grammar: TextGrammar) -> str:
+    """What a text record's prompt holds besides context and question; `Fault` if it is none."""
+    _, instructions, _, _ = _find_block(prompt, grammar)
+    return _boilerplate(instructions, grammar)
+
+
+def _boilerplate(instructions: str, grammar: TextGrammar) -> str:
+    return "\n".join((grammar.preamble, instructions, grammar.after_question))
 
 
 def record_id_of(uri: str) -> str:

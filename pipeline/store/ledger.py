@@ -8,28 +8,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.selection import EVERYTHING, Selection
 from pipeline.storage import Location
 from pipeline.store.newest import Digests, as_digests, digest, micros, newest, row_digests
-from pipeline.store.parts import list_parts, read_parts
+from pipeline.store.parts import read_parts, with_parts
 from pipeline.store.reader import COUNTING
 from pipeline.store.schema import ANSWERS_FOLDER, REJECTS_FOLDER
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Sorted digests of the store's counting answers, by status, and of its rejects."""
+    """Sorted digests of the store's counting answers, by status, and of its rejects.
+
+    `again` are those of `failed` that a run was asked to do again.
+    """
 
     answered: Digests
     failed: Digests
+    again: Digests
     rejects: Digests
 
     @staticmethod
-    def of(store: Location) -> "Ledger":
+    def of(store: Location, selection: Selection = EVERYTHING) -> "Ledger":
         """Reads the key columns of every part of a store, which may not exist yet."""
-        answered, failed = _answers(store.join(ANSWERS_FOLDER))
-        return Ledger(answered, failed, _rejects(store.join(REJECTS_FOLDER)))
+        answers, rejects = store.join(ANSWERS_FOLDER), store.join(REJECTS_FOLDER)
+        return Ledger(
+            *with_parts(answers, lambda parts: _answers(answers, parts, selection)),
+            with_parts(rejects, lambda parts: _rejects(rejects, parts, selection)),
+        )
+
+    @staticmethod
+    def empty() -> "Ledger":
+        return Ledger(*[as_digests([])] * 4)
 
 
 def answer_digest(record_id: str, generation_key: str) -> bytes:
@@ -49,23 +65,36 @@ def held(digests: Digests, asked: Sequence[bytes]) -> list[bool]:
     return list((digests[at] == keys).tolist())
 
 
-def _answers(folder: Location) -> tuple[Digests, Digests]:
-    """The digests of counting rows that were answered, and of those that failed."""
-    keys, times, failed = [as_digests([])], [np.empty(0, np.int64)], [np.empty(0, bool)]
-    columns = [*COUNTING, "status", "written_at"]
-    for rows in read_parts(folder.fs, list_parts(folder), columns):
+def _answers(
+    folder: Location, parts: Sequence[str], selection: Selection
+) -> tuple[Digests, Digests, Digests]:
+    """The digests of counting rows: those answered, those failed, those of them to do again."""
+    keys, times = [as_digests([])], [np.empty(0, np.int64)]
+    failed, again = [np.empty(0, bool)], [np.empty(0, bool)]
+    columns = [*COUNTING, "status", "failed_checks", "written_at"]
+    for rows in read_parts(folder.fs, parts, columns):
         keys.append(row_digests(rows, COUNTING))
         times.append(micros(rows))
         failed.append(pc.equal(rows["status"], "failed").to_numpy())
+        again.append(_to_do_again(rows, failed[-1], selection))
     every = np.concatenate(keys)
     counting = newest(every, np.concatenate(times))
-    is_failed = np.concatenate(failed)[counting]
-    return every[counting][~is_failed], every[counting][is_failed]
+    is_failed, is_again = (np.concatenate(flags)[counting] for flags in (failed, again))
+    every = every[counting]
+    return every[~is_failed], every[is_failed], every[is_again]
 
 
-def _rejects(folder: Location) -> Digests:
+def _to_do_again(rows: pa.Table, failed: Flags, selection: Selection) -> Flags:
+    if selection.retry_failed or not selection.retry_checks:
+        return failed & selection.retry_failed
+    checks = selection.retry_checks
+    return np.array([not checks.isdisjoint(c or ()) for c in rows["failed_checks"].to_pylist()])
+
+
+def _rejects(folder: Location, parts: Sequence[str], selection: Selection) -> Digests:
+    """None where all rejects are to be written again, as today's readers see them."""
     keys = [as_digests([])]
     columns = ["source_uri", "source_row", "payload"]
-    for rows in read_parts(folder.fs, list_parts(folder), columns):
+    for rows in read_parts(folder.fs, () if selection.retry_rejected else parts, columns):
         keys.append(as_digests(map(reject_digest, *(rows[c].to_pylist() for c in columns))))
     return np.unique(np.concatenate(keys))

@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+DIGEST_BYTES = 16
 Digests = npt.NDArray[np.bytes_]
 """16-byte digests, dtype `S16`; NumPy's zero padding is harmless where all are 16 long."""
 
 
 def digest(*parts: bytes) -> bytes:
     """16 bytes for a key of several parts, whose borders count."""
-    hashed = blake2b(digest_size=16)
+    hashed = blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         hashed.update(len(part).to_bytes(8, "big"))
         hashed.update(part)

@@ -1,20 +1,29 @@
 """Part files: written whole or not at all, never changed, found by listing their folder."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
+from pipeline.errors import StorageError
 from pipeline.storage import Location, storage_errors
 from pipeline.store.schema import TIMESTAMP
 
+T = TypeVar("T")
+
 PARTS_AT_ONCE = 8
+BATCH_ROWS = 1000
+
+LISTINGS = 5
+"""Compaction takes parts away once each time it runs; a part that is always gone is damage."""
 
 UNLIKE = (
     "generation_key",
@@ -52,9 +61,41 @@ def read_parts(
 
 
 def read_part(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> pa.Table:
-    location = Location(fs, path)
-    with storage_errors(location.uri), fs.open(path, "rb") as file:
+    """Raises `PartGone` for a part that is there no more."""
+    with part_errors(fs, path), fs.open(path, "rb") as file:
         return pq.read_table(file, columns=list(columns), page_checksum_verification=True)
+
+
+def read_batches(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """A part in tables of `BATCH_ROWS` rows, whatever its size; raises as `read_part` does."""
+    with part_errors(fs, path), fs.open(path, "rb") as file:
+        part = pq.ParquetFile(file, page_checksum_verification=True)
+        for batch in part.iter_batches(BATCH_ROWS, columns=list(columns)):
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def part_errors(fs: AbstractFileSystem, path: str) -> Iterator[None]:
+    location = Location(fs, path)
+    try:
+        with storage_errors(location.uri):
+            yield
+    except StorageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise PartGone(str(error)) from error
+        raise
+
+
+class PartGone(StorageError):
+    """A part was listed, and had been compacted away when it was to be read."""
+
+
+def with_parts(folder: Location, read: Callable[[list[str]], T]) -> T:
+    """What `read` makes of a folder's parts; listed and read anew where one of them has gone."""
+    for _ in range(LISTINGS - 1):
+        with suppress(PartGone):
+            return read(list_parts(folder))
+    return read(list_parts(folder))
 
 
 def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, run_id: str) -> int:

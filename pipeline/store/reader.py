@@ -1,13 +1,15 @@
 """The rows of a store that count, part by part, in memory bounded by a few parts."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.storage import Location
-from pipeline.store.newest import as_digests, micros, newest, row_digests
-from pipeline.store.parts import list_parts, read_part, read_parts
+from pipeline.store.newest import Digests, as_digests, micros, newest, row_digests
+from pipeline.store.parts import LISTINGS, PartGone, read_part, read_parts, with_parts
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 
 COUNTING = ("record_id", "generation_key")
@@ -17,18 +19,64 @@ LATEST = ("record_id",)
 """One row a record: its newest answer, whatever it was asked with."""
 
 
-def read_rows(store: Location, by: Sequence[str] = COUNTING) -> Iterator[pa.Table]:
-    """The newest rows by key, whole, in the order of the parts."""
-    folder = store.join(ANSWERS_FOLDER)
-    paths = list_parts(folder)
+@dataclass(frozen=True, slots=True)
+class PartRows:
+    """A part's rows by their keys, and which of them count; arrays of one length.
+
+    `has_ties` where a row that does not count is as new as the one that does.
+    """
+
+    path: str
+    keys: Digests
+    counts: npt.NDArray[np.bool_]
+    has_ties: bool
+
+
+def counting_rows(folder: Location, by: Sequence[str] = COUNTING) -> list[PartRows]:
+    """What counts in each part of `answers/`, in the order of the parts."""
+    return with_parts(folder, lambda parts: _counting_rows(folder, parts, by))
+
+
+def _counting_rows(folder: Location, parts: Sequence[str], by: Sequence[str]) -> list[PartRows]:
     keys, times = [as_digests([])], [np.empty(0, np.int64)]
-    sizes: list[int] = []
-    for rows in read_parts(folder.fs, paths, [*by, "written_at"]):
+    for rows in read_parts(folder.fs, parts, [*by, "written_at"]):
         keys.append(row_digests(rows, by))
         times.append(micros(rows))
-        sizes.append(rows.num_rows)
-    counts = np.zeros(sum(sizes), dtype=bool)
-    counts[newest(np.concatenate(keys), np.concatenate(times))] = True
-    for path, mask in zip(paths, np.split(counts, np.cumsum(sizes)[:-1]), strict=False):
-        if mask.any():
-            yield read_part(folder.fs, path, ANSWERS.names).filter(pa.array(mask))
+    every, written = np.concatenate(keys), np.concatenate(times)
+    counting = newest(every, written)
+    counts = np.zeros(len(every), dtype=bool)
+    counts[counting] = True
+    (others,) = np.nonzero(~counts)
+    rivals = counting[np.searchsorted(every[counting], every[others])]
+    ties = np.zeros(len(every), dtype=bool)
+    ties[others] = written[others] == written[rivals]
+    borders = np.cumsum([len(k) for k in keys[1:]])[:-1]
+    return [
+        PartRows(path, rows, counted, bool(tied.any()))
+        for path, rows, counted, tied in zip(
+            parts, keys[1:], np.split(counts, borders), np.split(ties, borders), strict=False
+        )
+    ]
+
+
+def read_rows(
+    store: Location, by: Sequence[str] = COUNTING, columns: Sequence[str] = ANSWERS.names
+) -> Iterator[pa.Table]:
+    """The newest rows by key, in the order of the parts; each once, though parts are compacted
+    meanwhile.
+    """
+    folder = store.join(ANSWERS_FOLDER)
+    given = [as_digests([])]
+    for listing in range(LISTINGS):
+        before = np.concatenate(given)
+        try:
+            for part in counting_rows(folder, by):
+                asked = part.counts & ~np.isin(part.keys, before)
+                if asked.any():
+                    yield read_part(folder.fs, part.path, columns).filter(pa.array(asked))
+                    given.append(part.keys[asked])
+        except PartGone:
+            if listing == LISTINGS - 1:
+                raise
+        else:
+            return

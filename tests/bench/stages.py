@@ -14,14 +14,13 @@ from pipeline.reading.source import read_tables
 from pipeline.stages import Answerer, settle, to_prompts
 from pipeline.storage import Storage
 from pipeline.store.ledger import Ledger
-from pipeline.store.newest import as_digests
 from pipeline.store.sink import Sink
 from tests.support import job
 
 T = TypeVar("T")
 
 STAGES = ("read", "render, key, look up", "extract, check, build rows", "write Parquet")
-NOTHING = Ledger(as_digests([]), as_digests([]), as_digests([]))
+NOTHING = Ledger.empty()
 
 
 def stage_seconds(shards: Path, store: Path) -> dict[str, float]:

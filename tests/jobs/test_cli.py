@@ -252,3 +252,74 @@ def test_a_bug_ends_with_3_and_one_line_and_never_as_a_job_that_was_done(capfd):
         cli._finish(False, False, broken)
     assert ended.value.exit_code == 3
     assert capfd.readouterr().err == "error: ZeroDivisionError: no such thing; --debug says where\n"
+
+
+@pytest.fixture
+def edited(night, tmp_path, address) -> Path:
+    """The job of `night`, answered under two versions of its prompt."""
+    template = tmp_path / "trial.md"
+    for version, text in ((1, "{{ question }}"), (2, "{{ question }} Say how many.")):
+        template.write_text(f"---\nname: trial\nversion: {version}\n---\n{text}\n")
+        held = json.loads(
+            overnight("plan", night, f"prompt={template}", "--json", address=address).stdout
+        )
+        assert held["work"] == 12
+        done = overnight("run", night, f"prompt={template}", address=address)
+        assert done.returncode == 0, done.stderr
+    return night
+
+
+def test_plan_names_what_changed_shows_it_and_says_what_it_costs(edited, tmp_path, address):
+    template = tmp_path / "trial.md"
+    hostile = "{{ question }} Say\x1b[2J how few."
+    template.write_text(f"---\nname: trial\nversion: 3\n---\n{hostile}\n")
+    asked = ("plan", edited, f"prompt={template}", "--examples", "10", "--rate", "1000")
+    done = overnight(*asked, address=address)
+    assert "prompt: trial 2 → trial 3" in done.stderr
+    assert "GPU-hours at 1,000 tokens a second" in done.stderr
+    assert "\x1b[2J" not in done.stderr
+    held = json.loads(overnight(*asked, "--json", address=address).stdout)
+    (cause,) = held["causes"]
+    assert (cause["cause"], cause["changes"], cause["records"]) == ("changed", ["prompt"], 12)
+    assert (cause["before"]["prompt_version"], cause["now"]["prompt_version"]) == ("2", "3")
+    assert len(held["examples"]) == 10
+    removed, added = held["examples"][0]["diff"][-2:]
+    assert removed.endswith("Say how many.")
+    assert added.endswith("how few.")
+    assert held["gpu_hours"] > 0
+    assert held["parts"] == 1
+
+
+def test_run_takes_a_few_papers_or_a_few_records_first(night, address):
+    one = overnight("run", night, "--only", "paper_id=paper-1", "--json", address=address)
+    assert json.loads(one.stdout)["counts"]["answered"] == 6
+    two = overnight("run", night, "--limit", "2", "--json", address=address)
+    assert json.loads(two.stdout)["counts"]["answered"] == 2
+    wrong = overnight("run", night, "--retry", "failed:eco", address=address)
+    assert wrong.returncode == 2
+    assert "did you mean 'echo'?" in wrong.stderr
+
+
+def test_diff_compares_two_versions_of_a_prompt(edited, address):
+    asked = ("diff", edited, "--from", "1", "--to", "trial@2")
+    done = overnight(*asked)
+    assert done.returncode == 0, done.stderr
+    assert "12 records on both sides" in done.stderr
+    document = json.loads(overnight(*asked, "--json").stdout)
+    assert document["records"] == {"both": 12, "only_from": 0, "only_to": 0}
+    assert document["answers"] == {"same": 12}
+    wrong = overnight("diff", edited, "--from", "1", "--to", "7")
+    assert wrong.returncode == 2
+
+
+def test_recheck_lists_what_changed_and_compact_leaves_one_part(edited, tmp_path, address):
+    lower = ("recheck", edited, "answer.max_words=2", "--json")
+    document = json.loads(overnight(*lower, address=address).stdout)
+    assert document["rows"] == 24
+    assert document["now_failed"] == document["changed"] == len(document["verdicts"]) > 0
+    assert document["verdicts"][0]["now"]["missed_checks"] == ["word_count"]
+    compacted = overnight("compact", edited, "--drop-superseded", "--json")
+    done = json.loads(compacted.stdout)
+    assert (done["parts_before"] > 2, done["parts_after"]) == (True, 1)
+    assert done["superseded_dropped"] == document["changed"]
+    assert stored(tmp_path / "store").num_rows == 24

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.flow import prepare
+from pipeline.outlook import Cause
 from pipeline.runs import execute, foresee
 from pipeline.storage import Storage
 from pipeline.store.reader import read_rows
@@ -140,11 +141,13 @@ def test_a_plan_says_what_a_run_would_do_and_changes_nothing(shards, tmp_path):
     night = job(shards, tmp_path / "store")
     before = foresee(prepare(night), _ignore)
     assert not (tmp_path / "store").exists()
-    assert (before.standings["work"], before.sums["read"]) == (40, 40)
-    assert before.sums["estimated_prompt_tokens"] > 40 * 100
+    assert (before.totals.standings["work"], before.totals.sums["read"]) == (40, 40)
+    assert before.records == {Cause("new"): 40}
+    assert before.prompt_tokens[Cause("new")] > 40 * 100
     run(night)
     after = foresee(prepare(night), _ignore)
-    assert (after.standings["work"], after.states["current"]) == (0, 40)
+    assert (after.totals.standings["work"], after.totals.states["current"]) == (0, 40)
+    assert not after.records
 
 
 def test_a_store_inside_its_own_input_is_refused(shards):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.answering.judge import Judge
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.checks import chosen_checks
 from pipeline.engines.recorded import RecordedEngine
@@ -28,7 +29,7 @@ from tests.support import record
 
 def outcomes(*answers: tuple[str, str, str], key: str = "k") -> pa.Table:
     """Outcome rows from (record_id, generation_key, answer)."""
-    loop = AnsweringLoop(RecordedEngine(), chosen_checks({}), 399, attempts=1)
+    loop = AnsweringLoop(RecordedEngine(), Judge(chosen_checks({}), 399), attempts=1)
     made = [
         asyncio.run(
             loop.answer(
@@ -36,7 +37,7 @@ def outcomes(*answers: tuple[str, str, str], key: str = "k") -> pa.Table:
                     record(record_id=record_id, recorded_answer=answer),
                     (Message("user", "Q?"),),
                     "",
-                    "p" * 32,
+                    "ab" * 16,
                     generation_key,
                 )
             )

@@ -1,0 +1,37 @@
+"""`overnight compact`: many small parts into few large ones."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.config import load_job
+from pipeline.storage import Storage
+from pipeline.store.compaction import TARGET_BYTES, compact
+
+
+def compact_store(
+    console: Console, job_file: str, overrides: Sequence[str], drop_superseded: bool
+) -> tuple[int, dict[str, Any]]:
+    """Exit code 0 and what was done."""
+    job = load_job(job_file, overrides)
+    store = Storage(job.storage).at(job.output.uri)
+    with console.status("compacting") as status:
+        done = compact(
+            store,
+            datetime.now(UTC),
+            drop_superseded,
+            TARGET_BYTES,
+            lambda d: status.update(f"{d.parts_before:,} parts into {d.parts_after:,}"),
+        )
+    console.print(
+        f"{done.parts_before:,} parts ({done.bytes_before / 2**20:,.1f} MiB) into "
+        f"{done.parts_after:,} ({done.bytes_after / 2**20:,.1f} MiB), {done.rows:,} rows"
+    )
+    if done.superseded_dropped or done.copies_dropped:
+        console.print(
+            f"dropped: {done.superseded_dropped:,} superseded rows, {done.copies_dropped:,} copies"
+        )
+    return 0, asdict(done)

@@ -1,0 +1,152 @@
+"""Stored completions judged again: new checks, new limits or a better extraction, no engine."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import orjson
+import pyarrow as pa
+
+from pipeline.answering.judge import Judge, Tried, best_of, without_completion
+from pipeline.config import TextGrammar
+from pipeline.faults import Fault
+from pipeline.model import ENGINE_ERROR, Answered, Completion, Message, Place, Prompt, Record
+from pipeline.prompting.template import PromptSource, boilerplate_of
+from pipeline.reading.text import text_boilerplate
+from pipeline.store.schema import OUTCOMES, answers_table
+from pipeline.tables import carry
+
+JUDGED = (
+    "standing",
+    "status",
+    "stance",
+    "answer",
+    "completion",
+    "finish_reason",
+    "failed_checks",
+    "checks",
+    "attempts",
+    "word_count",
+)
+"""Columns that a judgement decides; all others stay as they were generated."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Boilerplates:
+    """The words of stored prompts that are neither passage nor question.
+
+    Of a template's rows by the template's name and version, as the latest run had it; of a ready
+    prompt as the grammar of text records finds them.
+    """
+
+    sources: Mapping[tuple[str, str], PromptSource]
+    grammar: TextGrammar
+
+    def of(self, row: Row) -> str:
+        source = self.sources.get((row["prompt_name"], row["prompt_version"]))
+        if source and not source.is_verbatim:
+            return boilerplate_of(source)
+        try:
+            return text_boilerplate(row["messages"][0]["content"], self.grammar)
+        except Fault:
+            return ""
+
+
+class Verdict(NamedTuple):
+    """What became of one row; `failed_checks` and missed labels before and after."""
+
+    record_id: str
+    generation_key: str
+    status: tuple[str, str]
+    stance: tuple[str, str]
+    missed: tuple[tuple[str, ...], tuple[str, ...]]
+    answer_changed: bool
+
+
+@dataclass(slots=True)
+class Rechecked:
+    """How many rows were judged again, and every verdict that changed."""
+
+    rows: int = 0
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def add(self, other: Self) -> None:
+        self.rows += other.rows
+        self.verdicts.extend(other.verdicts)
+
+    def receipt(self) -> pa.Table:
+        """As one row, for its way to the driver."""
+        return pa.table({"receipt": [orjson.dumps(self, default=tuple)]})
+
+    @classmethod
+    def of_receipt(cls, receipt: bytes) -> Self:
+        held = orjson.loads(receipt)
+        return cls(held["rows"], [Verdict(*map(_paired, v)) for v in held["verdicts"]])
+
+
+def _paired(value: Any) -> Any:
+    return tuple(map(_paired, value)) if isinstance(value, list) else value
+
+
+def recheck_rows(
+    rows: pa.Table, judge: Judge, boilerplates: Boilerplates
+) -> tuple[pa.Table, list[Verdict]]:
+    """Rows of `OUTCOMES` for those stored rows whose judgement has changed, and the changes."""
+    stored = rows.to_pylist()
+    judged = [_judged(row, judge, boilerplates.of(row)) for row in stored]
+    verdicts = list(map(_verdict, stored, judged))
+    changed = [at for at, verdict in enumerate(verdicts) if verdict]
+    anew = answers_table([judged[at] for at in changed], {})
+    kept = carry(rows.take(pa.array(changed, pa.int64())), OUTCOMES)
+    columns = [(anew if name in JUDGED else kept)[name] for name in OUTCOMES.names]
+    return pa.table(columns, schema=OUTCOMES), [v for v in verdicts if v]
+
+
+def _judged(row: Row, judge: Judge, boilerplate: str) -> Answered:
+    record = Record(row["record_id"], Place(row["source_uri"], row["source_row"]))
+    messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
+    prompt = Prompt(record, messages, boilerplate, row["prompt_key"], row["generation_key"])
+    return best_of(prompt, list(_tried(row, judge, boilerplate)))
+
+
+def _tried(row: Row, judge: Judge, boilerplate: str) -> Iterator[Tried]:
+    for attempt in row["attempts"]:
+        if ENGINE_ERROR in attempt["failed_checks"]:
+            said = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
+            yield without_completion(said[0] if said else "")
+            continue
+        completion = Completion(
+            attempt["completion"],
+            attempt["finish_reason"],
+            attempt["prompt_tokens"],
+            attempt["cached_tokens"],
+            attempt["completion_tokens"],
+            attempt["seconds"],
+        )
+        yield judge.hold(completion, boilerplate)
+
+
+def _verdict(row: Row, now: Answered) -> Verdict | None:
+    """What has changed; None where nothing has. Evidence in other words is no change."""
+    before = [(c["name"], c["passed"], c["level"]) for c in row["checks"]]
+    after = [(c.name, c.passed, c.level) for c in now.checks]
+    unchanged = (
+        before == after
+        and row["status"] == now.status
+        and row["stance"] == now.stance
+        and row["answer"] == now.answer
+        and row["failed_checks"] == list(now.failed_checks)
+    )
+    if unchanged:
+        return None
+    missed = tuple(tuple(n for n, passed, _ in c if not passed) for c in (before, after))
+    return Verdict(
+        row["record_id"],
+        row["generation_key"],
+        (row["status"], now.status),
+        (row["stance"], now.stance),
+        (missed[0], missed[1]),
+        row["answer"] != now.answer,
+    )

@@ -1,0 +1,229 @@
+"""What a new prompt, model or run has changed, answer by answer."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import Stemmer
+from bm25s.stopwords import STOPWORDS_EN
+
+from pipeline.errors import ConfigError
+from pipeline.storage import Location
+from pipeline.store.newest import micros, newest, row_digests
+from pipeline.store.parts import list_parts, read_batches
+from pipeline.store.reader import LATEST
+from pipeline.store.schema import ANSWERS_FOLDER
+from pipeline.suggest import nearest
+
+COMPARED = (
+    "record_id",
+    "status",
+    "stance",
+    "answer",
+    "checks",
+    "word_count",
+    "prompt_tokens",
+    "completion_tokens",
+    "written_at",
+)
+_SIDES = ("run_id", "prompt_name", "prompt_version", "model", "model_revision")
+
+Extent: TypeAlias = Literal["same", "wording", "substance"]
+"""How far two answers differ: to the letter the same; other words; something else said."""
+
+ALIKE = 0.7
+"""Answers with less of their content words in common say something else."""
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*%?")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_NEGATIONS = frozenset({"no", "not", "never", "none", "neither", "nor", "without", "cannot"})
+
+
+class Side(NamedTuple):
+    """One side of a comparison: the rows whose columns have these values."""
+
+    columns: tuple[tuple[str, str | None], ...]
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={value}" for name, value in self.columns)
+
+    def mask(self) -> pc.Expression:
+        fields = [
+            pc.field(name).is_null() if value is None else pc.field(name) == value
+            for name, value in self.columns
+        ]
+        first, *others = fields
+        for other in others:
+            first &= other
+        return first
+
+
+def find_side(asked: str, store: Location) -> Side:
+    """The side that a word means: a run's id, `<prompt>@<version>`, a version, a model, or
+    `<model>@<revision>`.
+
+    Raises `ConfigError` where the store has none such, or several.
+    """
+    sides = _known_sides(store)
+    found = sides.get(asked, set())
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
+        listed = ", ".join(sorted(map(str, found)))
+        raise ConfigError(f"{asked!r} means several things in {store.uri}: {listed}")
+    raise ConfigError(
+        f"{asked!r}: no run, prompt version or model of that name in {store.uri}"
+        f"{nearest(asked, sides)}; it has {', '.join(sorted(sides)[:12])}"
+    )
+
+
+def _known_sides(store: Location) -> dict[str, set[Side]]:
+    met: set[tuple[str | None, ...]] = set()
+    folder = store.join(ANSWERS_FOLDER)
+    for path in list_parts(folder):
+        for rows in read_batches(folder.fs, path, _SIDES):
+            met.update(zip(*(rows[name].to_pylist() for name in _SIDES), strict=True))
+    sides: dict[str, set[Side]] = {}
+    for run, prompt, version, model, revision in met:
+        for name, columns in (
+            (run, (("run_id", run),)),
+            (f"{prompt}@{version}", (("prompt_name", prompt), ("prompt_version", version))),
+            (version, (("prompt_name", prompt), ("prompt_version", version))),
+            (model, (("model", model),)),
+            (f"{model}@{revision}", (("model", model), ("model_revision", revision))),
+        ):
+            sides.setdefault(str(name), set()).add(Side(columns))
+    return sides
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One record's newest answers on both sides, as stored rows."""
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+    @property
+    def record_id(self) -> str:
+        return str(self.before["record_id"])
+
+    @cached_property
+    def likeness(self) -> float:
+        """Share of content words in common, by Dice's coefficient over their stems: 0 to 1."""
+        return likeness(self.before["answer"] or "", self.after["answer"] or "")
+
+    @cached_property
+    def extent(self) -> Extent:
+        return extent(self.before["answer"] or "", self.after["answer"] or "")
+
+    @property
+    def missed(self) -> tuple[frozenset[str], frozenset[str]]:
+        before, after = (
+            frozenset(c["name"] for c in row["checks"] if not c["passed"])
+            for row in (self.before, self.after)
+        )
+        return before, after
+
+    def changed(self, column: str) -> bool:
+        return bool(self.before[column] != self.after[column])
+
+    @property
+    def weight(self) -> tuple[bool, bool, bool, float]:
+        """Sorts changes, the largest first where sorted downwards."""
+        return (
+            self.changed("status"),
+            self.changed("stance"),
+            self.extent == "substance",
+            1 - self.likeness,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Pairs of the records that both sides have answered, and how many only one of them has."""
+
+    pairs: list[Pair]
+    only_before: int
+    only_after: int
+
+    def transitions(self, column: str) -> Counter[tuple[str, str]]:
+        return Counter((str(p.before[column]), str(p.after[column])) for p in self.pairs)
+
+    def checks(self) -> dict[str, tuple[int, int]]:
+        """By name of check: records that miss it only before, and only after."""
+        lost = Counter(name for p in self.pairs for name in p.missed[0] - p.missed[1])
+        gained = Counter(name for p in self.pairs for name in p.missed[1] - p.missed[0])
+        return {name: (lost[name], gained[name]) for name in sorted({*lost, *gained})}
+
+    def sums(self, column: str) -> tuple[int, int]:
+        before = sum(p.before[column] or 0 for p in self.pairs)
+        return before, sum(p.after[column] or 0 for p in self.pairs)
+
+    def extents(self) -> Counter[Extent]:
+        return Counter(p.extent for p in self.pairs)
+
+    def largest(self) -> list[Pair]:
+        """Pairs that differ in status, stance or substance, the largest change first."""
+        telling = [
+            p
+            for p in self.pairs
+            if p.changed("status") or p.changed("stance") or p.extent == "substance"
+        ]
+        return sorted(telling, key=lambda p: p.weight, reverse=True)
+
+
+def compare(store: Location, before: Side, after: Side) -> Difference:
+    """Pairs the newest answers of two sides by record; holds the answers of both in memory."""
+    old, new = (_newest_rows(store, side) for side in (before, after))
+    pairs = [Pair(old[record_id], new[record_id]) for record_id in old if record_id in new]
+    return Difference(pairs, len(old) - len(pairs), len(new) - len(pairs))
+
+
+def _newest_rows(store: Location, side: Side) -> dict[str, Mapping[str, Any]]:
+    folder = store.join(ANSWERS_FOLDER)
+    tables = [
+        rows.filter(side.mask()).select(COMPARED)
+        for path in list_parts(folder)
+        for rows in read_batches(folder.fs, path, [*COMPARED, *(n for n, _ in side.columns)])
+    ]
+    rows = pa.concat_tables(tables)
+    counting = rows.take(newest(row_digests(rows, LATEST), micros(rows)))
+    return {row["record_id"]: row for row in counting.to_pylist()}
+
+
+def extent(before: str, after: str) -> Extent:
+    """Whether two answers differ, and whether in more than words.
+
+    In substance they do where their numbers or their negations differ, or where they have too few
+    content words in common. A rule of thumb: it errs towards substance.
+    """
+    if before == after:
+        return "same"
+    same_numbers = set(_NUMBER.findall(before)) == set(_NUMBER.findall(after))
+    same_negations = _negations(before) == _negations(after)
+    if same_numbers and same_negations and likeness(before, after) >= ALIKE:
+        return "wording"
+    return "substance"
+
+
+def likeness(before: str, after: str) -> float:
+    old, new = _content(before), _content(after)
+    return 2 * len(old & new) / (len(old) + len(new)) if old or new else 1.0
+
+
+def _content(text: str) -> frozenset[str]:
+    words = [w for w in _WORD.findall(text.lower()) if w not in STOPWORDS_EN]
+    return frozenset(_stem(words))
+
+
+def _negations(text: str) -> int:
+    words = _WORD.findall(text.lower())
+    return sum(w in _NEGATIONS or w.endswith(("n't", "n’t")) for w in words)
+
+
+_stem: Callable[[Sequence[str]], Iterator[str]] = Stemmer.Stemmer("english").stemWords

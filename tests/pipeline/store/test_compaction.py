@@ -1,0 +1,187 @@
+"""Compaction: the same rows in fewer parts, whenever it is killed, whoever reads meanwhile."""
+
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from threading import Event, Thread
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.model import Place, Reject
+from pipeline.storage import Location, Storage
+from pipeline.store import read_answers
+from pipeline.store.compaction import compact
+from pipeline.store.ledger import Ledger
+from pipeline.store.parts import list_parts
+from pipeline.store.reader import read_rows
+from pipeline.store.schema import OUTCOMES
+from pipeline.tables import rejects_table
+from tests.pipeline.store.test_store import outcomes, sink
+from tests.support import ROOT
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+PARTS = 6
+
+
+@pytest.fixture
+def store(tmp_path) -> Location:
+    """Six parts of ten rows, of which the first two were written again; and some rejects."""
+    location = Storage().at(str(tmp_path / "store"))
+    for part in range(PARTS):
+        answers = [(f"r{part % 4}-{n}", "k", f"Answer {part}.") for n in range(10)]
+        sink(location).write(outcomes(*answers))
+        reject = Reject("r", "not_utf8", "byte 3", Place("file:///x", part), b"\xff")
+        sink(location).write(rejects_table([reject], OUTCOMES))
+    return location
+
+
+def every(store: Location) -> list[tuple]:
+    return sorted(
+        (row["record_id"], row["answer"], row["run_id"], row["written_at"])
+        for path in list_parts(store.join("answers"))
+        for row in pq.read_table(path).to_pylist()
+    )
+
+
+def counting(store: Location) -> list[tuple[str, str]]:
+    rows = [row for table in read_rows(store) for row in table.to_pylist()]
+    return sorted((row["record_id"], row["answer"]) for row in rows)
+
+
+def test_many_parts_become_one_with_the_same_rows_sorted_by_paper_and_question(store):
+    before = every(store)
+    done = compact(store, NOW)
+    (part,) = list_parts(store.join("answers"))
+    assert every(store) == before
+    assert (done.parts_before, done.parts_after, done.rows) == (12, 2, 66)
+    table = pq.read_table(part)
+    keys = list(zip(table["paper_id"].to_pylist(), table["question_id"].to_pylist(), strict=True))
+    assert keys == sorted(keys)
+    assert len(list_parts(store.join("rejects"))) == 1
+    assert len(Ledger.of(store).rejects) == PARTS
+
+
+def test_what_is_compacted_stays_as_it_is(store):
+    compact(store, NOW)
+    parts = list_parts(store.join("answers"))
+    assert compact(store, NOW).parts_before == 0
+    assert list_parts(store.join("answers")) == parts
+
+
+def test_superseded_rows_are_dropped_only_when_asked(store):
+    rows = counting(store)
+    assert compact(store, NOW).superseded_dropped == 0
+    assert len(every(store)) == 60
+    assert compact(store, NOW, drop_superseded=True).superseded_dropped == 20
+    assert len(every(store)) == 40
+    assert counting(store) == rows
+
+
+def test_parts_are_grouped_up_to_a_size_and_large_ones_left_alone(store):
+    sizes = store.join("answers").files()
+    target = round(2.5 * max(sizes.values()))
+    compact(store, NOW, target_bytes=target)
+    assert 2 <= len(list_parts(store.join("answers"))) <= 3
+    assert len(every(store)) == 60
+
+
+KILLED = """
+import os, sys
+from datetime import UTC, datetime
+from pipeline.storage import Location, Storage
+from pipeline.store import compaction
+from fsspec.implementations.local import LocalFileSystem
+
+steps = int(sys.argv[2])
+
+def counted(call):
+    def step(*arguments, **named):
+        global steps
+        if steps == 0:
+            os._exit(9)
+        steps -= 1
+        return call(*arguments, **named)
+    return step
+
+compaction.read_part = counted(compaction.read_part)
+Location.adopt = counted(Location.adopt)
+LocalFileSystem.rm_file = counted(LocalFileSystem.rm_file)
+os.replace = counted(os.replace)
+compaction.compact(Storage().at(sys.argv[1]), datetime.now(UTC), drop_superseded=True)
+"""
+
+
+def test_a_kill_at_any_step_costs_nothing(store, tmp_path):
+    """Steps: every read, the draft, its appearance, and every deletion."""
+    rows, kills = counting(store), 0
+    while True:
+        left = Storage().at(str(tmp_path / f"step-{kills}"))
+        shutil.copytree(store.path, left.path)
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, left.path, str(kills)], cwd=ROOT, check=False
+        )
+        assert counting(left) == rows
+        dataset = read_answers(left.path).to_table(columns=["record_id", "answer"]).to_pylist()
+        assert sorted((row["record_id"], row["answer"]) for row in dataset) == rows
+        assert len(Ledger.of(left).answered) == len(rows)
+        compact(left, NOW, drop_superseded=True)
+        assert len(list_parts(left.join("answers"))) == 1
+        assert len(every(left)) == len(rows)  # no copies stay of what was killed
+        if killed.returncode == 0:
+            break
+        assert killed.returncode == 9
+        kills += 1
+    assert kills == 2 * PARTS + 2 + 2 * PARTS + 2
+
+
+def test_a_reader_in_a_loop_sees_the_same_rows_throughout(store):
+    rows, over, seen = counting(store), Event(), []
+
+    def read() -> None:
+        while not over.is_set():
+            seen.append(counting(store) == rows)
+
+    reader = Thread(target=read)
+    reader.start()
+    for _ in range(5):
+        compact(store, NOW, drop_superseded=True)
+        for n in range(3):
+            answers = outcomes(*[(record_id, "k", answer) for record_id, answer in rows[n::7]])
+            sink(store).write(answers)
+    over.set()
+    reader.join()
+    assert len(seen) >= 5
+    assert all(seen)
+
+
+def test_two_compactions_at_once_lose_nothing(store):
+    rows = counting(store)
+    errors: list[Exception] = []
+
+    def go() -> None:
+        try:
+            compact(store, NOW)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [Thread(target=go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counting(store) == rows
+    compact(store, NOW, drop_superseded=True)
+    assert len(every(store)) == len(rows)
+
+
+def test_a_record_that_came_twice_at_once_is_no_copy(tmp_path):
+    location = Storage().at(str(tmp_path / "store"))
+    made = outcomes(("twin", "k", "One."), ("twin", "k", "Other."))
+    at = made.schema.get_field_index("source_row")
+    sink(location).write(made.set_column(at, "source_row", pa.array([4, 9])))
+    sink(location).write(outcomes(("b", "k", "Yes.")))
+    assert compact(location, NOW).copies_dropped == 0
+    assert len(every(location)) == 3
