@@ -4,6 +4,8 @@ from typing import Any
 
 import ray
 
+from pipeline.cluster import beside_driver
+
 
 class _Purse:
     """An actor; what has been taken is not given back, so that a task done twice takes twice."""
@@ -24,7 +26,7 @@ class Allowance:
     """At most so many records, whoever comes first."""
 
     def __init__(self, limit: int) -> None:
-        self._purse: Any = ray.remote(num_cpus=0)(_Purse).remote(limit)
+        self._purse: Any = beside_driver(_Purse).remote(limit)
 
     def take(self, asked: int) -> int:
         """How many of the records asked for may be worked on."""

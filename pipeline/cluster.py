@@ -2,12 +2,15 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray.data import DataContext
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.config import Engine
 from pipeline.errors import EngineError, OvernightError, describe
@@ -19,6 +22,8 @@ STORE_BYTES_PER_CPU = 96 * 2**20
 """Shared memory for blocks on a cluster of one's own; Ray would take a third of the machine, and
 fill it with what is read too early."""
 
+
+_RAISED = re.compile(r"[\w.]+(?:Error|Exception|Exit|Interrupt): ")
 
 NO_PROGRESS_SECONDS = 2 * 3600
 """Ray Data gives up after so long without any table moving; engines that hang are found sooner."""
@@ -126,6 +131,15 @@ def _require_gpus(engine: Engine) -> None:
         )
 
 
+def beside_driver(keeper: type[Any]) -> Any:
+    """An actor class that takes no CPU and stands on the driver's node: no other one takes it
+    along when it fails.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    remote: Any = ray.remote
+    return remote(num_cpus=0, scheduling_strategy=here)(keeper)
+
+
 def cluster_resources() -> dict[str, float]:
     """What the cluster has, in Ray's names: CPU, GPU, memory in bytes, ..."""
     found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -141,4 +155,10 @@ def cause_of(error: Exception) -> OvernightError:
             held = getattr(inner, "cause", inner)
             return held if isinstance(held, OvernightError) else inner
         inner = getattr(inner, "cause", None) or inner.__cause__
-    return EngineError(f"the cluster failed: {describe(error)[:500]}")
+    return EngineError(f"the cluster failed: {_last_words(error)}")
+
+
+def _last_words(error: Exception) -> str:
+    """What Ray says of an error in a line; of a remote traceback inside it, the exception."""
+    raised = [line for line in str(error).splitlines() if _RAISED.match(line)]
+    return raised[-1][:500] if raised else describe(error)[:500]

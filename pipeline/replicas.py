@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 
+from pipeline.cluster import beside_driver
 from pipeline.config import Engine
 from pipeline.errors import EngineError
 from pipeline.model import ReplicaState
@@ -56,7 +57,7 @@ class Replicas:
     """The roll of a run: replicas write to it in their own processes, the driver reads it."""
 
     def __init__(self, engine: Engine) -> None:
-        self._roll: Any = ray.remote(num_cpus=0)(Roll).remote(engine.replicas)
+        self._roll: Any = beside_driver(Roll).remote(engine.replicas)
 
     def report(self, state: ReplicaState, engine_version: str) -> None:
         """Called by a replica, about itself.

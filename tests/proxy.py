@@ -8,14 +8,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from aiohttp import ClientSession, web
+from aiohttp import ClientResponse, ClientSession, web
+from yarl import URL
 
 from tests.support import free_port
 
-Fault: TypeAlias = Callable[[web.Request, bytes], Awaitable[web.Response | None]]
-"""What becomes of a request with its body: an answer of the proxy's own, or None to go on."""
+Fault: TypeAlias = Callable[[web.Request, bytes], Awaitable[web.Response | Literal["cut"] | None]]
+"""What becomes of a request with its body: an answer of the proxy's own, the server's cut off in
+the middle, or None to go on."""
+
+_OF_A_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-encoding", "date"}
 
 
 async def none(request: web.Request, body: bytes) -> None:
@@ -68,13 +72,29 @@ class Proxy:
         try:
             body = await request.read()
             self.bodies.append(body)
-            if (answer := await self.fault(request, body)) is not None:
-                return answer
-            headers = {k: v for k, v in request.headers.items() if k.lower() != "host"}
+            verdict = await self.fault(request, body)
+            if isinstance(verdict, web.Response):
+                return verdict
+            url = URL(self.target + request.raw_path, encoded=True)  # as it was signed
             async with self._session.request(
-                request.method, self.target + request.path_qs, headers=headers, data=body
+                request.method, url, headers=request.headers, data=body, allow_redirects=False
             ) as reply:
-                kept = {k: v for k, v in reply.headers.items() if k.lower() == "content-type"}
-                return web.Response(status=reply.status, headers=kept, body=await reply.read())
+                return await self._hand_on(request, reply, cut=verdict == "cut")
         finally:
             self.at_once -= 1
+
+    async def _hand_on(
+        self, request: web.Request, reply: ClientResponse, cut: bool
+    ) -> web.StreamResponse:
+        kept = {k: v for k, v in reply.headers.items() if k.lower() not in _OF_A_CONNECTION}
+        data = await reply.read()
+        if request.method != "HEAD":
+            kept["Content-Length"] = str(len(data))
+        answer = web.StreamResponse(status=reply.status, headers=kept)
+        await answer.prepare(request)
+        if cut and request.transport:
+            await answer.write(data[: len(data) // 2])
+            request.transport.abort()
+        elif data:
+            await answer.write(data)
+        return answer

@@ -137,6 +137,11 @@ def run(job_: Job, **asked: Any) -> dict[str, Any]:
     return execute(prepare(job_, select(**asked)), ignore)
 
 
+def counts(document: Mapping[str, Any]) -> dict[str, int]:
+    """A run's records by state, without the states that hold none."""
+    return {state: n for state, n in document["counts"].items() if n}
+
+
 def ignore(progress: object) -> None:
     """For who looks at the end alone."""
 

@@ -11,7 +11,7 @@ from pipeline.runs import execute, foresee
 from pipeline.selection import select
 from pipeline.store import runs
 from pipeline.totals import Totals
-from tests.support import ignore, job, rows, run, stored, write_jsonl
+from tests.support import counts, ignore, job, rows, run, stored, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -59,10 +59,6 @@ def night(shards, tmp_path, template):
 
 def plan(job_, examples: int = 0, **asked):
     return foresee(prepare(job_, select(**asked)), ignore, examples)
-
-
-def counts(document: dict) -> dict:
-    return {state: n for state, n in document["counts"].items() if n}
 
 
 def test_a_prompt_that_three_questions_render_differently_is_work_for_those_alone(

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.storage import Storage
 from pipeline.store.reader import read_rows
-from tests.support import processes_titled, rows, run, stored, vllm_job, write_jsonl
+from tests.support import counts, processes_titled, rows, run, stored, vllm_job, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -75,10 +75,6 @@ def test_one_poison_record_among_two_hundred_fails_alone(tmp_path, template, tin
     ]
     assert [a["finish_reason"] for a in failed["attempts"]] == ["error"]
     assert counts(run(night)) == {"read": 200, "current": 200, "current_failed": 1}
-
-
-def counts(document: dict) -> dict:
-    return {state: n for state, n in document["counts"].items() if n}
 
 
 def kill(process: psutil.Process) -> None:

@@ -14,8 +14,7 @@ from pipeline.outlook import Cause
 from pipeline.runs import execute, foresee
 from pipeline.storage import Storage
 from pipeline.store.reader import read_rows
-from pipeline.totals import Totals
-from tests.support import BETTER_PROMPT, ROOT, job, rows, run, stored, write_jsonl
+from tests.support import BETTER_PROMPT, ROOT, counts, ignore, job, rows, run, stored, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -28,10 +27,6 @@ def shards(tmp_path) -> Path:
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(30)))
     write_jsonl(tmp_path / "shards/b.jsonl", rows(range(30, 40)))
     return tmp_path / "shards"
-
-
-def counts(document: dict) -> dict:
-    return {state: n for state, n in document["counts"].items() if n}
 
 
 def test_every_record_is_answered_once_and_then_current(shards, tmp_path):
@@ -139,13 +134,13 @@ def test_the_run_file_tells_what_was_run_and_what_came_of_it(shards, tmp_path):
 
 def test_a_plan_says_what_a_run_would_do_and_changes_nothing(shards, tmp_path):
     night = job(shards, tmp_path / "store")
-    before = foresee(prepare(night), _ignore)
+    before = foresee(prepare(night), ignore)
     assert not (tmp_path / "store").exists()
     assert (before.totals.standings["work"], before.totals.sums["read"]) == (40, 40)
     assert before.records == {Cause("new"): 40}
     assert before.prompt_tokens[Cause("new")] > 40 * 100
     run(night)
-    after = foresee(prepare(night), _ignore)
+    after = foresee(prepare(night), ignore)
     assert (after.totals.standings["work"], after.totals.states["current"]) == (0, 40)
     assert not after.records
 
@@ -192,10 +187,6 @@ def test_a_run_whose_reading_fails_ends_with_the_storages_error(tmp_path, moto_s
     with pytest.raises(StorageError, match="no-such-bucket"):
         run(night)
     assert time.monotonic() - began < 60
-
-
-def _ignore(totals: Totals) -> None:
-    return None
 
 
 def test_no_engine_works_on_a_larger_block_than_a_part(shards, tmp_path):

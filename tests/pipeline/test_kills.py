@@ -1,0 +1,138 @@
+"""Kills in the middle of a run against an S3 server: the next run makes the store whole.
+
+`OVERNIGHT_KILLS` says how many random moments each victim gets; one where it does not.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import fsspec
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from ray.cluster_utils import Cluster
+
+from pipeline.storage import Storage
+from pipeline.store.parts import list_parts
+from tests.conftest import S3_KEY, S3_SECRET
+from tests.support import ROOT, S3, counts, job, job_file, overnight, rows, write_jsonl
+
+KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
+RECORDS, ROWS_PER_FILE, REPLICAS = 2_000, 20, 2
+
+IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
+"""Rows that may be generated and not yet stored: a few tables for each replica, on their way."""
+
+
+@pytest.fixture(scope="module")
+def own_cluster(environment) -> Iterator[Cluster]:
+    """Three nodes that nobody else works on; the head holds no records."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        cluster.add_node(num_cpus=3, object_store_memory=256 * 2**20)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    for at in range(0, RECORDS, 100):
+        write_jsonl(folder / f"{at:04}.jsonl", rows(range(at, at + 100)))
+    return folder
+
+
+@pytest.fixture(params=["rclone_s3", "moto_s3"])
+def server(request) -> S3:
+    held: S3 = request.getfixturevalue(request.param)
+    fs = fsspec.filesystem(
+        "s3", key=S3_KEY, secret=S3_SECRET, endpoint_url=held.endpoint, skip_instance_cache=True
+    )
+    if not fs.exists("kills"):
+        fs.mkdir("kills")
+    return held
+
+
+def start(file, address: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs", "run", str(file), "--json"],
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_driver(run: subprocess.Popen, cluster: Cluster) -> None:
+    run.kill()
+
+
+def kill_actor(run: subprocess.Popen, cluster: Cluster) -> None:
+    actors = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if " ".join(process.info["cmdline"] or []).startswith("ray::MapWorker(MapBatches(Answerer)")
+    ]
+    if actors:
+        random.choice(actors).send_signal(signal.SIGKILL)
+
+
+def kill_raylet(run: subprocess.Popen, cluster: Cluster) -> None:
+    node = random.choice(list(cluster.worker_nodes))
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.add_node(num_cpus=3, object_store_memory=256 * 2**20)
+
+
+Victim = Callable[[subprocess.Popen, Cluster], None]
+
+
+@pytest.mark.timeout(120 + 90 * KILLS)
+@pytest.mark.parametrize("kill", [kill_driver, kill_actor, kill_raylet])
+def test_after_a_kill_the_next_run_has_every_record_once(
+    kill: Victim, server, shards, own_cluster, tmp_path
+):
+    for moment in range(KILLS):
+        uri = f"s3://kills/{kill.__name__}-{moment}-{time.time_ns()}"
+        night = job(
+            shards,
+            uri,
+            ROWS_PER_FILE,
+            engine={"kind": "extractive", "replicas": REPLICAS},
+            storage=server.storage(),
+        )
+        file = job_file(tmp_path / "job.yaml", night)
+        run = start(file, own_cluster.address)
+        store = Storage(server.storage()).at(uri)
+        while not list_parts(store.join("answers")) and run.poll() is None:
+            time.sleep(0.05)
+        time.sleep(random.uniform(0, 1.5))
+        kill(run, own_cluster)
+        run.communicate(timeout=120)
+        stored_before = Counter(_record_ids(store))
+        next_run = overnight("run", file, "--json", address=own_cluster.address)
+        assert next_run.returncode == 0, next_run.stderr
+        done = counts(json.loads(next_run.stdout))
+        assert done["read"] == RECORDS
+        assert done.get("current", 0) == len(stored_before)
+        every = Counter(_record_ids(store))
+        assert len(every) == RECORDS
+        again = every.total() - RECORDS
+        assert again <= IN_FLIGHT
+        print(
+            f"{kill.__name__} {moment}: exit {run.returncode}, {len(stored_before)} stored, "
+            f"{done.get('answered', 0)} in the next run, {again} done twice"
+        )
+
+
+def _record_ids(store) -> Iterator[str]:
+    for path in list_parts(store.join("answers")):
+        with store.fs.open(path, "rb") as file:
+            yield from pq.read_table(file, columns=["record_id"])["record_id"].to_pylist()
