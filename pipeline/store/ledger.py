@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.selection import EVERYTHING, Selection
 from pipeline.storage import Location
-from pipeline.store.newest import Digests, as_digests, digest, micros, newest, row_digests
+from pipeline.store.newest import DIGEST, Digests, as_digests, digest, micros, newest, row_digests
 from pipeline.store.parts import read_parts, with_parts
 from pipeline.store.reader import COUNTING
 from pipeline.store.schema import ANSWERS_FOLDER, REJECTS_FOLDER
@@ -69,19 +69,20 @@ def _answers(
     folder: Location, parts: Sequence[str], selection: Selection
 ) -> tuple[Digests, Digests, Digests]:
     """The digests of counting rows: those answered, those failed, those of them to do again."""
-    keys, times = [as_digests([])], [np.empty(0, np.int64)]
-    failed, again = [np.empty(0, bool)], [np.empty(0, bool)]
+    # Buffers that grow: of ten million rows, lists of arrays and their sum would be held at once.
+    keys, times, failed, again = bytearray(), bytearray(), bytearray(), bytearray()
     columns = [*COUNTING, "status", "failed_checks", "written_at"]
     for rows in read_parts(folder.fs, parts, columns):
-        keys.append(row_digests(rows, COUNTING))
-        times.append(micros(rows))
-        failed.append(pc.equal(rows["status"], "failed").to_numpy())
-        again.append(_to_do_again(rows, failed[-1], selection))
-    every = np.concatenate(keys)
-    counting = newest(every, np.concatenate(times))
-    is_failed, is_again = (np.concatenate(flags)[counting] for flags in (failed, again))
-    every = every[counting]
-    return every[~is_failed], every[is_failed], every[is_again]
+        keys += row_digests(rows, COUNTING).data
+        times += micros(rows).data
+        is_failed = pc.equal(rows["status"], "failed").to_numpy()
+        failed += is_failed.data
+        again += _to_do_again(rows, is_failed, selection).data
+    every = np.frombuffer(keys, DIGEST)
+    counting = newest(every, np.frombuffer(times, np.int64))
+    flags = (np.frombuffer(held, bool) for held in (failed, again))
+    is_failed, is_again = (held[counting] for held in flags)
+    return every[counting[~is_failed]], every[counting[is_failed]], every[counting[is_again]]
 
 
 def _to_do_again(rows: pa.Table, failed: Flags, selection: Selection) -> Flags:

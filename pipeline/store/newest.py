@@ -8,6 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 DIGEST_BYTES = 16
+DIGEST = f"S{DIGEST_BYTES}"
+AT_ONCE = 100_000
 Digests = npt.NDArray[np.bytes_]
 """16-byte digests, dtype `S16`; NumPy's zero padding is harmless where all are 16 long."""
 
@@ -22,7 +24,7 @@ def digest(*parts: bytes) -> bytes:
 
 
 def as_digests(values: Iterable[bytes]) -> Digests:
-    return np.frombuffer(b"".join(values), dtype="S16")
+    return np.frombuffer(b"".join(values), DIGEST)
 
 
 def row_digests(rows: pa.Table, columns: Sequence[str]) -> Digests:
@@ -39,7 +41,8 @@ def micros(rows: pa.Table) -> npt.NDArray[np.int64]:
 def newest(keys: Digests, times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
     """Positions of the rows that count, in order of key; of equal times the last row does."""
     order = np.lexsort((times, keys))
-    ordered = keys[order]
-    last = np.ones(len(ordered), dtype=bool)
-    last[:-1] = ordered[1:] != ordered[:-1]
+    last = np.ones(len(order), dtype=bool)
+    for start in range(0, len(order) - 1, AT_ONCE):  # a sorted copy would double the memory
+        some = keys[order[start : start + AT_ONCE + 1]]
+        last[start : start + len(some) - 1] = some[1:] != some[:-1]
     return np.asarray(order[last])

@@ -1,11 +1,11 @@
 """Part files: written whole or not at all, never changed, found by listing their folder."""
 
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from io import BytesIO
 from typing import TypeVar
 
@@ -55,9 +55,15 @@ def is_part(path: str) -> bool:
 def read_parts(
     fs: AbstractFileSystem, paths: Sequence[str], columns: Sequence[str]
 ) -> Iterator[pa.Table]:
-    """The named columns of parts, in their order, several being fetched at a time."""
+    """The named columns of parts, in their order, several being fetched at a time and no more."""
     with ThreadPoolExecutor(PARTS_AT_ONCE) as readers:
-        yield from readers.map(partial(read_part, fs, columns=columns), paths)
+        fetched: deque[Future[pa.Table]] = deque()
+        for path in paths:
+            fetched.append(readers.submit(read_part, fs, path, columns))
+            if len(fetched) == PARTS_AT_ONCE:
+                yield fetched.popleft().result()
+        while fetched:
+            yield fetched.popleft().result()
 
 
 def read_part(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> pa.Table:

@@ -11,10 +11,11 @@ from pathlib import Path
 from pipeline.store.runs import versions
 from tests.bench.contenders import WAYS
 from tests.bench.engines import ANSWER_TOKENS, OPTIONS, RECORDS, ROUNDS, Rates, compare
+from tests.bench.ledger import LedgerCost, ledger_cost
 from tests.bench.masks import MAX_WORDS, TOKENS, VOCABULARY, mask_milliseconds
 from tests.bench.records import generate
 from tests.bench.stages import STAGES, stage_seconds
-from tests.bench.whole import Whole, whole_run
+from tests.bench.whole import Whole, seconds_again, whole_run
 from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -33,7 +34,10 @@ def main() -> None:
         masks = mask_milliseconds()
         stages = _stages(Path(scratch))
         runs = [_whole(Path(scratch), size) for size in arguments.sizes]
-    page = _page(stages, runs, rates, masks)
+        largest = Path(scratch) / f"run-{arguments.sizes[-1]}"
+        again = {command: seconds_again(command, largest) for command in ("plan", "run")}
+        ledger = ledger_cost(Path(scratch) / "ledger")
+    page = _page(stages, runs, rates, masks) + "\n".join(_scale(runs[-1], again, ledger))
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page, encoding="utf-8")
     print(page)
@@ -118,6 +122,22 @@ def _engines(rates: Rates, cores: int) -> list[str]:
         *rows,
         "",
         "On a GPU, 8 billion parameters: not measured yet.",
+        "",
+    ]
+
+
+def _scale(run: Whole, again: dict[str, float], ledger: LedgerCost) -> list[str]:
+    return [
+        "",
+        "## A store that is there already",
+        "",
+        f"`plan` over the store of the largest run, {run.records:,} rows, all of them current: "
+        f"{again['plan']:.0f} s, cluster included; `run`, which finds nothing to do: "
+        f"{again['run']:.0f} s. Both read and render every record, as they must to know its key.",
+        "",
+        f"The ledger of {ledger.keys:,} stored rows, compacted: read in {ledger.seconds:.0f} s by "
+        f"one process, whose memory grows by {ledger.peak_bytes / 2**20:,.0f} MiB at its peak; "
+        f"it holds {ledger.held_bytes / ledger.keys:.0f} bytes a row.",
         "",
     ]
 

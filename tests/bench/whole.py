@@ -58,6 +58,19 @@ def whole_run(shards: Path, folder: Path) -> Whole:
     )
 
 
+def seconds_again(command: str, folder: Path) -> float:
+    """A command over the store that a run has left in `folder`, from its start to its end."""
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "jobs", command, str(folder / "job.yaml"), "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        check=True,
+    )
+    return time.perf_counter() - began
+
+
 def _memory(pid: int) -> tuple[int, int]:
     """Proportional set size of a process, and of it with all its descendants, in bytes."""
     sizes = [0]

@@ -1,0 +1,104 @@
+"""An object store that refuses, resets, cuts short and falls silent under a running job.
+
+Between job and server stands a proxy; what it lets through is the server's own. A run completes or
+ends with exit code 3, and nothing half-written is ever read.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
+
+from pipeline.storage import Storage
+from pipeline.store.parts import list_parts
+from pipeline.store.reader import read_rows
+from tests.conftest import S3_KEY, S3_SECRET
+from tests.proxy import Fault, Proxy, none
+from tests.support import S3, counts, job, job_file, overnight, rows, write_jsonl
+
+RECORDS, SHARE = 1_000, 0.1
+SILENT_SECONDS = 30
+
+
+@pytest.fixture
+def proxy(rclone_s3) -> Iterator[Proxy]:
+    proxy = Proxy(rclone_s3.endpoint).start()
+    yield proxy
+    proxy.close()
+
+
+def client(server: S3):
+    return fsspec.filesystem(
+        "s3", key=S3_KEY, secret=S3_SECRET, endpoint_url=server.endpoint, skip_instance_cache=True
+    )
+
+
+def now_and_then(kind: str, seed: int) -> Fault:
+    """A tenth of all requests answered 503, reset, or cut off in the middle."""
+    chance = random.Random(seed)
+
+    async def fault(request: web.Request, body: bytes):
+        if chance.random() >= SHARE:
+            return None
+        if kind == "cut":
+            return "cut"
+        if kind == "reset" and request.transport:
+            request.transport.abort()
+        return web.Response(status=503)
+
+    return fault
+
+
+def silence() -> Fault:
+    """The hundredth request and all that come with it are answered after a long while."""
+    seen = 0
+
+    async def fault(request: web.Request, body: bytes):
+        nonlocal seen
+        seen += 1
+        if 100 <= seen < 110:
+            await asyncio.sleep(SILENT_SECONDS)
+
+    return fault
+
+
+@pytest.mark.parametrize("kind", ["503", "reset", "cut", "silence"])
+def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
+    kind, proxy, rclone_s3, ray_cluster, tmp_path
+):
+    bucket = f"faults-{kind}-{tmp_path.name[-1]}"
+    client(rclone_s3).mkdir(bucket)
+    for at in range(0, RECORDS, 20):
+        write_jsonl(tmp_path / f"shards/{at:04}.jsonl", rows(range(at, at + 20)))
+    client(rclone_s3).put(f"{tmp_path}/shards/", f"{bucket}/shards/", recursive=True)
+    night = job(
+        f"s3://{bucket}/shards/",
+        f"s3://{bucket}/store",
+        20,
+        storage={"endpoint_url": proxy.url},
+    )
+    file = job_file(tmp_path / "job.yaml", night)
+    proxy.fault = silence() if kind == "silence" else now_and_then(kind, seed=11)
+    done = overnight("run", file, "--json", address=ray_cluster.address, timeout=300)
+    assert done.returncode in (0, 3), done.stderr
+    store = Storage(rclone_s3.storage()).at(f"s3://{bucket}/store")
+    held = sum(table.num_rows for table in read_rows(store))
+    for path in list_parts(store.join("answers")):
+        with store.fs.open(path, "rb") as part:
+            assert pq.read_table(part, page_checksum_verification=True).num_rows <= 20
+    document = json.loads(done.stdout)
+    if done.returncode == 0:
+        assert counts(document) == {"read": RECORDS, "answered": RECORDS}
+        assert held == RECORDS
+    else:
+        assert "s3://" in document["error"] or "127.0.0.1" in document["error"]
+    print(f"{kind}: exit {done.returncode}, {held} stored, {len(proxy.bodies)} requests")
+    proxy.fault = none
+    again = overnight("run", file, "--json", address=ray_cluster.address, timeout=300)
+    assert counts(json.loads(again.stdout))["current"] == held
+    assert sum(table.num_rows for table in read_rows(store)) == RECORDS
