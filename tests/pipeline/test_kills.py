@@ -50,7 +50,7 @@ def shards(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=["rclone_s3", "moto_s3"])
+@pytest.fixture
 def server(request) -> S3:
     held: S3 = request.getfixturevalue(request.param)
     fs = fsspec.filesystem(
@@ -95,7 +95,16 @@ Victim = Callable[[subprocess.Popen, Cluster], None]
 
 
 @pytest.mark.timeout(120 + 90 * KILLS)
-@pytest.mark.parametrize("kill", [kill_driver, kill_actor, kill_raylet])
+@pytest.mark.parametrize(
+    ("server", "kill"),
+    [
+        ("rclone_s3", kill_driver),
+        ("rclone_s3", kill_actor),
+        ("rclone_s3", kill_raylet),
+        ("moto_s3", kill_driver),
+    ],
+    indirect=["server"],
+)
 def test_after_a_kill_the_next_run_has_every_record_once(
     kill: Victim, server, shards, own_cluster, tmp_path
 ):
