@@ -1,7 +1,7 @@
 """The whole flow of a job, from shards to parts.
 
     shards ─ read ─▶ records ─ render ─▶ prompts ─ minus what the store holds ─▶ work
-    work ─ engine actors: generate, extract, check ─▶ outcomes ─ sink ─▶ answers/ and rejects/
+    work ─ engine actors: generate ⇄ check ⇄ repair ─▶ outcomes ─ sink ─▶ answers/ and rejects/
 
 Every record read reaches the sink, once; what is current or rejected rides along, so that one pass
 gives the exact accounting.
@@ -10,19 +10,15 @@ gives the exact accounting.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
-import numpy as np
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import GetTimeoutError
 
 from pipeline.allowance import Allowance
-from pipeline.answering.judge import Judge
-from pipeline.answering.recheck import Boilerplates, Rechecked, recheck_rows
 from pipeline.checks import chosen_checks
-from pipeline.cluster import cause_of
+from pipeline.cluster import receipts_of
 from pipeline.config import Job
 from pipeline.engines import check_engine, tables_at_once
 from pipeline.errors import ConfigError, EngineError
@@ -36,9 +32,6 @@ from pipeline.stages import Answerer, settle, to_prompts, within
 from pipeline.storage import Location, Storage
 from pipeline.store.history import History
 from pipeline.store.ledger import Ledger
-from pipeline.store.parts import read_batches
-from pipeline.store.reader import counting_rows
-from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 from pipeline.store.sink import Sink
 from pipeline.totals import Totals
 
@@ -107,7 +100,7 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
         .map_batches(sink.write, batch_format="pyarrow", batch_size=None)
     )
     try:
-        yield from map(Totals.of_receipt, _receipts(receipts))
+        yield from map(Totals.of_receipt, receipts_of(receipts))
     except GetTimeoutError as error:
         raise EngineError(replicas.why_not_all(job.engine)) from error
 
@@ -129,7 +122,7 @@ def survey(prepared: Prepared, examples: int) -> Iterator[Outlook]:
     receipts = prompts(prepared, ledger).map_batches(
         foreseeing, batch_format="pyarrow", batch_size=None
     )
-    yield from map(Outlook.of_receipt, _receipts(receipts))
+    yield from map(Outlook.of_receipt, receipts_of(receipts))
 
 
 def _foresee(
@@ -142,39 +135,6 @@ def _foresee(
 ) -> pa.Table:
     outlook = foresee_table(made, job, source, ray.get(ledger), ray.get(history), examples)
     return outlook.receipt()
-
-
-def recheck(
-    store: Location, job: Job, boilerplates: Boilerplates, storage: Storage, run_id: str
-) -> Iterator[Rechecked]:
-    """Every counting answer of a store judged again; rows whose judgement changed are stored anew.
-
-    Yields what each part came to.
-    """
-    parts = [part for part in counting_rows(store.join(ANSWERS_FOLDER)) if part.counts.any()]
-    if not parts:
-        return
-    listed = [{"path": part.path, "counts": np.packbits(part.counts).tobytes()} for part in parts]
-    judge = Judge(chosen_checks(job.checks), job.answer.max_words)
-    sink = Sink(job.output.uri, storage, run_id, job.rows_per_file)
-    receipts = ray.data.from_items(listed).map_batches(
-        partial(_recheck, sink=sink, judge=judge, boilerplates=boilerplates),
-        batch_format="pyarrow",
-        batch_size=1,
-    )
-    yield from map(Rechecked.of_receipt, _receipts(receipts))
-
-
-def _recheck(part: pa.Table, sink: Sink, judge: Judge, boilerplates: Boilerplates) -> pa.Table:
-    ((path, packed),) = zip(*(part[name].to_pylist() for name in ("path", "counts")), strict=True)
-    counts = np.unpackbits(np.frombuffer(packed, np.uint8)).astype(bool)
-    found, start = Rechecked(), 0
-    for rows in read_batches(sink.storage.at(sink.uri).fs, path, ANSWERS.names):
-        mask = counts[start : (start := start + rows.num_rows)]
-        changed, verdicts = recheck_rows(rows.filter(pa.array(mask)), judge, boilerplates)
-        found.add(Rechecked(int(mask.sum()), verdicts))
-        sink.write(changed)
-    return found.receipt()
 
 
 def prompts(prepared: Prepared, ledger: "ray.ObjectRef[Ledger]") -> Dataset:
@@ -203,16 +163,3 @@ def _to_prompts(
     held = ray.get(ledger)  # a node holds one copy for all tasks
     made = to_prompts(items, job, source, held)
     return within(made, allowance.take) if allowance else made
-
-
-def _receipts(receipts: Dataset) -> Iterator[bytes]:
-    """The receipts of a flow as they come; what fails in it is raised as an error of ours."""
-    try:
-        for batch in receipts.iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
-            yield from cast(pa.Table, batch)["receipt"].to_pylist()
-    except GetTimeoutError:
-        raise
-    except Exception as error:  # Ray Data raises more than Ray's own errors
-        raise cause_of(error) from error

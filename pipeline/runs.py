@@ -10,9 +10,10 @@ from pipeline.answering.recheck import Boilerplates, Rechecked
 from pipeline.cluster import cluster
 from pipeline.config import Job
 from pipeline.errors import OvernightError
-from pipeline.flow import Prepared, answer, recheck, survey
+from pipeline.flow import Prepared, answer, survey
 from pipeline.outlook import Outlook
 from pipeline.prompting.template import PromptSource, load_prompt
+from pipeline.rechecking import recheck
 from pipeline.replicas import Replicas
 from pipeline.storage import Storage
 from pipeline.store.parts import new_run_id

@@ -18,11 +18,18 @@ FLOORS = [
     {"stages", "outlook"},
     {"cluster"},
     {"replicas", "allowance"},
-    {"flow"},
+    {"flow", "rechecking"},
     {"runs", "doctor"},
     {"jobs"},
 ]
-KNOW_RAY = {"reading/source.py", "flow.py", "cluster.py", "replicas.py", "allowance.py"}
+KNOW_RAY = {
+    "reading/source.py",
+    "flow.py",
+    "cluster.py",
+    "replicas.py",
+    "allowance.py",
+    "rechecking.py",
+}
 
 
 def room(name: str) -> str:
