@@ -118,6 +118,8 @@ def read_tables(
                 reached = finished + _consumed(shard, opened)
                 yield _tallied(waiting, reached - reported)
                 waiting, characters, reported = [], 0, reached
+                if enough():
+                    return
         finished += shard.size
     yield _tallied(waiting, finished - reported)
 

@@ -1,9 +1,13 @@
 import pytest
 
+from pipeline.config import Input
 from pipeline.errors import ConfigError
 from pipeline.model import Place, Reject
+from pipeline.reading.shards import list_shards
+from pipeline.reading.source import BLOCK_RECORDS, read_tables
 from pipeline.selection import EVERYTHING, select
-from tests.support import record
+from pipeline.storage import Storage
+from tests.support import record, rows, write_jsonl
 
 
 def test_what_is_not_asked_for_covers_everything():
@@ -48,3 +52,21 @@ def test_a_retry_may_name_checks_and_the_engine_s_own_error():
     assert chosen.retry_checks == {"echo", "engine_error"}
     assert chosen.retry_rejected
     assert not chosen.retry_failed
+
+
+def test_no_more_is_read_once_it_is_enough_and_what_was_read_is_counted(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", rows(range(5 * BLOCK_RECORDS)))
+    spec = Input(uri=str(tmp_path))
+    shards = list_shards(spec.uri, Storage()).shards
+    enough = iter([False, False, True])
+    tables = list(read_tables(shards, spec, Storage(), enough=lambda: next(enough)))
+    assert sum(table["read"].drop_null()[0].as_py() for table in tables) == 2 * BLOCK_RECORDS
+
+
+def test_what_is_not_covered_is_not_counted_as_read(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", rows(range(30)))
+    spec = Input(uri=str(tmp_path))
+    shards = list_shards(spec.uri, Storage()).shards
+    (table,) = read_tables(shards, spec, Storage(), select(only=["paper_id=paper-2"]))
+    assert table["read"].drop_null().to_pylist() == [6]
+    assert set(table["paper_id"].drop_null().to_pylist()) == {"paper-2"}
