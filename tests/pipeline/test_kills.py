@@ -81,8 +81,9 @@ def kill_actor(run: subprocess.Popen, cluster: Cluster) -> None:
         for process in psutil.process_iter(["cmdline"])
         if " ".join(process.info["cmdline"] or []).startswith("ray::MapWorker(MapBatches(Answerer)")
     ]
-    if actors:
-        random.choice(actors).send_signal(signal.SIGKILL)
+    victim = random.choice(actors)  # an error where there is none to kill
+    victim.send_signal(signal.SIGKILL)
+    victim.wait(10)
 
 
 def kill_raylet(run: subprocess.Popen, cluster: Cluster) -> None:
@@ -123,6 +124,7 @@ def test_after_a_kill_the_next_run_has_every_record_once(
         while not list_parts(store.join("answers")) and run.poll() is None:
             time.sleep(0.05)
         time.sleep(random.uniform(0, 1.5))
+        assert run.poll() is None  # it is killed in the middle, or nothing is shown
         kill(run, own_cluster)
         run.communicate(timeout=120)
         stored_before = Counter(_record_ids(store))
