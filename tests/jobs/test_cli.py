@@ -16,6 +16,9 @@ import typer
 from jobs import cli
 from tests.support import ROOT, free_port, job, job_file, overnight, rows, stored, write_jsonl
 
+LONG = 8_000
+"""Records that take a run some seconds."""
+
 
 @pytest.fixture
 def night(tmp_path) -> Path:
@@ -27,9 +30,9 @@ def night(tmp_path) -> Path:
 @pytest.fixture
 def long_night(tmp_path) -> Path:
     """A job file for records that take a few seconds, so that a run can be stopped half way."""
-    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(20_000)))
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(LONG)))
     return job_file(
-        tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store", rows_per_file=500)
+        tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store", rows_per_file=200)
     )
 
 
@@ -137,7 +140,7 @@ def test_an_interrupted_run_ends_with_130_and_the_next_one_finishes(
     assert process.wait(60) == 130
     (run_file,) = (tmp_path / "store/runs").glob("*/run.json")
     assert json.loads(run_file.read_text())["status"] == "interrupted"
-    _finishes(long_night, tmp_path / "store", 20_000, address)
+    _finishes(long_night, tmp_path / "store", LONG, address)
 
 
 def test_a_killed_run_loses_nothing_that_it_had_stored(long_night, tmp_path, address):
@@ -148,7 +151,7 @@ def test_a_killed_run_loses_nothing_that_it_had_stored(long_night, tmp_path, add
     time.sleep(3)  # tasks of the dead driver may still finish a part
     (run_file,) = (tmp_path / "store/runs").glob("*/run.json")
     assert json.loads(run_file.read_text())["status"] == "running"
-    _finishes(long_night, tmp_path / "store", 20_000, address)
+    _finishes(long_night, tmp_path / "store", LONG, address)
 
 
 def _start(*arguments: object, address: str) -> subprocess.Popen[bytes]:

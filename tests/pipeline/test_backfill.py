@@ -92,8 +92,6 @@ def test_a_comment_in_a_template_is_no_work(night, template):
     ("sections", "changes"),
     [
         ({"engine": {"revision": "r2"}}, ("model_revision",)),
-        ({"engine": {"model": "other"}}, ("model",)),
-        ({"sampling": {"temperature": 0.5}}, ("sampling",)),
         ({"engine": {"model": "other"}, "sampling": {"top_p": 0.5}}, ("model", "sampling")),
     ],
 )

@@ -99,10 +99,9 @@ Victim = Callable[[subprocess.Popen, Cluster], None]
 @pytest.mark.parametrize(
     ("server", "kill"),
     [
-        ("rclone_s3", kill_driver),
+        ("moto_s3", kill_driver),
         ("rclone_s3", kill_actor),
         ("rclone_s3", kill_raylet),
-        ("moto_s3", kill_driver),
     ],
     indirect=["server"],
 )

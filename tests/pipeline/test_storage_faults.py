@@ -21,8 +21,8 @@ from tests.conftest import S3_KEY, S3_SECRET
 from tests.proxy import Fault, Proxy, none
 from tests.support import S3, counts, job, rows, run, write_jsonl
 
-RECORDS, SHARE = 1_000, 0.1
-SILENT_SECONDS = 15
+RECORDS, SHARE = 500, 0.1
+SILENT_SECONDS = 10
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def silence() -> Fault:
     async def fault(request: web.Request, body: bytes):
         nonlocal seen
         seen += 1
-        if 60 <= seen < 70:
+        if 50 <= seen < 60:
             await asyncio.sleep(SILENT_SECONDS)
 
     return fault
