@@ -115,7 +115,7 @@ def cut(tmp_path):
     good, broken, echo = (
         "Answer:::\nThere were three.\nAnswer:::",
         "There were herons at the",
-        "(provide your answer to query) There were three.",
+        "There were three (provide your answer to query) of them.",
     )
     said = [broken, broken, echo, *[good] * 7]
     lines = [{**row, "recorded_answer": a} for row, a in zip(rows(range(10)), said, strict=True)]
