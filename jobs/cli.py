@@ -176,13 +176,11 @@ def main() -> None:
     app()
 
 
-def _selection(
-    only: list[str] | None, limit: int | None, retry: list[str] | None
-) -> Callable[[], "Selection"]:
-    """Read within the command, whose errors reach a person as all others do."""
+def _selection(only: list[str] | None, limit: int | None, retry: list[str] | None) -> "Selection":
+    """Called within `_finish`, so that its errors reach a person as all others do."""
     from pipeline.selection import select
 
-    return lambda: select(only or (), limit, retry or ())
+    return select(only or (), limit, retry or ())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

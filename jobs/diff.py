@@ -9,7 +9,7 @@ from rich.table import Table
 
 from jobs.terminal import harmless
 from pipeline.config import load_job
-from pipeline.difference import Difference, Pair, compare, find_side
+from pipeline.difference import Difference, Pair, compare, find_sides
 from pipeline.storage import Storage
 
 COUNTED = ("word_count", "prompt_tokens", "completion_tokens")
@@ -21,7 +21,7 @@ def diff(
     """Exit code 0 and the comparison; at most `shown` changes reach a terminal."""
     job = load_job(job_file, overrides)
     store = Storage(job.storage).at(job.output.uri)
-    sides = find_side(before, store), find_side(after, store)
+    sides = find_sides(store, before, after)
     found = compare(store, *sides)
     document = {
         "from": dict(sides[0].columns),

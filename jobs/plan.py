@@ -1,6 +1,6 @@
 """`overnight plan`: what a run would do, why, and what it would cost."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from math import ceil
 from typing import Any
@@ -16,7 +16,7 @@ from pipeline.model import Message
 from pipeline.outlook import Cause, Outlook, now_of
 from pipeline.runs import foresee
 from pipeline.selection import Selection
-from pipeline.store.history import Circumstances, History
+from pipeline.store.history import Circumstances, stored_messages
 from pipeline.store.runs import Measured, last_measured
 
 TOKENS_PER_WORD = 4 / 3
@@ -27,14 +27,14 @@ def plan(
     console: Console,
     job_file: str,
     overrides: Sequence[str],
-    selection: Callable[[], Selection],
+    selection: Selection,
     examples: int,
     rate: float | None,
     debug: bool,
 ) -> tuple[int, dict[str, Any]]:
     """Exit code 0 and the plan; `rate` is in tokens a second a GPU."""
     job = load_job(job_file, overrides)
-    prepared = prepare(job, selection())
+    prepared = prepare(job, selection)
     with JobProgress(console, f"{job.name}: plan", prepared.input_bytes) as progress:
         outlook = foresee(prepared, progress, examples, debug)
     document = {
@@ -94,10 +94,8 @@ def _cost(
 
 def _examples(outlook: Outlook, prepared: Prepared) -> Iterator[dict[str, Any]]:
     """Records whose prompt has changed, each with the difference line by line."""
-    if not outlook.examples:
-        return
-    ids = [example.record_id for example in outlook.examples]
-    asked = History.of(prepared.store).messages(prepared.store, ids)
+    parts = {example.record_id: example.part for example in outlook.examples}
+    asked = stored_messages(prepared.store, parts)
     now = now_of(prepared.job, prepared.source)
     for example in outlook.examples:
         lines = unified_diff(

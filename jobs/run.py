@@ -1,6 +1,6 @@
 """`overnight run`: does the job."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -18,12 +18,12 @@ def run(
     console: Console,
     job_file: str,
     overrides: Sequence[str],
-    selection: Callable[[], Selection],
+    selection: Selection,
     debug: bool,
 ) -> tuple[int, dict[str, Any]]:
     """Exit code and `run.json` of one execution."""
     job = load_job(job_file, overrides)
-    prepared = prepare(job, selection())
+    prepared = prepare(job, selection)
     for other in running(prepared.store):
         console.print(
             f"run {other} is at work on this store too; what both answer counts once", markup=False

@@ -15,7 +15,7 @@ from bm25s.stopwords import STOPWORDS_EN
 from pipeline.errors import ConfigError
 from pipeline.storage import Location
 from pipeline.store.newest import micros, newest, row_digests
-from pipeline.store.parts import list_parts, read_batches
+from pipeline.store.parts import read_batches, with_parts
 from pipeline.store.reader import LATEST
 from pipeline.store.schema import ANSWERS_FOLDER
 from pipeline.suggest import nearest
@@ -63,29 +63,33 @@ class Side(NamedTuple):
         return first
 
 
-def find_side(asked: str, store: Location) -> Side:
-    """The side that a word means: a run's id, `<prompt>@<version>`, a version, a model, or
+def find_sides(store: Location, *asked: str) -> list[Side]:
+    """The sides that words mean: a run's id, `<prompt>@<version>`, a version, a model, or
     `<model>@<revision>`.
 
     Raises `ConfigError` where the store has none such, or several.
     """
-    sides = _known_sides(store)
+    folder = store.join(ANSWERS_FOLDER)
+    sides = with_parts(folder, lambda parts: _known_sides(folder, parts))
+    return [_the_side(word, sides, store.uri) for word in asked]
+
+
+def _the_side(asked: str, sides: Mapping[str, set[Side]], store: str) -> Side:
     found = sides.get(asked, set())
     if len(found) == 1:
         return next(iter(found))
     if found:
         listed = ", ".join(sorted(map(str, found)))
-        raise ConfigError(f"{asked!r} means several things in {store.uri}: {listed}")
+        raise ConfigError(f"{asked!r} means several things in {store}: {listed}")
     raise ConfigError(
-        f"{asked!r}: no run, prompt version or model of that name in {store.uri}"
+        f"{asked!r}: no run, prompt version or model of that name in {store}"
         f"{nearest(asked, sides)}; it has {', '.join(sorted(sides)[:12])}"
     )
 
 
-def _known_sides(store: Location) -> dict[str, set[Side]]:
+def _known_sides(folder: Location, parts: Sequence[str]) -> dict[str, set[Side]]:
     met: set[tuple[str | None, ...]] = set()
-    folder = store.join(ANSWERS_FOLDER)
-    for path in list_parts(folder):
+    for path in parts:
         for rows in read_batches(folder.fs, path, _SIDES):
             met.update(zip(*(rows[name].to_pylist() for name in _SIDES), strict=True))
     sides: dict[str, set[Side]] = {}
@@ -179,19 +183,25 @@ class Difference:
 
 def compare(store: Location, before: Side, after: Side) -> Difference:
     """Pairs the newest answers of two sides by record; holds the answers of both in memory."""
-    old, new = (_newest_rows(store, side) for side in (before, after))
+    folder = store.join(ANSWERS_FOLDER)
+    old, new = with_parts(folder, lambda parts: _newest_rows(folder, parts, (before, after)))
     pairs = [Pair(old[record_id], new[record_id]) for record_id in old if record_id in new]
     return Difference(pairs, len(old) - len(pairs), len(new) - len(pairs))
 
 
-def _newest_rows(store: Location, side: Side) -> dict[str, Mapping[str, Any]]:
-    folder = store.join(ANSWERS_FOLDER)
-    tables = [
-        rows.filter(side.mask()).select(COMPARED)
-        for path in list_parts(folder)
-        for rows in read_batches(folder.fs, path, [*COMPARED, *(n for n, _ in side.columns)])
-    ]
-    rows = pa.concat_tables(tables)
+def _newest_rows(
+    folder: Location, parts: Sequence[str], sides: Sequence[Side]
+) -> list[dict[str, Mapping[str, Any]]]:
+    """Each side's newest row of every record, by its id, in one pass over the parts."""
+    held: list[list[pa.Table]] = [[] for _ in sides]
+    for path in parts:
+        for rows in read_batches(folder.fs, path, [*COMPARED, *_SIDES]):
+            for side, tables in zip(sides, held, strict=True):
+                tables.append(rows.filter(side.mask()).select(COMPARED))
+    return [_by_record(pa.concat_tables(tables)) for tables in held]
+
+
+def _by_record(rows: pa.Table) -> dict[str, Mapping[str, Any]]:
     counting = rows.take(newest(row_digests(rows, LATEST), micros(rows)))
     return {row["record_id"]: row for row in counting.to_pylist()}
 

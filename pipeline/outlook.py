@@ -40,11 +40,14 @@ class Cause(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A record whose prompt has changed, with the messages that it would be asked with."""
+    """A record whose prompt has changed, with the messages that it would be asked with, and the
+    part that holds what it was asked with.
+    """
 
     record_id: str
     cause: Cause
     messages: tuple[Message, ...]
+    part: str
 
 
 @dataclass(slots=True)
@@ -73,15 +76,15 @@ class Outlook:
 
     @classmethod
     def of_receipt(cls, receipt: bytes) -> Self:
-        held_: dict[str, Any] = orjson.loads(receipt)
-        counted = [(_cause(c), n, tokens) for c, n, tokens in held_["causes"]]
+        said: dict[str, Any] = orjson.loads(receipt)
+        counted = [(_cause(c), n, tokens) for c, n, tokens in said["causes"]]
         return cls(
-            Totals.of_receipt(orjson.dumps(held_["totals"])),
+            Totals.of_receipt(orjson.dumps(said["totals"])),
             Counter({cause: n for cause, n, _ in counted}),
             Counter({cause: tokens for cause, _, tokens in counted}),
             [
-                Example(record_id, _cause(cause), tuple(Message(*m) for m in messages))
-                for record_id, cause, messages in held_["examples"]
+                Example(record_id, _cause(cause), tuple(Message(*m) for m in messages), part)
+                for record_id, cause, messages, part in said["examples"]
             ],
         )
 
@@ -111,7 +114,8 @@ def foresee_table(
         rows = work.take(shown)
         messages = structs_of_lists(rows["messages"], Message)
         ids = rows["record_id"].to_pylist()
-        outlook.examples = list(map(Example, ids, [causes[at] for at in shown], messages))
+        parts = [past.part for past in history.find(ids) if past]
+        outlook.examples = list(map(Example, ids, [causes[at] for at in shown], messages, parts))
     return outlook
 
 

@@ -17,7 +17,7 @@ from pipeline.rechecking import recheck
 from pipeline.replicas import Replicas
 from pipeline.storage import Storage
 from pipeline.store.parts import new_run_id
-from pipeline.store.runs import ALL_RUNS, RunFile, RunStatus, latest_runs, signs_of_life
+from pipeline.store.runs import RunFile, RunStatus, all_runs, signs_of_life
 from pipeline.totals import Totals
 
 EXIT_CODES: dict[RunStatus, int] = {"done": 0, "over_budget": 1, "failed": 3, "interrupted": 130}
@@ -86,7 +86,7 @@ def recheck_store(
     found, timings = Rechecked(), Timings()
     sources = {
         (said["name"], said["version"]): PromptSource(**said)
-        for said in (run["prompt"] for run in latest_runs(store, most=ALL_RUNS))
+        for said in (run["prompt"] for run in all_runs(store))
     }
     boilerplates = Boilerplates(sources, job.input.text)
     file.write("running")

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.storage import Location, storage_errors
-from pipeline.store.newest import as_digests, digest, micros, newest, row_digests
+from pipeline.store.newest import as_digests, digest, flags, micros, newest, row_digests
 from pipeline.store.parts import UNLIKE, is_part, read_part, read_parts
 from pipeline.store.reader import COUNTING
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
@@ -61,6 +61,10 @@ class _Part:
     is_copy: npt.NDArray[np.bool_]
     is_superseded: npt.NDArray[np.bool_]
 
+    def waste(self, drop_superseded: bool) -> npt.NDArray[np.bool_]:
+        """The rows that are to go."""
+        return self.is_copy | self.is_superseded if drop_superseded else self.is_copy
+
 
 def compact(
     store: Location,
@@ -90,16 +94,16 @@ def _parts(place: Location, folder: str) -> list[_Part]:
     names, rule = [as_digests([])], [as_digests([])]
     times, sizes = [np.empty(0, np.int64)], []
     for rows in read_parts(place.fs, list(listed), [*keys, "written_at"]):
-        cells = (rows[name].to_pylist() for name in keys)
+        times.append(micros(rows))
+        cells = [times[-1].tolist(), *(rows[name].to_pylist() for name in keys)]
         names.append(
             as_digests(digest(*(str(c).encode() for c in row)) for row in zip(*cells, strict=True))
         )
         rule.append(row_digests(rows, COUNTING) if folder == ANSWERS_FOLDER else names[-1])
-        times.append(micros(rows))
         sizes.append(rows.num_rows)
     written = np.concatenate(times)
-    copy = ~_flags(newest(_with_times(np.concatenate(names), written), written), len(written))
-    superseded = ~_flags(newest(np.concatenate(rule), written), len(written)) & ~copy
+    copy = ~flags(newest(np.concatenate(names), written), len(written))
+    superseded = ~flags(newest(np.concatenate(rule), written), len(written)) & ~copy
     borders = np.cumsum(sizes)[:-1]
     return [
         _Part(path, size, copies, old)
@@ -109,39 +113,21 @@ def _parts(place: Location, folder: str) -> list[_Part]:
     ]
 
 
-def _with_times(
-    names: npt.NDArray[np.bytes_], times: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bytes_]:
-    return as_digests(
-        digest(name, time)
-        for name, time in zip(names.tolist(), times.astype("S20").tolist(), strict=True)
-    )
-
-
-def _flags(positions: npt.NDArray[np.intp], length: int) -> npt.NDArray[np.bool_]:
-    flags = np.zeros(length, dtype=bool)
-    flags[positions] = True
-    return flags
-
-
 def _groups(
     parts: Sequence[_Part], target_bytes: int, drop_superseded: bool
 ) -> Iterator[list[_Part]]:
     """Neighbours that make about one large part; a large one alone where it holds waste."""
     group: list[_Part] = []
     for part in parts:
-        wasted = part.is_copy.any() or (drop_superseded and part.is_superseded.any())
         if part.size >= target_bytes // 2:
-            if wasted:
+            if part.waste(drop_superseded).any():
                 yield [part]
             continue
         group.append(part)
         if sum(p.size for p in group) >= target_bytes:
             yield group
             group = []
-    if len(group) > 1 or any(
-        p.is_copy.any() or (drop_superseded and p.is_superseded.any()) for p in group
-    ):
+    if len(group) > 1 or any(p.waste(drop_superseded).any() for p in group):
         yield group
 
 
@@ -156,10 +142,10 @@ def _compact_group(
     schema = _SCHEMAS[folder]
     tables = []
     for part in group:
-        keep = ~part.is_copy & ~(part.is_superseded & drop_superseded)
-        tables.append(read_part(place.fs, part.path, schema.names).filter(pa.array(keep)))
-        done.copies_dropped += int(part.is_copy.sum())
-        done.superseded_dropped += int((part.is_superseded & drop_superseded).sum())
+        waste, copies = part.waste(drop_superseded), int(part.is_copy.sum())
+        tables.append(read_part(place.fs, part.path, schema.names).filter(pa.array(~waste)))
+        done.copies_dropped += copies
+        done.superseded_dropped += int(waste.sum()) - copies
     rows = pa.concat_tables(tables)
     rows = rows.take(_order(rows, _ORDER[folder]))
     if rows.num_rows:

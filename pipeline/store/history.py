@@ -1,6 +1,6 @@
 """Under what every record of a store was last answered: what a plan compares today's job with."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,10 +32,11 @@ class Circumstances(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The newest answer of one record."""
+    """The newest answer of one record, and the part that holds it."""
 
     prompt_key: bytes
     circumstances: Circumstances
+    part: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,8 @@ class History:
     def _past(self, at: int) -> Past:
         # NumPy hands out its bytes without the zeros at their end.
         prompt_key = self.prompt_keys[at].ljust(DIGEST_BYTES, b"\0")
-        return Past(prompt_key, self.known[self.circumstances[at]])
-
-    def messages(self, store: Location, record_ids: Sequence[str]) -> dict[str, list[Message]]:
-        """The prompts that records were last asked with, from the parts that hold them."""
-        parts = {at: self.parts[at] for at in self._positions(record_ids) if at is not None}
-        found: dict[str, tuple[int, list[Message]]] = {}
-        for path in {self.paths[number] for number in parts.values()}:
-            for time, record_id, said in _asked(store, path, record_ids):
-                if record_id not in found or found[record_id][0] <= time:
-                    found[record_id] = time, said
-        return {record_id: said for record_id, (_, said) in found.items()}
+        known = self.known[self.circumstances[at]]
+        return Past(prompt_key, known, self.paths[self.parts[at]])
 
     def _positions(self, record_ids: Sequence[str]) -> list[int | None]:
         if not len(self.records):
@@ -81,6 +73,16 @@ class History:
         at = np.searchsorted(self.records, keys).clip(max=len(self.records) - 1)
         hits = self.records[at] == keys
         return [int(a) if hit else None for a, hit in zip(at, hits, strict=True)]
+
+
+def stored_messages(store: Location, parts: Mapping[str, str]) -> dict[str, list[Message]]:
+    """The prompts that records were last asked with, by record, from the parts named for each."""
+    found: dict[str, tuple[int, list[Message]]] = {}
+    for path in set(parts.values()):
+        for time, record_id, said in _asked(store, path, parts):
+            if record_id not in found or found[record_id][0] <= time:
+                found[record_id] = time, said
+    return {record_id: said for record_id, (_, said) in found.items()}
 
 
 def _history(folder: Location, parts: Sequence[str]) -> History:

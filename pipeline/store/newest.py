@@ -38,6 +38,13 @@ def micros(rows: pa.Table) -> npt.NDArray[np.int64]:
     return np.asarray(rows["written_at"].cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
+def flags(positions: npt.NDArray[np.intp], length: int) -> npt.NDArray[np.bool_]:
+    """True at the positions, false elsewhere."""
+    marked = np.zeros(length, dtype=bool)
+    marked[positions] = True
+    return marked
+
+
 def newest(keys: Digests, times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
     """Positions of the rows that count, in order of key; of equal times the last row does."""
     order = np.lexsort((times, keys))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.storage import Location
-from pipeline.store.newest import Digests, as_digests, micros, newest, row_digests
+from pipeline.store.newest import Digests, as_digests, flags, micros, newest, row_digests
 from pipeline.store.parts import LISTINGS, PartGone, read_part, read_parts, with_parts
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 
@@ -44,8 +44,7 @@ def _counting_rows(folder: Location, parts: Sequence[str], by: Sequence[str]) ->
         times.append(micros(rows))
     every, written = np.concatenate(keys), np.concatenate(times)
     counting = newest(every, written)
-    counts = np.zeros(len(every), dtype=bool)
-    counts[counting] = True
+    counts = flags(counting, len(every))
     (others,) = np.nonzero(~counts)
     rivals = counting[np.searchsorted(every[counting], every[others])]
     ties = np.zeros(len(every), dtype=bool)

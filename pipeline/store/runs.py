@@ -24,7 +24,10 @@ SIGN_SECONDS = 30.0
 SILENT_FOR = timedelta(minutes=3)
 """A run that has given no sign for so long has ended without a word."""
 
-ALL_RUNS, LATEST_RUNS = 1_000_000, 20
+LATEST_RUNS = 20
+NEVER = "1970-01-01T00:00:00+00:00"
+"""When a run was seen whose file is of a version that gave no signs of life."""
+
 FEWEST_MEASURED = 20
 """Records that a run must have generated for its rate to say something."""
 
@@ -107,7 +110,7 @@ def running(store: Location) -> list[str]:
     return [
         str(run["run_id"])
         for run in latest_runs(store)
-        if run["status"] == "running" and datetime.fromisoformat(run["seen_at"]) > since
+        if run["status"] == "running" and datetime.fromisoformat(run.get("seen_at", NEVER)) > since
     ]
 
 
@@ -132,7 +135,7 @@ def last_measured(store: Location, job: Job) -> Measured | None:
         counts, sums, timings = (run.get(part) or {} for part in ("counts", "sums", "timings"))
         records = counts.get("answered", 0) + counts.get("failed", 0)
         if (
-            run["command"] != "run"
+            run.get("command", "run") != "run"
             or records < FEWEST_MEASURED
             or any(engine[name] != asked[name] for name in asked)
         ):
@@ -146,10 +149,22 @@ def last_measured(store: Location, job: Job) -> Measured | None:
     return None
 
 
-def latest_runs(store: Location, most: int = LATEST_RUNS) -> Iterator[dict[str, Any]]:
+def latest_runs(store: Location) -> Iterator[dict[str, Any]]:
     """What the files of a store's latest runs hold, oldest first."""
-    files = [path for path in store.join(RUNS_FOLDER).files() if path.endswith("/run.json")]
-    for path in files[-most:]:
+    return _held(store, _run_files(store)[-LATEST_RUNS:])
+
+
+def all_runs(store: Location) -> Iterator[dict[str, Any]]:
+    """What the files of all of a store's runs hold, oldest first."""
+    return _held(store, _run_files(store))
+
+
+def _run_files(store: Location) -> list[str]:
+    return [path for path in store.join(RUNS_FOLDER).files() if path.endswith("/run.json")]
+
+
+def _held(store: Location, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for path in paths:
         file = Location(store.fs, path)
         with storage_errors(file.uri):
             held: dict[str, Any] = orjson.loads(file.fs.cat_file(path))

@@ -1,5 +1,6 @@
 """Whole runs after a change: exactly what it touched is work, and a plan says why."""
 
+import json
 import re
 from pathlib import Path
 
@@ -169,6 +170,17 @@ def test_rejects_are_written_again_when_they_are_asked_for(night, shards, tmp_pa
     for asked in ({}, {}, {"retry": ["rejected"]}):
         assert run(night(), **asked)["rejects"] == {"invalid_json": 1}
     assert stored(tmp_path / "store", "rejects").num_rows == 2
+
+
+def test_a_run_file_of_a_version_without_signs_of_life_is_no_run_at_work(night, tmp_path):
+    run_id = run(night())["run_id"]
+    path = tmp_path / f"store/runs/{run_id}/run.json"
+    held = json.loads(path.read_text())
+    del held["seen_at"], held["command"]
+    path.write_text(json.dumps({**held, "status": "running"}))
+    store = prepare(night()).store
+    assert runs.running(store) == []
+    assert runs.last_measured(store, night()) is None  # an engine without tokens has no rate
 
 
 def test_a_second_run_says_that_the_first_is_at_work(night, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.difference import compare, extent, find_side, likeness
+from pipeline.difference import compare, extent, find_sides, likeness
 from pipeline.errors import ConfigError
 from pipeline.storage import Location, Storage
 from pipeline.store.compaction import compact
@@ -43,7 +43,7 @@ def store(tmp_path) -> Location:
 
 
 def test_answers_that_say_something_else_stand_apart_from_other_wording(store):
-    found = compare(store, find_side("trial@1", store), find_side("2", store))
+    found = compare(store, *find_sides(store, "trial@1", "2"))
     assert {pair.record_id: pair.extent for pair in found.pairs} == {
         "same": "same",
         "words": "wording",
@@ -55,7 +55,7 @@ def test_answers_that_say_something_else_stand_apart_from_other_wording(store):
 
 
 def test_transitions_checks_and_sums_are_counted(store):
-    found = compare(store, find_side("run-1", store), find_side("run-2", store))
+    found = compare(store, *find_sides(store, "run-1", "run-2"))
     assert found.transitions("status") == {
         ("answered", "answered"): 4,
         ("failed", "answered"): 1,
@@ -66,24 +66,24 @@ def test_transitions_checks_and_sums_are_counted(store):
 
 
 def test_the_largest_changes_come_first_and_mere_wording_not_at_all(store):
-    found = compare(store, find_side("1", store), find_side("2", store))
+    found = compare(store, *find_sides(store, "1", "2"))
     assert found.largest()[0].record_id == "broken"
     assert {pair.record_id for pair in found.largest()} == {"broken", "number", "denied"}
 
 
 def test_a_compacted_store_compares_the_same(store):
     compact(store, NOW)
-    found = compare(store, find_side("1", store), find_side("2", store))
+    found = compare(store, *find_sides(store, "1", "2"))
     assert len(found.pairs) == 5
 
 
 def test_a_word_that_means_nothing_or_too_much_is_refused(store):
     with pytest.raises(ConfigError, match=r"'trail@1': no run.*did you mean 'trial@1'"):
-        find_side("trail@1", store)
+        find_sides(store, "trail@1")
     other = column(outcomes(("same", "k3", "Yes.")), "prompt_name", "other")
     sink(store, "run-3").write(column(other, "prompt_version", "2"))
     with pytest.raises(ConfigError, match=r"'2' means several things"):
-        find_side("2", store)
+        find_sides(store, "2")
 
 
 @pytest.mark.parametrize(

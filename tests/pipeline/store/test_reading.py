@@ -15,7 +15,7 @@ from pipeline.model import Message
 from pipeline.storage import Location, Storage
 from pipeline.store import read_answers
 from pipeline.store.compaction import compact
-from pipeline.store.history import History
+from pipeline.store.history import History, stored_messages
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import list_parts
 from pipeline.store.reader import read_rows
@@ -135,7 +135,8 @@ def test_history_tells_under_what_each_record_was_answered_last(store):
     past, unknown = history.find(["c", "z"])
     assert unknown is None
     assert past is not None
-    assert history.messages(store, ["a", "z"]) == {"a": [Message("user", "Q?")]}
+    parts = {"a": past.part, "z": past.part}
+    assert stored_messages(store, parts) == {"a": [Message("user", "Q?")]}
 
 
 def test_history_knows_a_prompt_key_that_ends_in_zeros(tmp_path):
