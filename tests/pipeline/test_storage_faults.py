@@ -5,6 +5,7 @@ ends with exit code 3, and nothing half-written is ever read.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator
 
@@ -19,7 +20,7 @@ from pipeline.store.parts import list_parts
 from pipeline.store.reader import read_rows
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.proxy import Fault, Proxy, none
-from tests.support import S3, counts, job, rows, run, write_jsonl
+from tests.support import S3, counts, job, job_file, overnight, rows, run, write_jsonl
 
 RECORDS, SHARE = 500, 0.1
 SILENT_SECONDS = 10
@@ -102,3 +103,40 @@ def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
     proxy.fault = none
     assert counts(run(night)).get("current", 0) == held
     assert sum(table.num_rows for table in read_rows(store)) == RECORDS
+
+
+def no_more_answers() -> Fault:
+    """Parts of answers are refused from the third on, and for good."""
+    accepted: set[str] = set()
+
+    async def fault(request: web.Request, body: bytes):
+        if request.method in ("PUT", "POST") and "/answers/" in request.path:
+            accepted.update([request.path] if len(accepted) < 2 else [])
+            if request.path not in accepted:
+                return web.Response(status=503)
+        return None
+
+    return fault
+
+
+def test_a_store_that_takes_no_more_answers_ends_the_run_with_exit_3_and_its_uri(
+    proxy, rclone_s3, ray_cluster, tmp_path
+):
+    bucket = f"full-{tmp_path.name[-1]}"
+    client(rclone_s3).mkdir(bucket)
+    write_jsonl(tmp_path / "shards/0.jsonl", rows(range(200)))
+    storage = {"endpoint_url": proxy.url}
+    night = job(tmp_path / "shards", f"s3://{bucket}/store", 20, storage=storage)
+    file = job_file(tmp_path / "job.yaml", night)
+    proxy.fault = no_more_answers()
+    refused = overnight("run", file, address=ray_cluster.address)
+    assert refused.returncode == 3
+    last_words = refused.stderr.strip().splitlines()[-2:]
+    assert f"s3://{bucket}/store/answers/" in "\n".join(last_words)
+    assert "Traceback" not in refused.stderr
+    proxy.fault = none
+    again = overnight("run", file, "--json", address=ray_cluster.address)
+    assert again.returncode == 0
+    done = counts(json.loads(again.stdout))
+    assert (done["read"], done["current"] + done["answered"]) == (200, 200)
+    assert done["current"] >= 20
