@@ -1,6 +1,7 @@
 """`overnight plan`: what a run would do, why, and what it would cost."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from difflib import unified_diff
 from math import ceil
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.config import Job, load_job
 from pipeline.flow import Prepared, prepare
 from pipeline.model import Message
 from pipeline.outlook import Cause, Outlook, now_of
+from pipeline.prefixes.forecast import forecast
 from pipeline.runs import foresee
 from pipeline.selection import Selection
 from pipeline.store.history import Circumstances, stored_messages
@@ -21,6 +23,9 @@ from pipeline.store.runs import Measured, last_measured
 
 TOKENS_PER_WORD = 4 / 3
 """Of English prose under common tokenizers, as `CHARACTERS_PER_TOKEN` is."""
+
+WORTH_TELLING = 0.02
+"""By which a share of the prefix cache would have to be larger."""
 
 
 def plan(
@@ -40,6 +45,7 @@ def plan(
     document = {
         **_records(outlook, prepared),
         **_cost(outlook, job, rate, last_measured(prepared.store, job)),
+        "prefix_cache": _prefix_cache(outlook, prepared),
         "examples": list(_examples(outlook, prepared)),
     }
     _show(console, document)
@@ -90,6 +96,15 @@ def _cost(
         "gpu_hours": hours,
         "parts": ceil(work / job.rows_per_file),
     }
+
+
+def _prefix_cache(outlook: Outlook, prepared: Prepared) -> dict[str, Any] | None:
+    """The forecast; null where nothing is to be generated, or not by vLLM."""
+    sample = outlook.sample
+    if not sample:
+        return None
+    papers = [prompt.record.paper_id or prompt.record.record_id for prompt in sample]
+    return asdict(forecast(sample, papers, prepared.job, prepared.source))
 
 
 def _examples(outlook: Outlook, prepared: Prepared) -> Iterator[dict[str, Any]]:
@@ -154,6 +169,8 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     table.add_row("read", f"{document['read']:,}", "")
     console.print(table)
     console.print(f"\n{_cost_in_words(document)}")
+    if document["prefix_cache"]:
+        console.print(_prefix_cache_in_words(document["prefix_cache"]))
     for example in document["examples"]:
         console.print(
             f"\n{harmless(example['record_id'])}: {harmless(example['said'])}", markup=False
@@ -175,3 +192,23 @@ def _cost_in_words(document: dict[str, Any]) -> str:
         f"{said}; {document['gpu_hours']:.2g} GPU-hours at "
         f"{document['tokens_per_gpu_second']:,.0f} tokens a second a GPU ({source})"
     )
+
+
+def _prefix_cache_in_words(found: dict[str, Any]) -> str:
+    size = found["cache_tokens"]
+    of = f"a cache of {size:,} tokens" if size else "a cache that never fills"
+    said = (
+        f"about {found['share']:.0%} of the prompt tokens come from the prefix cache (by "
+        f"{found['sampled']:,} sampled prompts and {of})"
+    )
+    ways = {
+        "shared_first": "prompt.passages: shared_first",
+        "words_first": "the template's own words before passages and question",
+        "both": "both",
+    }
+    better = [
+        f"{found[name]:.0%} with {way}"
+        for name, way in ways.items()
+        if found[name] is not None and found[name] >= found["share"] + WORTH_TELLING
+    ]
+    return f"{said}; it would be {', '.join(better)}" if better else said

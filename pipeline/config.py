@@ -59,12 +59,13 @@ class Input(Section):
     format: InputFormat = "auto"
     max_record_bytes: int = Field(default=4 * 2**20, gt=0)
     overflow: Literal["reject", "drop_passages"] = "reject"
+    grouped: bool = False
     text: TextGrammar = TextGrammar()
 
 
 class PromptChoice(Section):
     template: str = Field(default="verbatim", min_length=1)
-    passages: Literal["as_given"] = "as_given"
+    passages: Literal["as_given", "shared_first"] = "as_given"
 
 
 def _prompt_choice(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """The whole flow of a job, from shards to parts.
 
     shards ─ read ─▶ records ─ render ─▶ prompts ─ minus what the store holds ─▶ work
-    work ─ engine actors: generate ⇄ check ⇄ repair ─▶ outcomes ─ sink ─▶ answers/ and rejects/
+    work ─ by paper, in the order that shares most ─▶ tables
+    tables ─ engine actors: generate ⇄ check ⇄ repair ─▶ outcomes ─ sink ─▶ answers/ and rejects/
 
 Every record read reaches the sink, once; what is current or rejected rides along, so that one pass
 gives the exact accounting.
@@ -28,7 +29,7 @@ from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import ShardSource, never
 from pipeline.replicas import Replicas
 from pipeline.selection import EVERYTHING, Selection
-from pipeline.stages import Answerer, settle, to_prompts, within
+from pipeline.stages import Answerer, settle, to_prompts, to_tables, within
 from pipeline.storage import Location, Storage
 from pipeline.store.history import History
 from pipeline.store.ledger import Ledger
@@ -38,6 +39,15 @@ from pipeline.totals import Totals
 REPLICA_MEMORY_BYTES = 2**30
 """What a replica's own process takes; asking for it also keeps Ray Data from fusing reading and
 rendering into the engine's actor, where they would make it wait."""
+
+PARTITION_BYTES, MOST_PARTITIONS = 32 * 2**20, 512
+"""Input whose papers are brought together in one block, which one task arranges in its memory."""
+
+SAMPLE_BYTES = 4 * 2**20
+"""Input whose prompts a plan looks at whole: some thousand."""
+
+GROUPED_ROWS = 2000
+"""Rows looked at together where the input says that a paper's stand together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,11 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
     check_engine(job)
     chosen_checks(job.checks)
     source = load_prompt(job.prompt.template, job.answer.max_words)
+    if source.is_verbatim and job.prompt.passages != "as_given":
+        raise ConfigError(
+            f"prompt.passages: {job.prompt.passages} needs a template; verbatim prompts stay as "
+            "they are"
+        )
     storage = Storage(job.storage)
     store = storage.at(job.output.uri)
     listing = list_shards(job.input.uri, storage)
@@ -81,16 +96,16 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
     sink = Sink(job.output.uri, prepared.storage, run_id, job.rows_per_file)
     ledger = ray.put(Ledger.of(prepared.store, prepared.selection))
     receipts = (
-        prompts(prepared, ledger)
-        .repartition(target_num_rows_per_block=job.rows_per_file)
+        tables(prompts(prepared, ledger), prepared)
         .map_batches(
             Answerer,
             fn_constructor_args=(job, prepared.source, replicas.report),
             batch_format="pyarrow",
-            batch_size=job.rows_per_file,
+            batch_size=1,
             compute=ActorPoolStrategy(
                 size=job.engine.replicas,
                 max_concurrent_calls_per_actor=tables_at_once(job),
+                max_tasks_in_flight_per_actor=tables_at_once(job) + 1,
             ),
             num_cpus=1,
             num_gpus=job.engine.gpus,
@@ -103,6 +118,31 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
         yield from map(Totals.of_receipt, receipts_of(receipts))
     except GetTimeoutError as error:
         raise EngineError(replicas.why_not_all(job.engine)) from error
+
+
+def tables(prompts: Dataset, prepared: Prepared) -> Dataset:
+    """The prompts in tables for the engines, one a row and a block.
+
+    Ray Data hands the next one to the replica with the fewest, so with the least work in flight.
+    """
+    job = prepared.job
+    partitions = 1
+    if not job.engine.generates:
+        prompts = prompts.repartition(target_num_rows_per_block=job.rows_per_file)
+    elif job.input.grouped:
+        prompts = prompts.repartition(target_num_rows_per_block=GROUPED_ROWS)
+    else:
+        partitions = min(-(-prepared.input_bytes // PARTITION_BYTES), MOST_PARTITIONS)
+        prompts = prompts.repartition(partitions, keys=["paper"])
+    making = partial(
+        to_tables,
+        job=job,
+        source=prepared.source,
+        in_flight=job.engine.replicas * (tables_at_once(job) + 1) / partitions,
+        sampled=_sampled_share(prepared),
+    )
+    made = prompts.map_batches(making, batch_format="pyarrow", batch_size=None)
+    return made.repartition(target_num_rows_per_block=1)
 
 
 def survey(prepared: Prepared, examples: int) -> Iterator[Outlook]:
@@ -118,6 +158,7 @@ def survey(prepared: Prepared, examples: int) -> Iterator[Outlook]:
         ledger=ledger,
         history=ray.put(History.of(prepared.store)),
         examples=examples,
+        sampled=_sampled_share(prepared),
     )
     receipts = prompts(prepared, ledger).map_batches(
         foreseeing, batch_format="pyarrow", batch_size=None
@@ -132,9 +173,17 @@ def _foresee(
     ledger: "ray.ObjectRef[Ledger]",
     history: "ray.ObjectRef[History]",
     examples: int,
+    sampled: float,
 ) -> pa.Table:
-    outlook = foresee_table(made, job, source, ray.get(ledger), ray.get(history), examples)
-    return outlook.receipt()
+    known, past = ray.get(ledger), ray.get(history)
+    return foresee_table(made, job, source, known, past, examples, sampled).receipt()
+
+
+def _sampled_share(prepared: Prepared) -> float:
+    """Of the papers, those whose prompts are looked at whole: only vLLM says what it caches."""
+    if prepared.job.engine.kind != "vllm":
+        return 0.0
+    return min(SAMPLE_BYTES / max(prepared.input_bytes, 1), 1.0)
 
 
 def prompts(prepared: Prepared, ledger: "ray.ObjectRef[Ledger]") -> Dataset:

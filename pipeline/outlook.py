@@ -11,16 +11,15 @@ import pyarrow.compute as pc
 
 from pipeline.config import Job
 from pipeline.engines import model_of, sampling_of
-from pipeline.model import Message
+from pipeline.model import Message, Passage, Place, Prompt, Record
+from pipeline.prefixes.forecast import is_sampled
+from pipeline.prefixes.groups import CHARACTERS_PER_TOKEN
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
 from pipeline.store.history import Circumstances, History, Past
 from pipeline.store.ledger import Ledger, answer_digest, held
-from pipeline.tables import split_work, structs_of_lists
+from pipeline.tables import split_work, structs_of_lists, table_prompts
 from pipeline.totals import Totals
-
-CHARACTERS_PER_TOKEN = 4
-"""Of English prose under common tokenizers; an estimate, and called one wherever it is shown."""
 
 Change: TypeAlias = Literal[
     "prompt", "model", "model_revision", "sampling", "decoding", "recorded_answer"
@@ -52,18 +51,22 @@ class Example(NamedTuple):
 
 @dataclass(slots=True)
 class Outlook:
-    """The totals of a plan; records and estimated prompt tokens by cause; a few examples."""
+    """The totals of a plan; records and estimated prompt tokens by cause; a few examples, and the
+    prompts of a sample of papers.
+    """
 
     totals: Totals = field(default_factory=Totals)
     records: Counter[Cause] = field(default_factory=Counter)
     prompt_tokens: Counter[Cause] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)
+    sample: list[Prompt] = field(default_factory=list)
 
     def add(self, other: Self) -> None:
         self.totals.add(other.totals)
         self.records.update(other.records)
         self.prompt_tokens.update(other.prompt_tokens)
         self.examples.extend(other.examples)
+        self.sample.extend(other.sample)
 
     def receipt(self) -> pa.Table:
         """All of it as one row, for its way to the driver."""
@@ -71,6 +74,7 @@ class Outlook:
             "totals": self.totals,
             "causes": [[c, n, self.prompt_tokens[c]] for c, n in self.records.items()],
             "examples": self.examples,
+            "sample": self.sample,
         }
         return pa.table({"receipt": [orjson.dumps(said, default=tuple)]})
 
@@ -86,12 +90,20 @@ class Outlook:
                 Example(record_id, _cause(cause), tuple(Message(*m) for m in messages), part)
                 for record_id, cause, messages, part in said["examples"]
             ],
+            list(map(_prompt, said["sample"])),
         )
 
 
 def _cause(fields: Sequence[Any]) -> Cause:
     kind, changes, before = fields
     return Cause(kind, tuple(changes), Circumstances(*before) if before else None)
+
+
+def _prompt(fields: dict[str, Any]) -> Prompt:
+    record, said = fields["record"], tuple(Message(*m) for m in fields["messages"])
+    passages = tuple(Passage(*p) for p in record["passages"])
+    held = {**record, "place": Place(*record["place"]), "passages": passages, "messages": ()}
+    return Prompt(**{**fields, "record": Record(**held), "messages": said})
 
 
 def foresee_table(
@@ -101,8 +113,11 @@ def foresee_table(
     ledger: Ledger,
     history: History,
     examples: int,
+    sampled: float,
 ) -> Outlook:
-    """What a run would make of a table of prompts, with at most so many examples."""
+    """What a run would make of a table of prompts, with at most so many examples, and all prompts
+    of that share of the papers.
+    """
     work, _ = split_work(prompts)
     causes = _causes(work, job, source, ledger, history)
     tokens = _estimated_tokens(work)
@@ -116,6 +131,9 @@ def foresee_table(
         ids = rows["record_id"].to_pylist()
         parts = [past.part for past in history.find(ids) if past]
         outlook.examples = list(map(Example, ids, [causes[at] for at in shown], messages, parts))
+    if sampled:
+        chosen = [is_sampled(paper, sampled) for paper in work["paper"].to_pylist()]
+        outlook.sample = table_prompts(work.filter(pa.array(chosen, pa.bool_())))
     return outlook
 
 

@@ -26,7 +26,10 @@ from pipeline.engines import (
 from pipeline.engines.engine import Engine
 from pipeline.errors import EngineError, OvernightError
 from pipeline.faults import Fault
-from pipeline.model import Prompt, Record, Reject, ReplicaState, Standing
+from pipeline.model import Answered, Prompt, Record, Reject, ReplicaState, Standing
+from pipeline.prefixes.arrangement import arranged
+from pipeline.prefixes.forecast import sampled_tokens
+from pipeline.prefixes.groups import cut, grouped
 from pipeline.prompting.fit import Fit, fitting
 from pipeline.prompting.keys import canonical, prompt_and_generation_key
 from pipeline.prompting.template import PromptSource
@@ -37,12 +40,16 @@ from pipeline.tables import (
     build,
     carry,
     dump_extra,
+    pack,
     prompts_table,
     rejects_table,
+    set_column,
     split_work,
     table_prompts,
     table_records,
+    unpack,
 )
+from pipeline.tokens.room import answer_tokens
 
 
 @cache
@@ -73,7 +80,11 @@ def to_prompts(items: pa.Table, job: Job, source: PromptSource, ledger: Ledger) 
             carry(rest, PROMPTS),
         ]
     )
-    return _without_known_rejects(table, ledger)
+    return _with_papers(_without_known_rejects(table, ledger))
+
+
+def _with_papers(prompts: pa.Table) -> pa.Table:
+    return set_column(prompts, "paper", pc.coalesce(prompts["paper_id"], prompts["record_id"]))
 
 
 def _prompt(
@@ -126,9 +137,50 @@ def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
     rejects, rest = table.filter(rejected), table.filter(pc.invert(rejected))
     cells = (rejects[name].to_pylist() for name in ("source_uri", "source_row", "payload"))
     known = held(ledger.rejects, list(map(reject_digest, *cells)))
-    standings = pa.array(["rejected_before" if k else "rejected" for k in known], pa.string())
-    at = table.schema.get_field_index("standing")
-    return pa.concat_tables([rest, rejects.set_column(at, "standing", standings)])
+    standings = ["rejected_before" if k else "rejected" for k in known]
+    return pa.concat_tables([rest, set_column(rejects, "standing", standings)])
+
+
+def to_tables(
+    prompts: pa.Table, job: Job, source: PromptSource, in_flight: float, sampled: float
+) -> pa.Table:
+    """Prompts as tables for the engines, a row each, none of more rows than a part may have.
+
+    Where a model reads them, a paper's stand together and run in the order in which they share
+    the most prefix. `in_flight` is how many of these tables are at work at a time, `sampled` the
+    share of the papers by which the use of the prefix cache is predicted.
+    """
+    most = job.rows_per_file
+    if not job.engine.generates:
+        return pack(_slices(prompts, most))
+    work, rest = split_work(prompts)
+    made, papers = table_prompts(work), work["paper"].to_pylist()
+    if job.prompt.passages == "shared_first":
+        made, papers = arranged(made, papers, source)
+        work = _with_papers(prompts_table(made, ["work"] * len(made)))
+    texts = ["\n".join(message.content for message in prompt.messages) for prompt in made]
+    tables = cut(grouped(texts, papers), most, in_flight, answer_tokens(job))
+    if predicted := sampled_tokens(made, papers, job, sampled):
+        rest = pa.concat_tables([rest, _tally(PROMPTS, predicted)])
+    return pack([*(work.take(rows) for rows in tables), *_slices(rest, most)])
+
+
+def _tally(schema: pa.Schema, sums: Mapping[str, int]) -> pa.Table:
+    counted = {"read": 0, "stored_bytes": 0, **sums}
+    columns = {"standing": ["tally"], **{name: [total] for name, total in counted.items()}}
+    return build(schema, columns, 1)
+
+
+def _first_attempts(answers: Sequence[Answered]) -> dict[str, int]:
+    first = [answer.attempts[0].completion for answer in answers]
+    return {
+        "first_prompt_tokens": sum(completion.prompt_tokens for completion in first),
+        "first_cached_tokens": sum(completion.cached_tokens for completion in first),
+    }
+
+
+def _slices(table: pa.Table, most_rows: int) -> list[pa.Table]:
+    return [table.slice(at, most_rows) for at in range(0, table.num_rows, most_rows)]
 
 
 Report: TypeAlias = Callable[[ReplicaState, str], None]
@@ -163,9 +215,9 @@ class Answerer:
         self._opening: asyncio.Task[AnsweringLoop] | None = None
         report("placed", "")
 
-    async def __call__(self, prompts: pa.Table) -> pa.Table:
-        """Every `work` row answered; the others ride along."""
-        work, rest = split_work(prompts)
+    async def __call__(self, table: pa.Table) -> pa.Table:
+        """Every `work` row of a packed table answered; the others ride along."""
+        work, rest = split_work(unpack(table))
         if not work.num_rows:
             return carry(rest, OUTCOMES)
         try:
@@ -175,7 +227,13 @@ class Answerer:
             raise type(error)(str(error)) from None  # its causes may not travel to the driver
         self._report("answering", loop.engine.version)
         shared = self._shared_columns(loop.engine)
-        return pa.concat_tables([answers_table(answers, shared), carry(rest, OUTCOMES)])
+        return pa.concat_tables(
+            [
+                answers_table(answers, shared),
+                _tally(OUTCOMES, _first_attempts(answers)),
+                carry(rest, OUTCOMES),
+            ]
+        )
 
     async def _opened(self) -> AnsweringLoop:
         """One opening for all tables that wait for it, and one failure."""

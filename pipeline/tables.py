@@ -6,7 +6,7 @@ by field, because `Table.from_pylist` costs ten times as much on nested rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -23,6 +23,16 @@ PASSAGES = pa.list_(pa.struct([("text", pa.string()), ("source", pa.string())]))
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 _BOOKKEEPING = [("standing", pa.string()), ("read", pa.int64()), ("stored_bytes", pa.int64())]
+PREFIX_SUMS = (
+    "first_prompt_tokens",
+    "first_cached_tokens",
+    "predicted_prompt_tokens",
+    "predicted_cached_tokens",
+)
+"""In tallies: the tokens of all first attempts and what the prefix cache held of them; those of a
+sample of papers and what it was thought to hold.
+"""
+
 _IDENTITY = [
     ("record_id", pa.string()),
     ("paper_id", pa.string()),
@@ -47,14 +57,20 @@ PROMPTS = pa.schema(
     + _IDENTITY
     + _SOURCE
     + _CONTENT
-    + [("prompt_key", pa.string()), ("generation_key", pa.string())]
+    + [(name, pa.string()) for name in ("paper", "prompt_key", "generation_key")]
+    + [("extra", pa.binary()), *((name, pa.int64()) for name in PREFIX_SUMS)]
     + REJECTION
 )
+"""`paper` says which rows belong together: those of a paper; a record that names none, alone."""
+
+TABLES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
+"""A row is a whole table of prompts, which Ray moves about and does not take apart."""
 
 
 def flow_schema(rows: pa.Schema) -> pa.Schema:
     """The schema of finished rows: bookkeeping, the store's columns `rows`, the reject's own."""
-    return pa.schema([*pa.schema(_BOOKKEEPING), *rows, *pa.schema(REJECTION)])
+    kept = [*_BOOKKEEPING, *((name, pa.int64()) for name in PREFIX_SUMS)]
+    return pa.schema([*pa.schema(kept), *rows, *pa.schema(REJECTION)])
 
 
 def lists_of_structs(
@@ -116,6 +132,29 @@ def carry(table: pa.Table, schema: pa.Schema) -> pa.Table:
         ],
         schema=schema,
     )
+
+
+def pack(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of `PROMPTS`, one a row."""
+    offsets = [0, *accumulate(table.num_rows for table in tables)]
+    (rows,) = pa.concat_tables(tables).combine_chunks().to_struct_array().chunks or [
+        pa.array([], TABLES.field("rows").type.value_type)
+    ]
+    return pa.table([pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)], schema=TABLES)
+
+
+def unpack(packed: pa.Table) -> pa.Table:
+    """The table in a row of `TABLES`."""
+    rows = packed["rows"].combine_chunks().flatten()
+    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(rows)], schema=PROMPTS)
+
+
+def set_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    """The table with other values in a column; they are cast to its type."""
+    at = table.schema.get_field_index(name)
+    field = table.schema.field(at)
+    held = values if isinstance(values, pa.ChunkedArray) else pa.array(values, field.type)
+    return table.set_column(at, field, held)
 
 
 def split_work(table: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -184,6 +223,9 @@ def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> p
             [p.messages if w else () for p, w in zip(prompts, at_work, strict=True)], MESSAGES
         ),
         "boilerplate": [p.boilerplate for p in prompts],
+        "extra": [
+            dump_extra(p.record.extra) if w else None for p, w in zip(prompts, at_work, strict=True)
+        ],
         "prompt_key": [p.prompt_key for p in prompts],
         "generation_key": [p.generation_key for p in prompts],
         **record_columns([p.record for p in prompts]),
@@ -221,10 +263,11 @@ def table_records(table: pa.Table) -> list[Record]:
 
 def table_prompts(table: pa.Table) -> list[Prompt]:
     """The prompts of a `PROMPTS` table whose rows are all `work`."""
+    extras = (orjson.loads(e) if e else {} for e in table["extra"].to_pylist())
     return list(
         map(
             Prompt,
-            _table_records(table, repeat(()), repeat(""), repeat({})),
+            _table_records(table, repeat(()), repeat(""), extras),
             structs_of_lists(table["messages"], Message),
             *(table[c].to_pylist() for c in ("boilerplate", "prompt_key", "generation_key")),
         )

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import AccountingError
 from pipeline.model import State
+from pipeline.tables import PREFIX_SUMS
 
 _FOLDED: dict[str, State] = {
     "current": "current",
@@ -56,6 +57,7 @@ class Totals:
             "cached_tokens",
             "completion_tokens",
             "word_count",
+            *PREFIX_SUMS,
         ):
             if name in held:
                 totals.sums[name] += pc.sum(table[name]).as_py() or 0

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,16 @@ from ray.cluster_utils import Cluster
 
 from pipeline.storage import Storage
 from tests.models import make_model
-from tests.support import S3, SMALL_ENGINE, Corpus, Server, free_port, vllm_job
+from tests.support import (
+    S3,
+    SMALL_ENGINE,
+    Corpus,
+    Server,
+    free_port,
+    packed_corpus,
+    unpacked,
+    vllm_job,
+)
 
 if TYPE_CHECKING:
     from tests.talker import Talker
@@ -101,13 +109,10 @@ def moto_s3(environment: None) -> Iterator[S3]:
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """The published corpus, unpacked; its folder is `OVERNIGHT_CORPUS`."""
-    packed = Path(os.environ.get("OVERNIGHT_CORPUS", ROOT.parent / "shared" / "corpus"))
+    packed = packed_corpus()
     if not (packed / "records.tar.gz").exists():
         pytest.skip(f"no corpus at {packed}; set OVERNIGHT_CORPUS to the folder that holds it")
-    folder = tmp_path_factory.mktemp("corpus")
-    with tarfile.open(packed / "records.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
-    return Corpus(packed, folder / "records")
+    return unpacked(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,6 +56,18 @@ class Server:
 class Corpus:
     packed: Path
     records: Path
+
+
+def packed_corpus() -> Path:
+    """Where the published corpus should be: the folder in `OVERNIGHT_CORPUS`."""
+    return Path(os.environ.get("OVERNIGHT_CORPUS", ROOT.parent / "shared" / "corpus"))
+
+
+def unpacked(folder: Path) -> Corpus:
+    """The published corpus with its records unpacked below `folder`."""
+    with tarfile.open(packed_corpus() / "records.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return Corpus(packed_corpus(), folder / "records")
 
 
 def free_port() -> int:

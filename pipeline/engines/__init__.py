@@ -7,15 +7,18 @@ from typing import Any
 from pipeline.config import Job
 from pipeline.engines.engine import Engine
 from pipeline.engines.extractive import ExtractiveEngine
-from pipeline.engines.openai_options import check_openai
+from pipeline.engines.openai_options import check_openai, endpoint_of
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.engines.vllm_options import check_vllm
 from pipeline.errors import ConfigError
 from pipeline.model import Message, Record
 
-ROWS_WITHIN_REACH = 2048
-"""Rows that a generating engine is handed at a time: twice the largest batch of vLLM, so that the
-next records are there when one is finished, and the slow tail of a table overlaps the next."""
+LARGEST_BATCH = 1024
+"""Of vLLM, where the job does not say and no GPU is at hand to be asked."""
+
+BATCHES_WITHIN_REACH = 2
+"""Of records that an engine is handed at a time, so that the next ones are there when one is
+finished, and the slow tail of a table overlaps the next."""
 
 
 def check_engine(job: Job) -> None:
@@ -77,7 +80,14 @@ def most_attempts(job: Job) -> int:
 
 def tables_at_once(job: Job) -> int:
     """How many tables of records an engine works on at the same time."""
-    return 1 + -(-ROWS_WITHIN_REACH // job.rows_per_file) if job.engine.generates else 1
+    match job.engine.kind:
+        case "vllm":
+            batch = job.engine.options.get("max_num_seqs") or LARGEST_BATCH
+        case "openai":
+            batch = endpoint_of(job).concurrency
+        case _:
+            return 1
+    return 1 + -(-BATCHES_WITHIN_REACH * batch // job.rows_per_file)
 
 
 def model_of(job: Job) -> tuple[str, str | None]:

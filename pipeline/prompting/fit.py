@@ -18,7 +18,17 @@ Fit: TypeAlias = Callable[[Record, PromptSource], tuple[Record, Rendered]]
 
 
 def fitting(job: Job) -> Fit:
-    """How a job has prompts fit the context of its model: as they are, or with passages dropped."""
+    """How a job has prompts fit the context of its model: as they are, or with passages dropped.
+
+    Where the job lets passages be arranged, they come out in their canonical order.
+    """
+    fit = _fitting(job)
+    if job.prompt.passages == "as_given":
+        return fit
+    return partial(_in_canonical_order, fit=fit)
+
+
+def _fitting(job: Job) -> Fit:
     room = room_of(job.model_dump_json())
     if room is None:
         return lambda record, source: (record, render(source, record))
@@ -35,6 +45,19 @@ def room_of(job: str) -> Room | None:
     """
     asked = Job.model_validate_json(job)
     return Room(asked) if asked.engine.kind == "vllm" else None
+
+
+def _in_canonical_order(record: Record, source: PromptSource, fit: Fit) -> tuple[Record, Rendered]:
+    """The record with its passages in the order of their texts, which stands for every order.
+
+    The keys are made from it: a new question to an old paper may change how the others are
+    arranged, and must not make their answers stale. What is dropped so that a prompt fits is
+    the end of the order that it came with.
+    """
+    fitted, _ = fit(record, source)
+    ordered = sorted(fitted.passages, key=lambda p: (p.text, p.source or ""))
+    fitted = replace(fitted, passages=tuple(ordered))
+    return fitted, render(source, fitted)
 
 
 def _as_it_is(record: Record, source: PromptSource, room: Room) -> tuple[Record, Rendered]:

@@ -16,6 +16,7 @@ from pipeline.config import Engine, Job
 from pipeline.errors import StorageError
 from pipeline.storage import Location, storage_errors
 from pipeline.store.schema import RUNS_FOLDER
+from pipeline.tables import PREFIX_SUMS
 from pipeline.totals import Totals
 
 RunStatus = Literal["running", "done", "over_budget", "failed", "interrupted"]
@@ -190,4 +191,14 @@ def _results(totals: Totals) -> dict[str, Any]:
         "checks_missed": dict(totals.checks),
         "failed_checks": dict(totals.failing),
         "sums": dict(totals.sums),
+        "prefix_cache": _prefix_cache(totals),
+    }
+
+
+def _prefix_cache(totals: Totals) -> dict[str, float | None]:
+    """Shares of prompt tokens: of all first attempts, and of the sample that was looked at."""
+    asked, found, sampled, predicted = (totals.sums[name] for name in PREFIX_SUMS)
+    return {
+        "realised_share": round(found / asked, 4) if asked else None,
+        "predicted_share": round(predicted / sampled, 4) if sampled else None,
     }

@@ -67,6 +67,22 @@ def context_tokens(job: Job) -> int:
     )
 
 
+def cache_bytes_per_token(job: Job) -> int | None:
+    """What a token takes in the cache of the job's model, keys and values at two bytes a number.
+
+    None where the model's `config.json` does not tell, or keeps something else than both.
+    """
+    config = _config(job)
+    inner = config.get("text_config")
+    held = inner if isinstance(inner, Mapping) else config
+    heads = held.get("num_attention_heads")
+    layers, kv_heads = held.get("num_hidden_layers"), held.get("num_key_value_heads") or heads
+    width = held.get("head_dim") or (held["hidden_size"] // heads if heads else None)
+    if not (layers and kv_heads and width) or "kv_lora_rank" in held:
+        return None
+    return int(2 * 2 * layers * kv_heads * width)
+
+
 def _config(job: Job) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 

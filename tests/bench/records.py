@@ -43,8 +43,8 @@ def generate(folder: Path, records: int, shards: int, seed: int = 7) -> Path:
 
 def _lines(rows: range, chance: random.Random) -> Iterator[bytes]:
     words = ["".join(chance.choices(_SYLLABLES, k=chance.randint(1, 4))) for _ in range(4000)]
-    pool = [_prose(words, PASSAGE_WORDS, chance) for _ in range(2000)]
-    answers = [_prose(words, ANSWER_WORDS, chance) for _ in range(2000)]
+    pool = [prose(words, PASSAGE_WORDS, chance) for _ in range(2000)]
+    answers = [prose(words, ANSWER_WORDS, chance) for _ in range(2000)]
     for n in rows:
         paper, question = divmod(n, QUESTIONS_PER_PAPER)
         passages = chance.sample(pool, PASSAGES)
@@ -59,7 +59,7 @@ def _lines(rows: range, chance: random.Random) -> Iterator[bytes]:
         yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _prose(words: list[str], length: int, chance: random.Random) -> str:
+def prose(words: list[str], length: int, chance: random.Random) -> str:
     """Words in sentences of eight to twenty."""
     sentences = []
     left = length

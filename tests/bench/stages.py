@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
-from pipeline.stages import Answerer, settle, to_prompts
+from pipeline.stages import Answerer, settle, to_prompts, to_tables
 from pipeline.storage import Storage
 from pipeline.store.ledger import Ledger
 from pipeline.store.sink import Sink
@@ -19,7 +19,13 @@ from tests.support import job
 
 T = TypeVar("T")
 
-STAGES = ("read", "render, key, look up", "extract, check, build rows", "write Parquet")
+STAGES = (
+    "read",
+    "render, key, look up",
+    "cut into tables",
+    "extract, check, build rows",
+    "write Parquet",
+)
 NOTHING = Ledger.empty()
 
 
@@ -44,9 +50,12 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     tables = read_tables(listed, night.input, storage)
     while (items := timed("read", lambda: next(tables, None))) is not None:
         prompts = timed(STAGES[1], lambda t=items: to_prompts(t, night, source, NOTHING))
-        waiting.append(timed(STAGES[2], lambda t=prompts: asyncio.run(answerer(t))))
+        packed = timed(STAGES[2], lambda t=prompts: to_tables(t, night, source, 1, 0))
+        for at in range(packed.num_rows):
+            table = packed.slice(at, 1)
+            waiting.append(timed(STAGES[3], lambda t=table: asyncio.run(answerer(t))))
         if sum(t.num_rows for t in waiting) >= night.rows_per_file:
-            timed(STAGES[3], lambda: sink.write(pa.concat_tables(waiting)))
+            timed(STAGES[4], lambda: sink.write(pa.concat_tables(waiting)))
             waiting.clear()
-    timed(STAGES[3], lambda: sink.write(pa.concat_tables(waiting)))
+    timed(STAGES[4], lambda: sink.write(pa.concat_tables(waiting)))
     return spent
