@@ -19,7 +19,7 @@ lint: $(VENV)/dev.stamp  ## format, lint and types
 	$(BIN)/mypy
 
 bench: $(VENV)/dev.stamp  ## the figures of docs/benchmarks.md, measured on this machine
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(SECTIONS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -106,3 +106,34 @@ def _rate(way: str, task: dict[str, object], folder: Path) -> float:
     rate = RECORDS / (last - first)
     print(f"{way}: {rate:.2f} rows a second", file=sys.stderr, flush=True)
     return rate
+
+
+def section(scratch: Path) -> list[str]:
+    """Its part of docs/benchmarks.md."""
+    rates, cores = compare(scratch), os.cpu_count()
+    model = f"a Llama of 25 million random parameters on {cores} cores, the CPU build of vLLM"
+    rows = [f"| {way} | {rates.median(way):.2f} | {_spread(rates.ratios(way))} |" for way in WAYS]
+    return [
+        "## Beside other ways to run the same model",
+        "",
+        f"{RECORDS} records as chats, {ANSWER_TOKENS} tokens an answer, {model}; the same chats, "
+        f"sampling and engine options for all ({_listed(OPTIONS)}), each way in a process of its "
+        f"own, in turn, {len(rates.rounds)} rounds. Rows a second count from the engine's first "
+        "step to its last; Overnight's include reading, checks and Parquet. Ratios are Overnight "
+        "over the other way, pair by pair.",
+        "",
+        "| way | rows a second, median | Overnight ÷ it: median (least to most) |",
+        "|---|---:|---:|",
+        *rows,
+        "",
+        "On a GPU, 8 billion parameters: not measured yet.",
+        "",
+    ]
+
+
+def _listed(options: dict[str, object]) -> str:
+    return ", ".join(f"`{name}={value}`" for name, value in options.items())
+
+
+def _spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"

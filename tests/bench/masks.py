@@ -8,6 +8,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from pipeline.engines.grammar import answer_regex
 
@@ -97,3 +98,20 @@ def _byte_level(word: str) -> str:
 
 def _control(character: str) -> str:
     return chr(0x121) if character == "\x7f" else character
+
+
+def section(scratch: Path) -> list[str]:
+    """Its part of docs/benchmarks.md; nothing is written to `scratch`."""
+    masks = mask_milliseconds()
+    return [
+        "## Enforced decoding",
+        "",
+        f"Processor time that a token costs under the expression for at most {MAX_WORDS} words, at "
+        f"a vocabulary of {VOCABULARY:,}, median over an answer's first {TOKENS} tokens. vLLM "
+        "spends it beside the model's own step, on several cores.",
+        "",
+        "| library | ms a token |",
+        "|---|---:|",
+        *(f"| {name} | {cost:,.1f} |" for name, cost in masks.items()),
+        "",
+    ]

@@ -1,0 +1,150 @@
+"""Eight simulated replicas over the published records: do they finish together?
+
+A replica here takes its tables one after the other and sleeps as long as a steady engine would
+need for their prompts and recorded answers; all else is the job's own flow on a real Ray cluster.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy
+
+from pipeline import flow
+from pipeline.cluster import cluster
+from pipeline.config import Job
+from pipeline.model import count_words
+from pipeline.replicas import Replicas
+from pipeline.store.ledger import Ledger
+from pipeline.store.schema import OUTCOMES
+from pipeline.tables import carry, split_work, table_prompts, unpack
+from tests.support import job
+
+REPLICAS, IDEAL_SECONDS = 8, 30.0
+FRESH = 0.45
+"""Share of the prompt tokens that are read, as the arms of the prefix cache have it."""
+
+LOG = "OVERNIGHT_BENCH_BALANCE"
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Seconds from the first table to the last, over those that an even split would take."""
+
+    ours: float
+    default: float
+    tables: int
+
+
+class Simulated:
+    """In the place of `Answerer`, for packed tables."""
+
+    def __init__(self, job: Job, source: Any, report: Any = None) -> None:
+        self._log = Path(os.environ[LOG], str(os.getpid()))
+        self._rate = float(os.environ[f"{LOG}_RATE"])
+        self._engine = asyncio.Lock()
+
+    async def __call__(self, table: pa.Table) -> pa.Table:
+        _, rest = split_work(prompts := unpack(table))
+        await self.answer(prompts)
+        return carry(rest, OUTCOMES)
+
+    async def answer(self, prompts: pa.Table) -> None:
+        work = sum(_work(prompts))
+        if not work:
+            return
+        async with self._engine:
+            began = time.time()
+            await asyncio.sleep(work / self._rate)
+            with self._log.open("a") as log:
+                log.write(json.dumps([began, time.time(), work]) + "\n")
+
+
+class SimulatedPlain(Simulated):
+    """For tables as Ray Data cuts them."""
+
+    async def __call__(self, table: pa.Table) -> pa.Table:
+        await self.answer(table)
+        return pa.table({"receipt": [b""]})
+
+
+def _work(prompts: pa.Table) -> Iterator[float]:
+    work, _ = split_work(prompts)
+    for prompt in table_prompts(work):
+        read = sum(len(m.content) for m in prompt.messages) / 4 * FRESH
+        yield read + count_words(prompt.record.recorded_answer or "") * 4 / 3
+
+
+def balance(scratch: Path, records: Path) -> Balance:
+    """Runs both ways over the same records, one after the other."""
+    scratch.mkdir(parents=True)
+    night = job(
+        records,
+        scratch / "store",
+        200,
+        engine={
+            "kind": "openai",
+            "model": "simulated",
+            "replicas": REPLICAS,
+            "options": {"base_url": "http://127.0.0.1:9/v1"},
+        },
+    )
+    prepared = flow.prepare(night)
+    total = sum(_all_work(prepared))
+    found = {}
+    for name in ("ours", "default"):
+        log = scratch / name
+        log.mkdir()
+        rate = total / REPLICAS / IDEAL_SECONDS
+        with _environment({LOG: str(log), f"{LOG}_RATE": str(rate)}), cluster(night.engine):
+            _ours(prepared) if name == "ours" else _default(prepared)
+        spans = [json.loads(line) for file in log.iterdir() for line in file.open()]
+        assert abs(sum(work for *_, work in spans) - total) < 1  # every record once
+        took = max(end for _, end, _ in spans) - min(began for began, *_ in spans)
+        found[name] = took / IDEAL_SECONDS, len(spans)
+        print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
+    return Balance(found["ours"][0], found["default"][0], found["ours"][1])
+
+
+def _ours(prepared: flow.Prepared) -> None:
+    with patch.object(flow, "Answerer", Simulated):
+        for _ in flow.answer(prepared, "bench", Replicas(prepared.job.engine)):
+            pass
+
+
+def _default(prepared: flow.Prepared) -> None:
+    """The same prompts in the order in which they are read, as `map_batches` deals them out."""
+    ledger = ray.put(Ledger.of(prepared.store))
+    flow.prompts(prepared, ledger).map_batches(
+        SimulatedPlain,
+        fn_constructor_args=(prepared.job, prepared.source),
+        batch_format="pyarrow",
+        batch_size=prepared.job.rows_per_file,
+        compute=ActorPoolStrategy(size=REPLICAS),
+        num_cpus=1,
+        memory=flow.REPLICA_MEMORY_BYTES,
+    ).materialize()
+
+
+def _all_work(prepared: flow.Prepared) -> Iterator[float]:
+    from pipeline.reading.source import read_tables
+    from pipeline.stages import to_prompts
+
+    for items in read_tables(prepared.listing.shards, prepared.job.input, prepared.storage):
+        yield from _work(to_prompts(items, prepared.job, prepared.source, Ledger.empty()))
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    with patch.dict(os.environ, values):
+        yield

@@ -1,0 +1,102 @@
+"""The job without a model: stages on one core, whole runs, and a store that is there already."""
+
+import os
+import statistics
+from pathlib import Path
+
+from tests.bench.ledger import LedgerCost, ledger_cost
+from tests.bench.records import generate
+from tests.bench.stages import STAGES, stage_seconds
+from tests.bench.whole import Whole, seconds_again, whole_run
+
+STAGE_RECORDS, STAGE_ROUNDS = 20_000, 5
+SIZES = (10_000, 100_000, 1_000_000)
+SHARD_RECORDS = 5_000
+
+
+def section(scratch: Path) -> list[str]:
+    """Its part of docs/benchmarks.md."""
+    scratch.mkdir(parents=True)
+    stages = _stages(scratch)
+    runs = [_whole(scratch, size) for size in SIZES]
+    largest = scratch / f"run-{SIZES[-1]}"
+    again = {command: seconds_again(command, largest) for command in ("plan", "run")}
+    ledger = ledger_cost(scratch / "ledger")
+    total, cores = sum(stages.values()), os.cpu_count() or 1
+    return [
+        "## The job without a model",
+        "",
+        "Records are generated: four passages of 110 words, a question, a recorded answer of "
+        "100 words, 3.9 kB as JSON; template `instructions-first`; engine `recorded`, which takes "
+        "no time of its own.",
+        "",
+        "### One core, stage by stage",
+        "",
+        f"Processor time of the stage functions alone; median of {STAGE_ROUNDS} rounds over "
+        f"{STAGE_RECORDS:,} records.",
+        "",
+        "| stage | µs a record | share |",
+        "|---|---:|---:|",
+        *(f"| {name} | {cost:.0f} | {cost / total:.0%} |" for name, cost in stages.items()),
+        f"| all | {total:.0f} | {1e6 / total:,.0f} records a second a core |",
+        "",
+        "### Whole runs on Ray",
+        "",
+        f"`overnight run` on a cluster of its own, {cores} cores. Seconds count from when the "
+        "cluster is up; first rows from the start of the job. Memory is the proportional set size "
+        "of the driver, Ray and all workers, at its peak.",
+        "",
+        "| records | seconds | records a second a core | first rows, s | peak memory, MiB "
+        "| driver, MiB |",
+        "|---:|---:|---:|---:|---:|---:|",
+        *(_row(run, cores) for run in runs),
+        "",
+        _bound(total, runs[-1], cores),
+        "",
+        *_scale(runs[-1], again, ledger),
+    ]
+
+
+def _stages(scratch: Path) -> dict[str, float]:
+    """Microseconds a record, the median of several rounds after one to warm up."""
+    shards = generate(scratch / "stages", STAGE_RECORDS, 4)
+    rounds = [stage_seconds(shards, scratch / f"store-{n}") for n in range(STAGE_ROUNDS + 1)][1:]
+    return {s: statistics.median(r[s] for r in rounds) / STAGE_RECORDS * 1e6 for s in STAGES}
+
+
+def _whole(scratch: Path, records: int) -> Whole:
+    shards = generate(scratch / f"records-{records}", records, max(records // SHARD_RECORDS, 4))
+    return whole_run(shards, scratch / f"run-{records}")
+
+
+def _scale(run: Whole, again: dict[str, float], ledger: LedgerCost) -> list[str]:
+    return [
+        "### A store that is there already",
+        "",
+        f"`plan` over the store of the largest run, {run.records:,} rows, all of them current: "
+        f"{again['plan']:.0f} s, cluster included; `run`, which finds nothing to do: "
+        f"{again['run']:.0f} s. Both read and render every record, as they must to know its key.",
+        "",
+        f"The ledger of {ledger.keys:,} stored rows, compacted: read in {ledger.seconds:.0f} s by "
+        f"one process, whose memory grows by {ledger.peak_bytes / 2**20:,.0f} MiB at its peak; "
+        f"it holds {ledger.held_bytes / ledger.keys:.0f} bytes a row.",
+        "",
+    ]
+
+
+def _bound(stage_cost: float, run: Whole, cores: int) -> str:
+    """What a whole run spends its cores on, by the two tables together."""
+    share = stage_cost * run.records / (run.seconds * cores * 1e6)
+    return (
+        f"In the largest run the stage functions take {share:.0%} of the cores' time. The rest "
+        "goes to Ray: starting its workers, moving blocks of a thousand records from one to the "
+        "next through shared memory, and the driver's own scheduling."
+    )
+
+
+def _row(run: Whole, cores: int) -> str:
+    rate = run.records / run.seconds / cores
+    return (
+        f"| {run.records:,} | {run.seconds:.1f} | {rate:,.0f} | {run.first_rows:.1f} "
+        f"| {run.peak_bytes / 2**20:,.0f} | {run.driver_peak_bytes / 2**20:,.0f} |"
+    )
