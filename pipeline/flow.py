@@ -29,7 +29,7 @@ from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import ShardSource, never
 from pipeline.replicas import Replicas
 from pipeline.selection import EVERYTHING, Selection
-from pipeline.stages import Answerer, settle, to_prompts, to_tables, within
+from pipeline.stages import Answerer, foretold, settle, to_prompts, to_tables, within
 from pipeline.storage import Location, Storage
 from pipeline.store.history import History
 from pipeline.store.ledger import Ledger
@@ -40,14 +40,14 @@ REPLICA_MEMORY_BYTES = 2**30
 """What a replica's own process takes; asking for it also keeps Ray Data from fusing reading and
 rendering into the engine's actor, where they would make it wait."""
 
-PARTITION_BYTES, MOST_PARTITIONS = 32 * 2**20, 512
+PARTITION_BYTES, MOST_PARTITIONS = 16 * 2**20, 512
 """Input whose papers are brought together in one block, which one task arranges in its memory."""
 
 SAMPLE_BYTES = 4 * 2**20
 """Input whose prompts a plan looks at whole: some thousand."""
 
-GROUPED_ROWS = 2000
-"""Rows looked at together where the input says that a paper's stand together."""
+PARTITION_ROWS = 4000
+"""About as much, where the input says that a paper's records stand together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +112,16 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
             memory=REPLICA_MEMORY_BYTES,
             accelerator_type=job.engine.accelerator_type,
         )
-        .map_batches(sink.write, batch_format="pyarrow", batch_size=None)
+        .map_batches(partial(_store, job=job, sink=sink), batch_format="pyarrow", batch_size=None)
     )
     try:
         yield from map(Totals.of_receipt, receipts_of(receipts))
     except GetTimeoutError as error:
         raise EngineError(replicas.why_not_all(job.engine)) from error
+
+
+def _store(outcomes: pa.Table, job: Job, sink: Sink) -> pa.Table:
+    return sink.write(foretold(outcomes, job))
 
 
 def tables(prompts: Dataset, prepared: Prepared) -> Dataset:
@@ -126,13 +130,12 @@ def tables(prompts: Dataset, prepared: Prepared) -> Dataset:
     Ray Data hands the next one to the replica with the fewest, so with the least work in flight.
     """
     job = prepared.job
-    partitions = 1
+    partitions = min(1 + prepared.input_bytes // PARTITION_BYTES, MOST_PARTITIONS)
     if not job.engine.generates:
         prompts = prompts.repartition(target_num_rows_per_block=job.rows_per_file)
     elif job.input.grouped:
-        prompts = prompts.repartition(target_num_rows_per_block=GROUPED_ROWS)
+        prompts = prompts.repartition(target_num_rows_per_block=PARTITION_ROWS)
     else:
-        partitions = min(-(-prepared.input_bytes // PARTITION_BYTES), MOST_PARTITIONS)
         prompts = prompts.repartition(partitions, keys=["paper"])
     making = partial(
         to_tables,

@@ -49,8 +49,9 @@ Standing: TypeAlias = Literal[
     "rejected",
     "rejected_before",  # the store holds this reject already
     "tally",  # no record: how many records a read task handed on
+    "sampled",  # no record: a copy of work, by which the use of the prefix cache is predicted
 ]
-"""A row's place in the flow; all but `work` and `tally` fold into a `State`."""
+"""A row's place in the flow; all but `work`, `tally` and `sampled` fold into a `State`."""
 
 ANSWER_MARKER = "Answer:::"
 

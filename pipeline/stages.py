@@ -26,9 +26,9 @@ from pipeline.engines import (
 from pipeline.engines.engine import Engine
 from pipeline.errors import EngineError, OvernightError
 from pipeline.faults import Fault
-from pipeline.model import Answered, Prompt, Record, Reject, ReplicaState, Standing
+from pipeline.model import Answered, Message, Prompt, Record, Reject, ReplicaState, Standing
 from pipeline.prefixes.arrangement import arranged
-from pipeline.prefixes.forecast import sampled_tokens
+from pipeline.prefixes.forecast import is_sampled, tokens_foretold
 from pipeline.prefixes.groups import cut, grouped
 from pipeline.prompting.fit import Fit, fitting
 from pipeline.prompting.keys import canonical, prompt_and_generation_key
@@ -45,6 +45,7 @@ from pipeline.tables import (
     rejects_table,
     set_column,
     split_work,
+    structs_of_lists,
     table_prompts,
     table_records,
     unpack,
@@ -147,8 +148,8 @@ def to_tables(
     """Prompts as tables for the engines, a row each, none of more rows than a part may have.
 
     Where a model reads them, a paper's stand together and run in the order in which they share
-    the most prefix. `in_flight` is how many of these tables are at work at a time, `sampled` the
-    share of the papers by which the use of the prefix cache is predicted.
+    the most prefix. `in_flight` is how many of these tables are at work at a time. Of that share of
+    the papers, `sampled`, the prompts travel once more in a table of their own, for `foretold`.
     """
     most = job.rows_per_file
     if not job.engine.generates:
@@ -160,9 +161,27 @@ def to_tables(
         work = _with_papers(prompts_table(made, ["work"] * len(made)))
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in made]
     tables = cut(grouped(texts, papers), most, in_flight, answer_tokens(job))
-    if predicted := sampled_tokens(made, papers, job, sampled):
-        rest = pa.concat_tables([rest, _tally(PROMPTS, predicted)])
-    return pack([*(work.take(rows) for rows in tables), *_slices(rest, most)])
+    chosen = [number for number, paper in enumerate(papers) if is_sampled(paper, sampled)]
+    copies = set_column(
+        work.take(pa.array(chosen, pa.int64())), "standing", ["sampled"] * len(chosen)
+    )
+    parts = [*(work.take(rows) for rows in tables), *_slices(rest, most)]
+    return pack([*parts, copies] if chosen else parts)
+
+
+def foretold(outcomes: pa.Table, job: Job) -> pa.Table:
+    """The table with its `sampled` rows made a tally: what the prefix cache should hold of them.
+
+    That takes a tokenizer, and seconds; it is done beside the engines, not before them.
+    """
+    sampled = pc.equal(outcomes["standing"], "sampled")
+    if not pc.any(sampled).as_py():
+        return outcomes
+    copies = outcomes.filter(sampled)
+    papers = pc.coalesce(copies["paper_id"], copies["record_id"]).to_pylist()
+    messages = structs_of_lists(copies["messages"], Message)
+    tally = _tally(OUTCOMES, tokens_foretold(messages, papers, job))
+    return pa.concat_tables([outcomes.filter(pc.invert(sampled)), tally])
 
 
 def _tally(schema: pa.Schema, sums: Mapping[str, int]) -> pa.Table:

@@ -69,17 +69,12 @@ def forecast(
     )
 
 
-def sampled_tokens(
-    prompts: Sequence[Prompt], papers: Sequence[str], job: Job, share: float
+def tokens_foretold(
+    prompts: Sequence[Sequence[Message]], papers: Sequence[str], job: Job
 ) -> dict[str, int]:
-    """Of that share of the papers, prompts in their arrangement: their tokens, and those of them
-    that are predicted to come from the cache. Empty where nothing is sampled.
-    """
-    chosen = [number for number, paper in enumerate(papers) if is_sampled(paper, share)]
-    if not chosen:
-        return {}
-    said, of = [prompts[n].messages for n in chosen], [papers[n] for n in chosen]
-    asked, found = _tokens(said, of, job, _encoder_of(job.model_dump_json()), batching_of(job))
+    """The tokens of prompts in their arrangement, and those that should come from the cache."""
+    encoder = _encoder_of(job.model_dump_json())
+    asked, found = _tokens(prompts, papers, job, encoder, batching_of(job))
     return {"predicted_prompt_tokens": asked, "predicted_cached_tokens": found}
 
 

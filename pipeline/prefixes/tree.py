@@ -25,7 +25,7 @@ Members: TypeAlias = int
 """A set of records, as the bits of a number."""
 
 Bundles: TypeAlias = Mapping[Members, int]
-"""What exactly these records hold in common, in characters; bundles of one record are left out."""
+"""Characters of the passages that exactly these records hold."""
 
 
 class Arranged(NamedTuple):
