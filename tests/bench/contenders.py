@@ -1,4 +1,4 @@
-"""The same prompts through the same model by four ways, each in a process of its own.
+"""The same records through the same model by every way, each in a process of its own.
 
 `python -m tests.bench.contenders WAY TASK`: TASK is a JSON file with model, template, records (a
 JSONL shard), the chats that the template makes of them, engine options, tokens of an answer, and a
@@ -14,7 +14,16 @@ from typing import Any
 
 
 def overnight(task: dict[str, Any]) -> None:
-    """The whole job: reading, checks and Parquet too."""
+    """The whole job: reading, arranging, checks and Parquet too."""
+    _job(task, "shared_first")
+
+
+def overnight_as_given(task: dict[str, Any]) -> None:
+    """The same, asked for the very prompts that the others get."""
+    _job(task, "as_given")
+
+
+def _job(task: dict[str, Any], passages: str) -> None:
     from tests.support import job, job_file
 
     folder = Path(task["folder"])
@@ -28,7 +37,7 @@ def overnight(task: dict[str, Any]) -> None:
         task["records"],
         folder / "store",
         200,
-        prompt=task["template"],
+        prompt={"template": task["template"], "passages": passages},
         engine=engine,
         sampling={"max_tokens": task["tokens"], "ignore_eos": True, "temperature": 1.0},
         attempts=1,
@@ -120,6 +129,7 @@ def _chats(task: dict[str, Any]) -> list[tuple[str, list[dict[str, str]]]]:
 
 WAYS = {
     "overnight": overnight,
+    "overnight, passages as given": overnight_as_given,
     "LLM.generate": offline_class,
     "ray.data.llm": ray_data_llm,
     "vllm run-batch": run_batch,
