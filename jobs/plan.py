@@ -1,5 +1,6 @@
 """`overnight plan`: what a run would do, why, and what it would cost."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from difflib import unified_diff
@@ -113,19 +114,30 @@ def _examples(outlook: Outlook, prepared: Prepared) -> Iterator[dict[str, Any]]:
     asked = stored_messages(prepared.store, parts)
     now = now_of(prepared.job, prepared.source)
     for example in outlook.examples:
-        lines = unified_diff(
-            _lines(asked.get(example.record_id, [])),
-            _lines(example.messages),
-            "stored",
-            "planned",
-            lineterm="",
-            n=1,
-        )
+        stored, planned = _lines(asked.get(example.record_id, [])), _lines(example.messages)
+        if prepared.job.prompt.passages == "shared_first":
+            stored, planned = lines_apart(stored, planned)
+        lines = unified_diff(stored, planned, "stored", "planned", lineterm="", n=1)
         yield {
             "record_id": example.record_id,
             "said": _said(example.cause, now),
             "diff": list(lines),
         }
+
+
+def lines_apart(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
+    """Two texts less the lines that both have, wherever they stand: a free order is no change."""
+    common = Counter(one) & Counter(other)
+    return _less(one, common), _less(other, common)
+
+
+def _less(lines: list[str], common: Counter[str]) -> list[str]:
+    left, rest = Counter(common), []
+    for line in lines:
+        left[line] -= 1
+        if left[line] < 0:
+            rest.append(line)
+    return rest
 
 
 def _lines(messages: Sequence[Message]) -> list[str]:
