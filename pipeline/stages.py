@@ -53,6 +53,9 @@ from pipeline.tables import (
 from pipeline.tokens.room import answer_tokens
 
 
+IN_ORDER_OF = ("paper", "record_id", "source_uri", "source_row", "read", "stored_bytes")
+
+
 @cache
 def settle() -> None:
     """Sets a worker's process up for a night of tables, once.
@@ -154,7 +157,8 @@ def to_tables(
     most = job.rows_per_file
     if not job.engine.generates:
         return pack(_slices(prompts, most))
-    work, rest = split_work(prompts)
+    # A shuffle that Ray has to do again may hand them on in another order.
+    work, rest = split_work(prompts.sort_by([(name, "ascending") for name in IN_ORDER_OF]))
     made, papers = table_prompts(work), work["paper"].to_pylist()
     if job.prompt.passages == "shared_first":
         made, papers = arranged(made, papers, source)

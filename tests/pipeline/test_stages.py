@@ -1,6 +1,7 @@
 """Tables of prompts for engines that generate: by paper, arranged, under keys that stay."""
 
 import json
+import random
 from dataclasses import replace
 from itertools import pairwise
 
@@ -144,3 +145,16 @@ def test_verbatim_prompts_cannot_be_arranged(tmp_path):
     asked["prompt"] = {"template": "verbatim", "passages": "shared_first"}
     with pytest.raises(ConfigError, match=r"prompt\.passages: shared_first needs a template"):
         prepare(Job.model_validate(asked))
+
+
+def test_tables_are_the_same_in_whatever_order_a_shuffle_hands_their_rows_on():
+    made = night("shared_first")
+    items = [
+        *(record(n, "abcd"[: n % 4 + 1], f"paper-{n % 3}") for n in range(40)),
+        *(Reject(f"bad{n}", "invalid_json", "", Place("shard", n)) for n in range(15)),
+        *(Tally(n, 10 * n) for n in range(12)),
+    ]
+    prompts = to_prompts(items_table(items), *made, Ledger.empty())
+    order = list(range(prompts.num_rows))
+    random.Random(3).shuffle(order)
+    assert to_tables(prompts.take(order), *made, 4, 0).equals(to_tables(prompts, *made, 4, 0))
