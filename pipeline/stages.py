@@ -52,7 +52,6 @@ from pipeline.tables import (
 )
 from pipeline.tokens.room import answer_tokens
 
-
 IN_ORDER_OF = ("paper", "record_id", "source_uri", "source_row", "read", "stored_bytes")
 
 
