@@ -40,13 +40,13 @@ REPLICA_MEMORY_BYTES = 2**30
 """What a replica's own process takes; asking for it also keeps Ray Data from fusing reading and
 rendering into the engine's actor, where they would make it wait."""
 
-PARTITION_BYTES, MOST_PARTITIONS = 16 * 2**20, 512
+PARTITION_BYTES, MOST_PARTITIONS = 64 * 2**20, 512
 """Input whose papers are brought together in one block, which one task arranges in its memory."""
 
 SAMPLE_BYTES = 4 * 2**20
 """Input whose prompts a plan looks at whole: some thousand."""
 
-PARTITION_ROWS = 4000
+PARTITION_ROWS = 16_000
 """About as much, where the input says that a paper's records stand together."""
 
 

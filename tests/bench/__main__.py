@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.store.runs import versions
-from tests.bench import engines, masks, prefixes, without_model
+from tests.bench import balance, engines, masks, prefixes, without_model
 from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "engines": engines.section,
     "prefixes": prefixes.section,
+    "balance": balance.section,
     "decoding": masks.section,
     "job": without_model.section,
 }

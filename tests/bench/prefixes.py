@@ -244,13 +244,10 @@ def _answer(task: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def section(scratch: Path) -> list[str]:
     """Its part of docs/benchmarks.md."""
-    from tests.bench.balance import IDEAL_SECONDS, REPLICAS, balance
     from tests.bench.planning import PASSAGES, RECORDS, planning_rate
-    from tests.support import unpacked
 
     found = measure(scratch)
     rate = planning_rate()
-    spread = balance(scratch / "balance", unpacked(scratch).records)
     last = found["shares"][CACHES[2]][ARMS[4]]
     reached = last.realised / found["best"].realised
     return [
@@ -282,11 +279,6 @@ def section(scratch: Path) -> list[str]:
         "",
         f"Planning: {rate:,.0f} records a second a core are arranged, rendered, put in order and "
         f"cut into tables ({RECORDS:,} generated records of {PASSAGES} passages).",
-        "",
-        f"Balance: {REPLICAS} simulated replicas, which work as steadily as the prompts and "
-        f"recorded answers of the corpus are long, take {spread.ours:.3f} of an even split "
-        f"({IDEAL_SECONDS:.0f} s) by the job's own flow, with {spread.tables} tables, and "
-        f"{spread.default:.3f} by Ray Data's default dispatch.",
         "",
     ]
 
