@@ -21,9 +21,7 @@ from pipeline.runs import foresee
 from pipeline.selection import Selection
 from pipeline.store.history import Circumstances, stored_messages
 from pipeline.store.runs import Measured, last_measured
-
-TOKENS_PER_WORD = 4 / 3
-"""Of English prose under common tokenizers, as `CHARACTERS_PER_TOKEN` is."""
+from pipeline.tokens.room import TOKENS_PER_WORD
 
 WORTH_TELLING = 0.02
 """By which a share of the prefix cache would have to be larger."""
@@ -101,11 +99,9 @@ def _cost(
 
 def _prefix_cache(outlook: Outlook, prepared: Prepared) -> dict[str, Any] | None:
     """The forecast; null where nothing is to be generated, or not by vLLM."""
-    sample = outlook.sample
-    if not sample:
+    if not outlook.sample:
         return None
-    papers = [prompt.record.paper_id or prompt.record.record_id for prompt in sample]
-    return asdict(forecast(sample, papers, prepared.job, prepared.source))
+    return asdict(forecast(outlook.sample, prepared.job, prepared.source))
 
 
 def _examples(outlook: Outlook, prepared: Prepared) -> Iterator[dict[str, Any]]:

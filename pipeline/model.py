@@ -110,6 +110,11 @@ class Record:
     extra: Mapping[str, Any] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
 
+    @property
+    def paper(self) -> str:
+        """What the record belongs to: its paper; one that names none stands alone."""
+        return self.record_id if self.paper_id is None else self.paper_id
+
 
 @dataclass(frozen=True, slots=True)
 class Reject:

@@ -52,7 +52,8 @@ from pipeline.tables import (
 )
 from pipeline.tokens.room import answer_tokens
 
-IN_ORDER_OF = ("paper", "record_id", "source_uri", "source_row", "read", "stored_bytes")
+IN_ORDER_OF = ("record_id", "source_uri", "source_row", "read", "stored_bytes")
+"""Columns that tell any two rows of a table of prompts apart, tallies too."""
 
 
 @cache
@@ -83,11 +84,13 @@ def to_prompts(items: pa.Table, job: Job, source: PromptSource, ledger: Ledger) 
             carry(rest, PROMPTS),
         ]
     )
-    return _with_papers(_without_known_rejects(table, ledger))
+    known = _without_known_rejects(table, ledger)
+    return set_column(known, "paper", _papers(known))
 
 
-def _with_papers(prompts: pa.Table) -> pa.Table:
-    return set_column(prompts, "paper", pc.coalesce(prompts["paper_id"], prompts["record_id"]))
+def _papers(rows: pa.Table) -> pa.ChunkedArray:
+    """`Record.paper` of every row, and a reject's own id."""
+    return pc.coalesce(rows["paper_id"], rows["record_id"])
 
 
 def _prompt(
@@ -158,10 +161,11 @@ def to_tables(
         return pack(_slices(prompts, most))
     # A shuffle that Ray has to do again may hand them on in another order.
     work, rest = split_work(prompts.sort_by([(name, "ascending") for name in IN_ORDER_OF]))
-    made, papers = table_prompts(work), work["paper"].to_pylist()
+    made = table_prompts(work)
     if job.prompt.passages == "shared_first":
-        made, papers = arranged(made, papers, source)
-        work = _with_papers(prompts_table(made, ["work"] * len(made)))
+        made = arranged(made, source)
+        work = prompts_table(made, ["work"] * len(made))
+    papers = [prompt.record.paper for prompt in made]
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in made]
     tables = cut(grouped(texts, papers), most, in_flight, answer_tokens(job))
     chosen = [number for number, paper in enumerate(papers) if is_sampled(paper, sampled)]
@@ -181,9 +185,8 @@ def foretold(outcomes: pa.Table, job: Job) -> pa.Table:
     if not pc.any(sampled).as_py():
         return outcomes
     copies = outcomes.filter(sampled)
-    papers = pc.coalesce(copies["paper_id"], copies["record_id"]).to_pylist()
     messages = structs_of_lists(copies["messages"], Message)
-    tally = _tally(OUTCOMES, tokens_foretold(messages, papers, job))
+    tally = _tally(OUTCOMES, tokens_foretold(messages, _papers(copies).to_pylist(), job))
     return pa.concat_tables([outcomes.filter(pc.invert(sampled)), tally])
 
 

@@ -150,7 +150,7 @@ def unpack(packed: pa.Table) -> pa.Table:
 
 
 def set_column(table: pa.Table, name: str, values: Any) -> pa.Table:
-    """The table with other values in a column; they are cast to its type."""
+    """The table with other values in a column: a list, or an Arrow column of its type."""
     at = table.schema.get_field_index(name)
     field = table.schema.field(at)
     held = values if isinstance(values, pa.ChunkedArray) else pa.array(values, field.type)

@@ -9,23 +9,17 @@ from pipeline.prefixes.tree import arrange
 from pipeline.prompting.template import PromptSource, render
 
 
-def arranged(
-    prompts: Sequence[Prompt], papers: Sequence[str], source: PromptSource
-) -> tuple[list[Prompt], list[str]]:
-    """The prompts, in another order, with the papers that they belong to; their keys stay.
-
-    A key stands for every order of the passages (`prompting.fit`).
-    """
+def arranged(prompts: Sequence[Prompt], source: PromptSource) -> list[Prompt]:
+    """The prompts, in another order; their keys, which stand for every order, stay."""
     by_paper: dict[str, list[Prompt]] = {}
-    for prompt, paper in zip(prompts, papers, strict=True):
-        by_paper.setdefault(paper, []).append(prompt)
-    made, of = [], []
-    for paper, group in by_paper.items():
+    for prompt in prompts:
+        by_paper.setdefault(prompt.record.paper, []).append(prompt)
+    made = []
+    for group in by_paper.values():
         group.sort(key=lambda prompt: (prompt.record.record_id, prompt.generation_key))
         for number, passages in arrange([prompt.record.passages for prompt in group]):
             made.append(_with_passages(group[number], passages, source))
-            of.append(paper)
-    return made, of
+    return made
 
 
 def _with_passages(prompt: Prompt, passages: tuple[Passage, ...], source: PromptSource) -> Prompt:

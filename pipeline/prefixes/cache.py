@@ -144,9 +144,10 @@ class _Engine:
             spent = sum(map(self._go_on, list(self._running)))
             if not self._admit(self._batching.step_tokens - spent) and not spent:
                 break  # a prompt that is longer than the cache
-            for request in [r for r in self._running if not r.left]:
-                self._running.remove(request)
-                self._cache.give_back(request.blocks)
+            for request in self._running:
+                if not request.left:
+                    self._cache.give_back(request.blocks)
+            self._running = [request for request in self._running if request.left]
         return [max(found, 0) for found in self._found]
 
     def _admit(self, budget: int) -> int:
@@ -172,7 +173,7 @@ class _Engine:
 
     def _go_on(self, request: _Request) -> int:
         """One step of a running request; returns the tokens that it took."""
-        if request not in self._running:
+        if not request.blocks:
             return 0  # it made room for another one
         chunk = min(max(request.tokens - request.computed, 1), self._batching.step_tokens)
         while not self._cache.has_room(self._blocks_for(request, chunk), ()):

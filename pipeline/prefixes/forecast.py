@@ -41,17 +41,15 @@ class Forecast:
     both: float | None = None
 
 
-def forecast(
-    sample: Sequence[Prompt], papers: Sequence[str], job: Job, source: PromptSource
-) -> Forecast:
+def forecast(sample: Sequence[Prompt], job: Job, source: PromptSource) -> Forecast:
     """For a job of kind vllm, from the prompts of a few papers as `to_prompts` makes them."""
     encoder, batching = _encoder_of(job.model_dump_json()), batching_of(job)
     size = None if batching.blocks is None else batching.blocks * batching.block_tokens
 
     def share(first: bool, moved: bool) -> float:
-        made, of = arranged(sample, papers, source) if first else (sample, papers)
+        made = arranged(sample, source) if first else sample
         said = [_words_first(p) if moved else p.messages for p in made]
-        asked, found = _tokens(said, of, job, encoder, batching)
+        asked, found = _tokens(said, [p.record.paper for p in made], job, encoder, batching)
         return found / max(asked, 1)
 
     first = job.prompt.passages == "shared_first"

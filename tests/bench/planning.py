@@ -26,11 +26,10 @@ def planning_rate() -> float:
     spent = 0.0
     for start in range(0, RECORDS, AT_ONCE):
         prompts = [_prompt(n) for n in range(start, min(start + AT_ONCE, RECORDS))]
-        papers = [prompt.record.paper_id or "" for prompt in prompts]
         began = time.process_time()
-        made, of = arranged(prompts, papers, source)
+        made = arranged(prompts, source)
         texts = ["\n".join(message.content for message in prompt.messages) for prompt in made]
-        tables = list(cut(grouped(texts, of), 200, 1, 400))
+        tables = list(cut(grouped(texts, [prompt.record.paper for prompt in made]), 200, 1, 400))
         spent += time.process_time() - began
         assert sum(map(len, tables)) == len(prompts)
     return RECORDS / spent

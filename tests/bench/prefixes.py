@@ -55,7 +55,7 @@ def measure(scratch: Path) -> dict[str, Any]:
         tokens: _answered(scratch / f"cache-{tokens}", tiny, arms, tokens, rounds=1)
         for tokens in CACHES
     }
-    best = {"best known tree": best_known(PAPERS), "every order": arms[ARMS[4]]}
+    best = {"best known tree": best_known(PAPERS)}
     known = _answered(scratch / "best", tiny, best, CACHES[2], rounds=1)["best known tree"]
     middling = make_model(scratch / "middling", MIDDLING, texts=texts)
     timed = _answered(

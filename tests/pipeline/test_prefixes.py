@@ -59,9 +59,8 @@ def night(papers, tiny_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def foreseen(night) -> Forecast:
-    sample = foresee(prepare(night), ignore).sample
-    papers = [prompt.record.paper_id for prompt in sample]
-    return forecast(sample, papers, night, prepare(night).source)
+    prepared = prepare(night)
+    return forecast(foresee(prepared, ignore).sample, night, prepared.source)
 
 
 @pytest.fixture(scope="module")
