@@ -135,6 +135,9 @@ def diff(
     after: Annotated[str, typer.Option("--to", help="The same, for the other side.")],
     overrides: Overrides = None,
     most: Annotated[int, typer.Option("--most", help="Show so many changed answers.")] = 10,
+    html: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="Write it as a page, too.")
+    ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -142,8 +145,26 @@ def diff(
     from jobs.diff import diff as command
 
     _finish(
-        json, debug, lambda console: command(console, job, overrides or [], before, after, most)
+        json,
+        debug,
+        lambda console: command(console, job, overrides or [], before, after, most, html),
     )
+
+
+@app.command()
+def report(
+    job: JobFile,
+    overrides: Overrides = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run", help="The run it is about; else the latest.")
+    ] = None,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Writes one self-contained HTML page about a run."""
+    from jobs.report import report as command
+
+    _finish(json, debug, lambda console: command(console, job, overrides or [], run_id))
 
 
 @app.command()

@@ -10,17 +10,28 @@ from rich.table import Table
 from jobs.terminal import harmless
 from pipeline.config import load_job
 from pipeline.difference import Difference, Pair, compare, find_sides
+from pipeline.report.comparison import comparison_page
 from pipeline.storage import Storage
 
 COUNTED = ("word_count", "prompt_tokens", "completion_tokens")
 
 
 def diff(
-    console: Console, job_file: str, overrides: Sequence[str], before: str, after: str, shown: int
+    console: Console,
+    job_file: str,
+    overrides: Sequence[str],
+    before: str,
+    after: str,
+    shown: int,
+    html: str | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Exit code 0 and the comparison; at most `shown` changes reach a terminal."""
+    """Exit code 0 and the comparison; at most `shown` changes reach a terminal.
+
+    With `html` it is written there as a page too.
+    """
     job = load_job(job_file, overrides)
-    store = Storage(job.storage).at(job.output.uri)
+    storage = Storage(job.storage)
+    store = storage.at(job.output.uri)
     sides = find_sides(store, before, after)
     found = compare(store, *sides)
     document = {
@@ -28,8 +39,8 @@ def diff(
         "to": dict(sides[1].columns),
         "records": {
             "both": len(found.pairs),
-            "only_from": found.only_before,
-            "only_to": found.only_after,
+            "only_from": len(found.only_before),
+            "only_to": len(found.only_after),
         },
         "status": _transitions(found.transitions("status")),
         "stance": _transitions(found.transitions("stance")),
@@ -41,6 +52,10 @@ def diff(
         "changes": [_change(pair) for pair in found.largest()],
     }
     _show(console, found, document, shown)
+    if html:
+        target = storage.at(html)
+        target.write_whole(comparison_page(found, sides, job.name).encode())
+        console.print(f"\n{target.uri}", markup=False)
     return 0, document
 
 

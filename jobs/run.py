@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.progress import JobProgress
 from pipeline.config import load_job
-from pipeline.flow import prepare
+from pipeline.errors import describe
+from pipeline.flow import Prepared, prepare
+from pipeline.report.night import write_report
 from pipeline.runs import EXIT_CODES, execute
 from pipeline.selection import Selection
 from pipeline.store.runs import running
@@ -31,6 +34,8 @@ def run(
     with JobProgress(console, job.name, prepared.input_bytes) as progress:
         document = execute(prepared, progress, debug)
     _show(console, document, prepared.store.uri)
+    if document["status"] in ("done", "over_budget"):
+        _report(console, prepared, document["run_id"])
     return EXIT_CODES[document["status"]], document
 
 
@@ -54,6 +59,16 @@ def _show(console: Console, document: dict[str, Any], store: str) -> None:
     console.print(f"\nrun {document['run_id']}: {document['status']} in {seconds:.1f} s")
     console.print(f"answers   {store}/answers/\nrejects   {store}/rejects/")
     console.print(f"this run  {store}/runs/{document['run_id']}/run.json")
+
+
+def _report(console: Console, prepared: Prepared, run_id: str) -> None:
+    """Writes the page; the run is done whether that succeeds or not."""
+    try:
+        page = write_report(prepared.store, prepared.job, run_id).uri
+    except Exception as error:  # noqa: BLE001  not even a bug in a page makes a night fail
+        console.print(f"[bold red]no report:[/] {escape(describe(error))}; overnight report writes it")
+    else:
+        console.print(f"report    {page}")
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -125,6 +125,32 @@ class Output(Section):
     rows_per_file: int | None = Field(default=None, gt=0)
 
 
+class Price(Section):
+    """What is paid, in a currency of the user's own: tokens by the million, GPUs by the hour."""
+
+    currency: str = Field(default="USD", min_length=1, max_length=8)
+    prompt: float | None = Field(default=None, ge=0)
+    cached: float | None = Field(default=None, ge=0)
+    completion: float | None = Field(default=None, ge=0)
+    gpu_hour: float | None = Field(default=None, ge=0)
+
+    def of_tokens(self, prompt: int, cached: int, completion: int) -> float | None:
+        """Price of so many tokens, the cached ones among those of the prompts; None without one.
+
+        A cached token costs as much as another where the job file does not say.
+        """
+        if self.prompt is None and self.completion is None:
+            return None
+        each = self.prompt or 0.0
+        cached_each = each if self.cached is None else self.cached
+        whole = (prompt - cached) * each + cached * cached_each
+        return (whole + completion * (self.completion or 0.0)) / 1e6
+
+
+class Report(Section):
+    price: Price = Price()
+
+
 ROWS_QUOTED, ROWS_GENERATED = 1000, 200
 """Rows of a part where the job file does not say: seconds of work for an engine either way."""
 
@@ -140,6 +166,7 @@ class Job(Section):
     attempts: int = Field(default=3, gt=0)
     failure_budget: float = Field(default=0.05, ge=0, le=1)
     output: Output
+    report: Report = Report()
     storage: dict[str, Any] = {}
 
     @property

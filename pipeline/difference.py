@@ -2,16 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import Stemmer
-from bm25s.stopwords import STOPWORDS_EN
 
+from pipeline.content import content_words, words_of
 from pipeline.errors import ConfigError
 from pipeline.storage import Location
 from pipeline.store.newest import micros, newest, row_digests
@@ -22,6 +21,7 @@ from pipeline.suggest import nearest
 
 COMPARED = (
     "record_id",
+    "question",
     "status",
     "stance",
     "answer",
@@ -40,7 +40,6 @@ ALIKE = 0.7
 """Answers with less of their content words in common say something else."""
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*%?")
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NEGATIONS = frozenset({"no", "not", "never", "none", "neither", "nor", "without", "cannot"})
 
 
@@ -149,11 +148,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Pairs of the records that both sides have answered, and how many only one of them has."""
+    """Pairs of the records that both sides have answered, and the ids of those that one alone has."""
 
     pairs: list[Pair]
-    only_before: int
-    only_after: int
+    only_before: list[str]
+    only_after: list[str]
 
     def transitions(self, column: str) -> Counter[tuple[str, str]]:
         return Counter((str(p.before[column]), str(p.after[column])) for p in self.pairs)
@@ -186,7 +185,7 @@ def compare(store: Location, before: Side, after: Side) -> Difference:
     folder = store.join(ANSWERS_FOLDER)
     old, new = with_parts(folder, lambda parts: _newest_rows(folder, parts, (before, after)))
     pairs = [Pair(old[record_id], new[record_id]) for record_id in old if record_id in new]
-    return Difference(pairs, len(old) - len(pairs), len(new) - len(pairs))
+    return Difference(pairs, [i for i in old if i not in new], [i for i in new if i not in old])
 
 
 def _newest_rows(
@@ -222,18 +221,9 @@ def extent(before: str, after: str) -> Extent:
 
 
 def likeness(before: str, after: str) -> float:
-    old, new = _content(before), _content(after)
+    old, new = content_words(before), content_words(after)
     return 2 * len(old & new) / (len(old) + len(new)) if old or new else 1.0
 
 
-def _content(text: str) -> frozenset[str]:
-    words = [w for w in _WORD.findall(text.lower()) if w not in STOPWORDS_EN]
-    return frozenset(_stem(words))
-
-
 def _negations(text: str) -> int:
-    words = _WORD.findall(text.lower())
-    return sum(w in _NEGATIONS or w.endswith(("n't", "n’t")) for w in words)
-
-
-_stem: Callable[[Sequence[str]], Iterator[str]] = Stemmer.Stemmer("english").stemWords
+    return sum(w in _NEGATIONS or w.endswith(("n't", "n’t")) for w in words_of(text))

@@ -16,6 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from pipeline.storage import Storage
+from tests.browser import browser, found_browser
 from tests.models import make_model
 from tests.support import (
     S3,
@@ -29,6 +30,8 @@ from tests.support import (
 )
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.talker import Talker
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +153,16 @@ def vllm_server(tiny_model: Path) -> Iterator[Server]:
     yield Server(f"http://127.0.0.1:{port}")
     server.terminate()
     server.wait(30)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    """A real browser; CI has one."""
+    path = found_browser()
+    if path is None:
+        pytest.skip("no Chromium on the path, and OVERNIGHT_BROWSER names none")
+    with browser(path) as started:
+        yield started
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")])
 
 FLOORS = [
-    {"errors", "suggest", "model"},
+    {"errors", "suggest", "model", "content"},
     {"config", "faults", "storage", "tables"},
     {"tokens", "checks", "totals"},
     {"selection"},
     {"reading", "prompting", "engines", "store"},
     {"answering", "export", "difference", "prefixes"},
-    {"stages", "outlook"},
+    {"stages", "outlook", "report"},
     {"cluster"},
     {"replicas", "allowance"},
     {"flow", "rechecking"},

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.storage import Location
 from pipeline.store.newest import Digests, as_digests, flags, micros, newest, row_digests
-from pipeline.store.parts import LISTINGS, PartGone, read_part, read_parts, with_parts
+from pipeline.store.parts import LISTINGS, PartGone, read_batches, read_parts, with_parts
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 
 COUNTING = ("record_id", "generation_key")
@@ -61,8 +61,10 @@ def _counting_rows(folder: Location, parts: Sequence[str], by: Sequence[str]) ->
 def read_rows(
     store: Location, by: Sequence[str] = COUNTING, columns: Sequence[str] = ANSWERS.names
 ) -> Iterator[pa.Table]:
-    """The newest rows by key, in the order of the parts; each once, though parts are compacted
-    meanwhile.
+    """The newest rows by key, in the order of the parts, some thousand at a time; each once, though
+    parts are compacted meanwhile.
+
+    A column may be a piece of a nested one, by its path in the file: `checks.list.element.name`.
     """
     folder = store.join(ANSWERS_FOLDER)
     given = [as_digests([])]
@@ -71,9 +73,11 @@ def read_rows(
         try:
             for part in counting_rows(folder, by):
                 asked = part.counts & ~np.isin(part.keys, before)
-                if asked.any():
-                    yield read_part(folder.fs, part.path, columns).filter(pa.array(asked))
-                    given.append(part.keys[asked])
+                at = 0
+                for rows in read_batches(folder.fs, part.path, columns) if asked.any() else ():
+                    here = slice(at, at := at + rows.num_rows)
+                    given.append(part.keys[here][asked[here]])
+                    yield rows.filter(pa.array(asked[here]))
         except PartGone:
             if listing == LISTINGS - 1:
                 raise

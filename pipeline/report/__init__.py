@@ -1,0 +1,1 @@
+"""Pages for people: one HTML file each, which needs no network and runs nothing that it shows."""
