@@ -66,7 +66,9 @@ def _report(console: Console, prepared: Prepared, run_id: str) -> None:
     try:
         page = write_report(prepared.store, prepared.job, run_id).uri
     except Exception as error:  # noqa: BLE001  not even a bug in a page makes a night fail
-        console.print(f"[bold red]no report:[/] {escape(describe(error))}; overnight report writes it")
+        console.print(
+            f"[bold red]no report:[/] {escape(describe(error))}; overnight report writes it"
+        )
     else:
         console.print(f"report    {page}")
 

@@ -20,10 +20,46 @@ from pipeline.tables import set_column
 from pipeline.totals import Totals
 
 WORDS = (
-    "heron pond survey nest moraine glacier radar echo lynx camera trap transect spectra soil "
-    "wheat rust spore drone kelp canopy lidar beech crown sample label model training accuracy "
-    "recall precision season rainfall gauge station sensor array noise filter threshold"
-).split()
+    "heron",
+    "pond",
+    "survey",
+    "nest",
+    "moraine",
+    "glacier",
+    "radar",
+    "echo",
+    "lynx",
+    "camera",
+    "trap",
+    "transect",
+    "spectra",
+    "soil",
+    "wheat",
+    "rust",
+    "spore",
+    "drone",
+    "kelp",
+    "canopy",
+    "lidar",
+    "beech",
+    "crown",
+    "sample",
+    "label",
+    "model",
+    "training",
+    "accuracy",
+    "recall",
+    "precision",
+    "season",
+    "rainfall",
+    "gauge",
+    "station",
+    "sensor",
+    "array",
+    "noise",
+    "filter",
+    "threshold",
+)
 QUESTIONS = 28
 ROWS_AT_ONCE = 178 * QUESTIONS
 """Answers that are made; a larger store repeats them under other names."""

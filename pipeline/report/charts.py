@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import vl_convert
 
+from pipeline.model import Status
 from pipeline.report.characters import visible
 from pipeline.report.matrix import Matrix, Spent
 
@@ -74,7 +75,7 @@ def charts(matrix: Matrix, max_words: int) -> list[Chart]:
     return [chart for chart in drawn if chart.rows]
 
 
-def _words(words: Mapping[tuple[str, int], int], limit: int) -> Chart:
+def _words(words: Mapping[tuple[Status, int], int], limit: int) -> Chart:
     width = max(limit // 20, 1)
     last = 2 * limit // width * width
     bins: Counter[tuple[int, str]] = Counter()
@@ -142,7 +143,9 @@ def _attempts(attempts: Mapping[int, int]) -> Chart:
         "width": {"step": 48},
     }
     values = [{"attempts": a, "answers": n} for a, n in rows]
-    return Chart("attempts", "Attempts per answer", _svg(spec, values), ("attempts", "answers"), rows)
+    return Chart(
+        "attempts", "Attempts per answer", _svg(spec, values), ("attempts", "answers"), rows
+    )
 
 
 class Bin(NamedTuple):
@@ -183,7 +186,10 @@ def _rate(night: Night) -> Chart:
     values = [_bar(night, b, rate=b.spent.records / night.seconds) for b in night.bins]
     spec = {
         "mark": {"type": "bar", "color": "var(--answered)"},
-        "encoding": {**_time(night), "y": {**_NUMBER, "field": "rate", "title": "answers a second"}},
+        "encoding": {
+            **_time(night),
+            "y": {**_NUMBER, "field": "rate", "title": "answers a second"},
+        },
     }
     columns = ("UTC", f"answers in {night.seconds} s")
     return Chart("rate", "Answers stored over the night", _svg(spec, values), columns, rows)

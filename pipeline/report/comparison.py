@@ -29,11 +29,12 @@ MOST_WORDS = 3_000
 
 _PIECES = re.compile(r"\S+|\s+")
 
+
 class Number(NamedTuple):
     """A count of pairs, and the filter by which the page shows them."""
 
     label: str
-    count: int
+    rows: int
     filter: dict[str, str]
 
 
@@ -98,7 +99,11 @@ def _groups(found: Difference) -> Iterator[tuple[str, list[Number]]]:
     yield (
         "answers",
         [
-            Number("to the letter the same" if kind == "same" else f"differ in {kind}", count, {"extent": kind})
+            Number(
+                "to the letter the same" if kind == "same" else f"differ in {kind}",
+                count,
+                {"extent": kind},
+            )
             for kind, count in sorted(found.extents().items())
         ],
     )

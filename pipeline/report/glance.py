@@ -46,8 +46,11 @@ _Values: TypeAlias = dict[str, _Value]
 def glance(run: Run, before: Run | None, price: Price) -> list[Group]:
     """Every figure of a run, in the order in which people ask for them."""
     now = _groups(run, price)
-    then = _groups(before, price) if before else dict.fromkeys(now, {})
-    groups = [Group(title, tuple(_beside(now[title], then[title], before))) for title in now]
+    then = _groups(before, price) if before else {}
+    groups = [
+        Group(title, tuple(_beside(values, then.get(title, {}), before)))
+        for title, values in now.items()
+    ]
     return [group for group in groups if group.figures]
 
 

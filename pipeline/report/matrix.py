@@ -1,4 +1,4 @@
-"""Papers × questions: the newest answer of every record, in one pass over the store.
+"""Papers by questions: the newest answer of every record, in one pass over the store.
 
 What is counted is counted over every answer. The cells are those of a fair sample of the papers
 where there are more than a page can hold: of the papers whose digest is small enough, where "small
@@ -100,7 +100,9 @@ class Matrix:
     def add(self, rows: pa.Table) -> None:
         """Counts rows of `COLUMNS` and places them in the matrix."""
         names = ("record_id", "paper_id", "question_id", "question", "status", "stance")
-        columns = (rows[name].to_pylist() for name in (*names, "word_count", "failed_checks", "run_id"))
+        columns = (
+            rows[name].to_pylist() for name in (*names, "word_count", "failed_checks", "run_id")
+        )
         missed = _missed(rows)
         self.answers += rows.num_rows
         for row, (record_id, paper, asked, text, status, stance, words, failed, run) in enumerate(
@@ -161,7 +163,10 @@ def draw(name: str) -> int:
 def _missed(rows: pa.Table) -> dict[int, tuple[str, ...]]:
     """Checks that were not passed, by number of row."""
     checks = rows["checks"].combine_chunks()
-    flat, offsets = checks.flatten(), np.cumsum([0, *pc.fill_null(checks.value_lengths(), 0).to_pylist()])
+    flat, offsets = (
+        checks.flatten(),
+        np.cumsum([0, *pc.fill_null(checks.value_lengths(), 0).to_pylist()]),
+    )
     failed = np.flatnonzero(~np.asarray(flat.field("passed").to_numpy(zero_copy_only=False), bool))
     names = flat.field("name").take(pa.array(failed)).to_pylist()
     found: dict[int, tuple[str, ...]] = {}

@@ -1,8 +1,8 @@
 """The page about a run: `runs/<run_id>/report.html`.
 
-    run.json ─▶ the night at a glance
-    answers ─ newest of every record ─▶ matrix and charts ─ a fair sample ─▶ what opens behind cells
-    rejects ─▶ their list
+run.json ─▶ the night at a glance
+answers ─ newest of every record ─▶ matrix and charts ─ a fair sample ─▶ what opens behind cells
+rejects ─▶ their list
 """
 
 import re
@@ -22,7 +22,7 @@ from pipeline.report.charts import charts
 from pipeline.report.glance import Run, glance
 from pipeline.report.page import PAGE_BYTES, packed, page
 from pipeline.storage import Location
-from pipeline.store.parts import list_parts, read_batches, with_parts
+from pipeline.store.parts import read_batches, with_parts
 from pipeline.store.reader import LATEST, read_rows
 from pipeline.store.runs import all_runs
 from pipeline.store.schema import REJECTS_FOLDER, RUNS_FOLDER

@@ -20,10 +20,11 @@ from markupsafe import Markup
 from pipeline.report.characters import visible
 
 PAGE_BYTES = 7_000_000
-"""Of packed content that a page holds beside its figures and cells: a browser opens that at once."""
+"""Of packed content beside figures and cells; a browser opens a page of that size at once."""
 
 SCHEME = "application/x-overnight"
 """The type of scripts that are data; no browser runs them."""
+
 
 def packed(content: Any) -> str:
     """JSON of what a script shows, compressed, in letters that are safe in HTML."""
@@ -49,13 +50,17 @@ def page(name: str, held: Iterable[tuple[str, str]], **shown: Any) -> str:
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return _environment().get_template(f"{name}.html").render(
-        style=Markup(style),  # noqa: S704  our own files
-        script=Markup(script),  # noqa: S704
-        policy=policy,
-        held=list(held),
-        scheme=SCHEME,
-        **shown,
+    return (
+        _environment()
+        .get_template(f"{name}.html")
+        .render(
+            style=Markup(style),  # noqa: S704  our own files
+            script=Markup(script),  # noqa: S704
+            policy=policy,
+            held=list(held),
+            scheme=SCHEME,
+            **shown,
+        )
     )
 
 
@@ -92,8 +97,12 @@ def shown(value: float | None, unit: str) -> str:
         case "hours" | "money":
             return f"{value:,.2f}"
         case "seconds":
-            return f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min" if value >= 3600 else (
-                f"{value // 60:.0f} min {value % 60:.0f} s" if value >= 60 else f"{value:.1f} s"
+            return (
+                f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
+                if value >= 3600
+                else (
+                    f"{value // 60:.0f} min {value % 60:.0f} s" if value >= 60 else f"{value:.1f} s"
+                )
             )
         case _:
             return f"{value:,.0f}"
@@ -104,4 +113,8 @@ def change(value: float | None, unit: str) -> str:
     if not value:
         return "" if value is None else "±0"
     sign = "+" if value > 0 else "−"
-    return f"{sign}{100 * abs(value):.1f} points" if unit == "share" else sign + shown(abs(value), unit)
+    return (
+        f"{sign}{100 * abs(value):.1f} points"
+        if unit == "share"
+        else sign + shown(abs(value), unit)
+    )

@@ -5,8 +5,8 @@ supports it, where that is at least half of them; a word counts the more, the fe
 the prompt it stands in. A rule of thumb for readers, not a verdict.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from math import log
 
 import sentencex
@@ -48,18 +48,18 @@ def supporting(answer: str, sentences: Sequence[frozenset[str]]) -> set[int]:
         if len(claim) < FEWEST_WORDS:
             continue
         scores = _scores(claim, holders, weights)
+        best = max(scores, key=lambda number: (scores[number], -number), default=-1)
         whole = sum(weights.get(word, unknown) for word in claim)
-        if scores and (best := max(scores, key=lambda n: (scores[n], -n))) is not None:
-            if scores[best] >= ENOUGH * whole:
-                found.add(best)
+        if scores.get(best, 0.0) >= ENOUGH * whole:
+            found.add(best)
     return found
 
 
 def _scores(
-    claim: Iterable[str], holders: dict[str, list[int]], weights: dict[str, float]
-) -> Counter[int]:
-    scores: Counter[int] = Counter()
+    claim: Iterable[str], holders: Mapping[str, list[int]], weights: Mapping[str, float]
+) -> dict[int, float]:
+    scores: defaultdict[int, float] = defaultdict(float)
     for word in claim:
         for number in holders.get(word, ()):
-            scores[number] += weights[word]  # type: ignore[assignment]
+            scores[number] += weights[word]
     return scores

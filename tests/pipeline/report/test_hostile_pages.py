@@ -24,7 +24,7 @@ HOSTILE = (
     "{{ 7 * 7 }} {% raw %} ${7 * 7}",
     "moved by \u202eright to left\u202c and \u2066isolated\u2069",
     "nothing \x00 and a bell \x07 and \x1b[31mred",
-    "=HYPERLINK(\"http://192.0.2.1\", \"click\")",
+    '=HYPERLINK("http://192.0.2.1", "click")',
     "long " + "x" * 1_000_000,
 )
 ELEMENTS = "img, iframe, base, object, embed, [onerror], [onload], [onfocus], [onmouseover]"
@@ -120,7 +120,9 @@ def test_hostile_text_is_searched_for_and_filtered_by_as_text(report):
 
 def test_hostile_text_is_compared_as_text(store, chromium):
     location = Storage().at(str(store))
-    sides = find_sides(location, *(f"<img src=x onerror={HACK.replace(' ', '')}>@{n}" for n in "12"))
+    sides = find_sides(
+        location, *(f"<img src=x onerror={HACK.replace(' ', '')}>@{n}" for n in "12")
+    )
     path = store / "comparison.html"
     path.write_text(comparison_page(compare(location, *sides), sides, "hostile"), "utf-8")
     with visit(chromium, path) as seen:

@@ -97,9 +97,13 @@ def test_every_figure_equals_a_query(night):
     }
     if list(store.glob("rejects/*.parquet")):
         every = f"FROM '{store}/rejects/*.parquet'"
-        expected["rejects"] = expected["counts.rejected"] = ask(store, f"SELECT count(*) {every}")[0][0]
+        expected["rejects"] = expected["counts.rejected"] = ask(store, f"SELECT count(*) {every}")[
+            0
+        ][0]
         expected |= ask_dict(store, f"SELECT 'rejects.' || reason, count(*) {every} GROUP BY 1")
-    tokens = ask(store, "SELECT sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens) FROM MINE")
+    tokens = ask(
+        store, "SELECT sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens) FROM MINE"
+    )
     prompt, cached, completion = tokens[0]
     if prompt:
         expected["sums.prompt_tokens"] = prompt
@@ -149,7 +153,9 @@ def test_the_tables_below_the_charts_equal_queries(night):
             f"AND list_contains(failed_checks, '{check}')",
         )
         assert int(count) == counted[0]
-    assert sum(int(n) for _, n in table(seen, "rate")) == ask(store, "SELECT count(*) FROM MINE")[0][0]
+    assert (
+        sum(int(n) for _, n in table(seen, "rate")) == ask(store, "SELECT count(*) FROM MINE")[0][0]
+    )
 
 
 def table(seen: Visit, chart: str) -> list[list[str]]:
@@ -163,6 +169,9 @@ def test_the_cells_of_the_matrix_equal_queries(night):
     page = seen.page
     for stance in ("answered", "hedged", "abstained"):
         page.select_option("[name=stance]", stance)
-        expected = ask(store, f"SELECT count(*), count(DISTINCT paper_id) FROM NEWEST WHERE stance = '{stance}'")
+        expected = ask(
+            store,
+            f"SELECT count(*), count(DISTINCT paper_id) FROM NEWEST WHERE stance = '{stance}'",
+        )
         answers, papers = expected[0]
         assert seen.matched() == f"{answers:,} answers of {papers:,} papers"

@@ -136,9 +136,7 @@ def test_a_narrow_page_scrolls_in_one_direction_alone(demo, chromium):
 
 def test_the_keyboard_alone_reaches_every_control_and_every_answer(opened):
     page = opened.page
-    controls = page.locator(
-        "main input, main select, main button, main summary, .scroll"
-    ).count()
+    controls = page.locator("main input, main select, main button, main summary, .scroll").count()
     met = set()
     for _ in range(controls + 20):
         page.keyboard.press("Tab")
@@ -153,7 +151,8 @@ TAG = """() => {
     const one = document.activeElement;
     const summary = [...document.querySelectorAll('summary')].indexOf(one);
     return one.getAttribute('role') === 'gridcell' ? `gridcell ${one.dataset.at}`
-        : one.tagName === 'SUMMARY' ? `SUMMARY ${summary}` : `${one.tagName} ${one.name ?? one.className}`;
+        : one.tagName === 'SUMMARY' ? `SUMMARY ${summary}`
+        : `${one.tagName} ${one.name ?? one.className}`;
 }"""
 
 
@@ -213,7 +212,7 @@ def test_every_number_of_a_comparison_leads_to_its_rows(comparison, chromium):
         assert buttons.count() > 5
         for at in range(buttons.count()):
             buttons.nth(at).click()
-            assert number(seen.matched()) == int(buttons.nth(at).get_attribute("data-count"))
+            assert number(seen.matched()) == int(buttons.nth(at).get_attribute("data-rows"))
         assert seen.errors == []
 
 

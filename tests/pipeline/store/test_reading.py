@@ -85,7 +85,7 @@ def test_the_rule_in_sql_and_in_pandas_finds_the_same_rows(store):
     """As the README shows them; of rows as new as each other they may take either."""
     parts = duckdb.read_parquet(f"{store.path}/answers/*.parquet")
     newest = "row_number() OVER (PARTITION BY record_id, generation_key ORDER BY written_at DESC)"
-    counting = duckdb.sql("SELECT record_id, answer FROM parts QUALIFY " + newest + " = 1")  # noqa: S608
+    counting = duckdb.sql("SELECT record_id, answer FROM parts QUALIFY " + newest + " = 1")
     found = [row for row in counting.fetchall() if row[0] != "twin"]
     assert parts.shape[0] == 7
     assert sorted(found) == COUNTING[:-1]
