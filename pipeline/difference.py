@@ -148,7 +148,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Pairs of the records that both sides have answered, and the ids of those that one alone has."""
+    """Pairs of the records that both sides have answered, and the ids that one side alone has."""
 
     pairs: list[Pair]
     only_before: list[str]
