@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # vLLM asks for them; text models do without, and a build for another torch breaks their import.
 UNUSED := torchvision torchaudio torchcodec
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench pictures clean
 
 demo: $(VENV)/run.stamp  ## the job on the bundled samples: no GPU, no model, no network
 	$(BIN)/overnight run conf/demo/job.yaml
@@ -20,6 +20,9 @@ lint: $(VENV)/dev.stamp  ## format, lint and types
 
 bench: $(VENV)/dev.stamp  ## the figures of docs/benchmarks.md, measured on this machine
 	$(BIN)/python -m tests.bench $(SECTIONS)
+
+pictures: $(VENV)/dev.stamp  ## the pictures of the README, of a real run
+	$(BIN)/python -m tests.pictures
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
