@@ -149,7 +149,7 @@ def diff(
 @app.command()
 def export(
     job: JobFile,
-    to: Annotated[str, typer.Option("--to", help="A .parquet, .csv or .jsonl file.")],
+    to: Annotated[str, typer.Option("--to", help="A .parquet, .csv, .xlsx or .jsonl file.")],
     overrides: Overrides = None,
     json: AsJson = False,
     debug: Debug = False,

@@ -6,9 +6,8 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.config import load_job
-from pipeline.export import export_rows
+from pipeline.export.files import export_records
 from pipeline.storage import Storage
-from pipeline.store.reader import LATEST, read_rows
 
 
 def export(
@@ -17,6 +16,6 @@ def export(
     """Exit code 0, the file and its rows."""
     job = load_job(job_file, overrides)
     storage = Storage(job.storage)
-    rows = export_rows(read_rows(storage.at(job.output.uri), LATEST), to, storage)
+    rows = export_records(storage.at(job.output.uri), to, storage)
     console.print(f"{rows:,} rows in {to}")
     return 0, {"to": to, "rows": rows}
