@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.export.files import export_records
+from pipeline.export.files import export_papers, export_records
 from pipeline.export.xlsx import cut, shown, write_xlsx
 from pipeline.storage import Location, Storage
 from tests.pipeline.export.rows import HOSTILE, checks, row, store_part
@@ -98,14 +98,15 @@ def test_records_that_come_while_a_sheet_is_written_are_no_silent_loss(tmp_path,
         written(tmp_path / "x.xlsx", "a", "b", "c")
 
 
+@pytest.mark.parametrize("export", [export_records, export_papers])
 def test_a_file_that_could_not_be_written_whole_leaves_the_one_that_was_there(
-    store, tmp_path, monkeypatch
+    store, tmp_path, monkeypatch, export
 ):
     target = tmp_path / "out.xlsx"
-    export_records(store, str(target), Storage())
+    export(store, str(target), Storage())
     before = target.read_bytes()
     monkeypatch.setattr("pipeline.export.xlsx.shown", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export_records(store, str(target), Storage())
+        export(store, str(target), Storage())
     assert target.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir() if "out" in p.name] == ["out.xlsx"]
