@@ -170,15 +170,18 @@ def report(
 @app.command()
 def export(
     job: JobFile,
-    to: Annotated[str, typer.Option("--to", help="A .parquet, .csv or .jsonl file.")],
+    to: Annotated[str, typer.Option("--to", help="A .parquet, .csv, .xlsx or .jsonl file.")],
     overrides: Overrides = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="One row a paper, with columns for every question.")
+    ] = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Writes the newest answer of every record to one file."""
     from jobs.export import export as command
 
-    _finish(json, debug, lambda console: command(console, job, overrides or [], to))
+    _finish(json, debug, lambda console: command(console, job, overrides or [], to, wide))
 
 
 @app.command()

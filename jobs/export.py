@@ -6,17 +6,17 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.config import load_job
-from pipeline.export import export_rows
+from pipeline.export.files import export_papers, export_records
 from pipeline.storage import Storage
-from pipeline.store.reader import LATEST, read_rows
 
 
 def export(
-    console: Console, job_file: str, overrides: Sequence[str], to: str
+    console: Console, job_file: str, overrides: Sequence[str], to: str, wide: bool
 ) -> tuple[int, dict[str, Any]]:
-    """Exit code 0, the file and its rows."""
+    """Exit code 0, the file and its rows: records, or papers where it is to be wide."""
     job = load_job(job_file, overrides)
     storage = Storage(job.storage)
-    rows = export_rows(read_rows(storage.at(job.output.uri), LATEST), to, storage)
+    write = export_papers if wide else export_records
+    rows = write(storage.at(job.output.uri), to, storage)
     console.print(f"{rows:,} rows in {to}")
     return 0, {"to": to, "rows": rows}

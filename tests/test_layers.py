@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")])
 
 FLOORS = [
-    {"errors", "suggest", "model", "content"},
+    {"errors", "suggest", "model", "content", "names"},
     {"config", "faults", "storage", "tables"},
     {"tokens", "checks", "totals"},
     {"selection"},

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.answering.recheck import Boilerplates
 from pipeline.content import content_words
-from pipeline.report.matrix import UNASKED, Cell, draw
+from pipeline.report.matrix import Cell, asked_of, draw
 from pipeline.report.support import sentences_of, supporting
 
 COLUMNS = (
@@ -129,7 +129,7 @@ def _case(row: Row) -> dict[str, Any]:
     answer = row["answer"] or ""
     return {
         "id": row["record_id"],
-        "asked": row["question_id"] or UNASKED,
+        "asked": asked_of(row["question_id"], row["question"]),
         "question": cut(row["question"] or ""),
         "status": row["status"],
         "stance": row["stance"],

@@ -44,8 +44,8 @@ MOST_QUESTIONS = 200
 OTHERS = "…"
 """The column of the questions beyond the most that the page tells apart."""
 
-UNASKED = ""
-"""The column of the records that name no question."""
+MOST_LETTERS = 2_000
+"""Of a question's name; it is told from others by them."""
 
 
 class Kind(NamedTuple):
@@ -108,7 +108,7 @@ class Matrix:
         for row, (record_id, paper, asked, text, status, stance, words, failed, run) in enumerate(
             zip(*columns, strict=True)
         ):
-            question = self._column(asked or UNASKED, text or "")
+            question = self._column(asked_of(asked, text), text or "")
             kind = Kind(status, stance, missed.get(row, ()), run == self.run_id)
             self.kinds[status, stance] += 1
             self.words[status, words] += 1
@@ -148,6 +148,11 @@ def gathered(tables: Iterable[pa.Table], run_id: str, most_cells: int = MOST_CEL
     for rows in tables:
         matrix.add(rows)
     return matrix
+
+
+def asked_of(question_id: str | None, question: str | None) -> str:
+    """What a question is known by: its id, else its text, else nothing."""
+    return (question_id or question or "")[:MOST_LETTERS]
 
 
 def in_sample(paper: str, share: int) -> bool:

@@ -5,7 +5,6 @@ answers ─ newest of every record ─▶ matrix and charts ─ a fair sample �
 rejects ─▶ their list
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline.answering.recheck import Boilerplates
 from pipeline.config import Job, TextGrammar
 from pipeline.errors import ConfigError
+from pipeline.names import natural
 from pipeline.prompting.template import PromptSource
 from pipeline.report import cases, matrix
 from pipeline.report.charts import charts
@@ -108,12 +108,6 @@ def _matrix(found: matrix.Matrix, held: dict[int, str]) -> dict[str, Any]:
         "papers": papers,
         "held": list(held),
     }
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sorts Q2 before Q10: numbers by how long they are first, however long they may be."""
-    pieces = re.split(r"(\d+)", name)
-    return [(len(p) if at % 2 else 0, p) for at, p in enumerate(pieces)]
 
 
 def _held(

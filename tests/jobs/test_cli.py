@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import openpyxl
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -182,16 +183,37 @@ def _finishes(file: Path, store: Path, records: int, address: str) -> None:
     assert stored(store).num_rows == records
 
 
-@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
-def test_export_writes_a_row_a_record(night, tmp_path, ending, address):
-    overnight("run", night, address=address)
+@pytest.fixture(scope="module")
+def morning(tmp_path_factory, address) -> Path:
+    """The job file of twelve records, which have been answered."""
+    folder = tmp_path_factory.mktemp("morning")
+    write_jsonl(folder / "shards/a.jsonl", rows(range(12)))
+    file = job_file(folder / "job.yaml", job(folder / "shards", folder / "store"))
+    overnight("run", file, address=address)
+    return file
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl", "xlsx"])
+def test_export_writes_a_row_a_record(morning, tmp_path, ending):
     target = tmp_path / f"answers.{ending}"
-    done = overnight("export", night, "--to", target, "--json")
+    done = overnight("export", morning, "--to", target, "--json")
     assert json.loads(done.stdout)["rows"] == 12
     assert len(_read(target)) == 12
     assert {r["answer"] for r in _read(target)} == {
         f"At pond {n} we counted {n + 3} herons on their nests." for n in range(12)
     }
+
+
+@pytest.mark.parametrize("ending", ["parquet", "xlsx"])
+def test_export_writes_a_row_a_paper_where_it_is_to_be_wide(morning, tmp_path, ending):
+    target = tmp_path / f"answers.{ending}"
+    done = overnight("export", morning, "--to", target, "--wide", "--json")
+    assert json.loads(done.stdout)["rows"] == 2
+    assert "2 rows in" in done.stderr
+    first, second = _read(target)
+    assert (first["paper_id"], second["paper_id"]) == ("paper-0", "paper-1")
+    assert first["Q2 answer"] == "At pond 2 we counted 5 herons on their nests."
+    assert second["Q5 stance"] == "answered"
 
 
 def test_export_defuses_what_a_spreadsheet_would_run(tmp_path, address):
@@ -206,6 +228,12 @@ def test_export_defuses_what_a_spreadsheet_would_run(tmp_path, address):
     assert _read(tmp_path / "out.csv")[0]["answer"] == '\'=HYPERLINK("x").'
 
 
+def test_a_wide_export_to_an_ending_that_is_no_table_ends_with_2(night):
+    done = overnight("export", night, "--to", "answers.jsonl", "--wide")
+    assert done.returncode == 2
+    assert "with --wide it ends in .csv, .parquet, .xlsx" in done.stderr
+
+
 def test_export_to_an_unknown_ending_ends_with_2(night):
     done = overnight("export", night, "--to", "answers.docx")
     assert done.returncode == 2
@@ -215,6 +243,9 @@ def test_export_to_an_unknown_ending_ends_with_2(night):
 def _read(path: Path) -> list[dict]:
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
+    if path.suffix == ".xlsx":
+        header, *cells = openpyxl.load_workbook(path)["answers"].iter_rows(values_only=True)
+        return [dict(zip(header, row, strict=True)) for row in cells]
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file)) if path.suffix == ".csv" else [*map(json.loads, file)]
 
