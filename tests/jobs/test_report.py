@@ -72,3 +72,9 @@ def test_diff_writes_a_page_where_it_is_told(tmp_path, file, ray_cluster):
     assert said.returncode == 0
     assert page.read_text().startswith("<!doctype html>")
     assert page.as_uri() in said.stderr
+
+
+def test_a_run_that_found_nothing_to_answer_has_a_page_too(tmp_path, file):
+    store_night(job(tmp_path / "shards", tmp_path / "store"), 0)
+    assert overnight("report", file).returncode == 0
+    assert "The store holds no answer." in pages(tmp_path)[0].read_text()
