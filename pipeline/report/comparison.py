@@ -5,8 +5,9 @@ rows.
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from difflib import SequenceMatcher
 from typing import Any, NamedTuple
+
+from rapidfuzz.distance import LCSseq
 
 from pipeline.difference import Difference, Pair, Side
 from pipeline.report.cases import cut
@@ -24,10 +25,8 @@ BOTH, BEFORE, AFTER = "both sides", "the first side alone", "the second side alo
 TEXTS_AT_ONCE = 200
 """Pairs whose texts are packed together."""
 
-MOST_WORDS = 3_000
-"""Of an answer, to be compared word by word; longer ones stand beside each other unmarked."""
-
-_PIECES = re.compile(r"\S+|\s+")
+_PIECES = re.compile(r"\S+\s*|^\s+")
+"""Words, each with the space after it."""
 
 
 class Number(NamedTuple):
@@ -157,15 +156,16 @@ def _text(pair: Pair) -> dict[str, Any]:
 def marked(before: str, after: str) -> tuple[list[tuple[bool, str]], list[tuple[bool, str]]]:
     """Both texts in pieces, each with whether the other side lacks it; joined they are the texts.
 
-    By the longest runs of words in common, of Python's difflib.
+    What both have is their longest common subsequence of words, by rapidfuzz.
     """
     old, new = _PIECES.findall(before), _PIECES.findall(after)
-    if max(len(old), len(new)) > 2 * MOST_WORDS:
-        return [(False, before)], [(False, after)]
     left: list[tuple[bool, str]] = []
     right: list[tuple[bool, str]] = []
-    for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        for pieces, words in ((left, old[a:b]), (right, new[c:d])):
+    for move in LCSseq.opcodes(list(map(str.strip, old)), list(map(str.strip, new))):
+        for pieces, words in (
+            (left, old[move.src_start : move.src_end]),
+            (right, new[move.dest_start : move.dest_end]),
+        ):
             if words:
-                pieces.append((kind != "equal", "".join(words)))
+                pieces.append((move.tag != "equal", "".join(words)))
     return left, right

@@ -4,7 +4,6 @@ from statistics import mean
 import pyarrow as pa
 
 from pipeline.report.cases import wanted
-from pipeline.report.comparison import marked
 from pipeline.report.matrix import MOST_QUESTIONS, OTHERS, Cell, Kind, Matrix, gathered, in_sample
 from pipeline.tables import set_column
 from tests.support import job
@@ -87,15 +86,6 @@ def test_what_opens_is_whole_papers_and_failed_answers_of_others():
     held = [sum(c.record_id in chosen for c in cells) for cells in papers.values()]
     assert sorted(set(held)) == [1, 100]
     assert held.count(100) == 80
-
-
-def test_marked_texts_joined_are_the_texts_and_what_is_unmarked_is_the_same():
-    before, after = "Three herons  nested\nat the pond.", "Four herons  nested\nby the pond, too."
-    left, right = marked(before, after)
-    assert "".join(piece for _, piece in left) == before
-    assert "".join(piece for _, piece in right) == after
-    assert [p for alone, p in left if not alone] == [p for alone, p in right if not alone]
-    assert [p for alone, p in left if alone] == ["Three", "at", "pond."]
 
 
 def test_a_page_knows_the_price_of_its_tokens():
