@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.progress import JobProgress
+from jobs.progress import PLANNING, JobProgress
 from jobs.terminal import harmless
 from pipeline.config import Job, load_job
 from pipeline.flow import Prepared, prepare
@@ -39,7 +39,7 @@ def plan(
     """Exit code 0 and the plan; `rate` is in tokens a second a GPU."""
     job = load_job(job_file, overrides)
     prepared = prepare(job, selection)
-    with JobProgress(console, f"{job.name}: plan", prepared.input_bytes) as progress:
+    with JobProgress(console, f"{job.name}: plan", PLANNING) as progress:
         outlook = foresee(prepared, progress, examples, debug)
     document = {
         **_records(outlook, prepared),

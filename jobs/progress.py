@@ -1,47 +1,55 @@
-"""Progress of a job: a bar on a terminal, a plain line at intervals anywhere else."""
+"""Progress of a job: a few lines on a terminal, anywhere else a plain one at intervals."""
 
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
-from pipeline.totals import Totals
+from jobs.terminal import harmless
+from pipeline.headway import Stage, View
 
 LINE_SECONDS = 30.0
+REDRAWN_A_SECOND = 4
+
+ANSWERING: tuple[Stage, ...] = (
+    "read",
+    "current",
+    "work",
+    "arranged",
+    "in_engines",
+    "answered",
+    "stored",
+)
+PLANNING: tuple[Stage, ...] = "read", "current", "work"
 
 
 class JobProgress:
-    """Shows totals as they come in; the share done is that of the input's stored bytes."""
+    """Shows views of a run as they come in."""
 
-    def __init__(self, console: Console, doing: str, input_bytes: int) -> None:
+    def __init__(self, console: Console, doing: str, stages: tuple[Stage, ...] = ANSWERING) -> None:
         self._console = console
-        self._doing = doing
-        self._input_bytes = input_bytes
-        self._began = self._last_line = time.monotonic()
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[counts]}"),
-            TimeRemainingColumn(),
+        self._doing = harmless(doing)
+        self._stages = stages
+        self._view: View | None = None
+        self._last_line = time.monotonic()
+        self._spinner = Spinner("dots")
+        self._screen = Live(
+            get_renderable=self.drawn,
             console=console,
-            disable=not console.is_terminal,
+            refresh_per_second=REDRAWN_A_SECOND,
             transient=True,
         )
-        self._task = self._bar.add_task(doing, total=max(input_bytes, 1), counts="starting")
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._screen.start()
         return self
 
     def __exit__(
@@ -50,22 +58,86 @@ class JobProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._screen.stop()
 
-    def __call__(self, totals: Totals) -> None:
-        counts = self._counts(totals)
-        self._bar.update(self._task, completed=totals.sums["stored_bytes"], counts=counts)
+    def __call__(self, view: View) -> None:
+        self._view = view
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            share = totals.sums["stored_bytes"] / max(self._input_bytes, 1)
-            left = (now - self._began) * (1 - share) / share if share else float("inf")
-            self._console.print(f"{self._doing}: {share:.0%}, {counts}, {left:.0f} s left")
+            self._console.print(self._line(view), markup=False)
 
-    def _counts(self, totals: Totals) -> str:
-        states = totals.states
-        rate = totals.done / max(time.monotonic() - self._began, 1e-9)
-        return (
-            f"{totals.done:,} records, {rate:,.0f}/s, "
-            f"{states['failed']:,} failed, {states['rejected']:,} rejected"
+    def _line(self, view: View) -> str:
+        stages = (f"{view.stages[stage]:,} {_named(stage)}" for stage in self._stages)
+        facts = [_share(view), *stages, *_speed(view), *_quality(view), _left(view)]
+        return f"{self._doing}: {', '.join(facts)}"
+
+    def drawn(self) -> RenderableType:
+        """The lines on a terminal, as they are now."""
+        view = self._view
+        head = Table.grid(padding=(0, 1))
+        head.add_column(no_wrap=True)
+        head.add_column(no_wrap=True, overflow="ellipsis", max_width=24)
+        head.add_column(ratio=1, max_width=24)
+        head.add_column(no_wrap=True)
+        if view is None:
+            head.add_row(self._spinner, self._doing, "", "starting")
+            return head
+        bar = ProgressBar(total=1.0, completed=view.share, width=24)
+        head.add_row(self._spinner, self._doing, bar, f"{_share(view)}, {_left(view)}")
+        stages = Table(*map(_named, self._stages), box=None, pad_edge=False, padding=(0, 1))
+        for column in stages.columns:
+            column.justify, column.no_wrap = "right", True
+        stages.add_row(*(f"{view.stages[stage]:,}" for stage in self._stages))
+        said = [", ".join(facts) for facts in (_speed(view), _quality(view)) if facts]
+        lines = (Text(line, no_wrap=True, overflow="ellipsis") for line in said)
+        return Group(head, stages, *lines)
+
+
+def _named(stage: Stage) -> str:
+    return stage.replace("_", " ")
+
+
+def _share(view: View) -> str:
+    return f"{view.phase} {view.share:.0%}"
+
+
+def _speed(view: View) -> list[str]:
+    rates, effort = view.rates, view.headway.effort
+    if not effort.done:
+        return [f"{rates.read:,.0f} read/s"] if rates.read else []
+    facts = [f"{rates.done:,.0f} records/s"]
+    if effort.cached_share is not None:
+        facts.append(
+            f"{rates.prompt_tokens:,.0f} prompt tokens/s ({effort.cached_share:.0%} cached)"
         )
+        facts.append(f"{rates.completion_tokens:,.0f} completion tokens/s")
+    return facts
+
+
+def _quality(view: View) -> list[str]:
+    """What became of records, and of the engines that are not at work."""
+    effort, passed = view.headway.effort, view.headway.passed
+    facts = []
+    if effort.passing_share is not None:
+        facts.append(f"{effort.passing_share:.1%} passing")
+        facts += [f"{effort.failed:,} failed", f"{effort.repairs:,} repairs"]
+    facts.append(f"{passed.rejected:,} rejected")
+    return [*facts, *_replicas(view)]
+
+
+def _replicas(view: View) -> Iterator[str]:
+    for state, replicas in view.headway.replicas.items():
+        yield f"{replicas:,} {'replica' if replicas == 1 else 'replicas'} {state}"
+
+
+def _left(view: View) -> str:
+    """Time left, no finer than it is known."""
+    seconds = view.seconds_left
+    if seconds is None:
+        return "time left unknown"
+    if seconds < 100:
+        return f"{seconds:.0f} s left"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min left"
+    return f"{seconds / 3600:.1f} h left"

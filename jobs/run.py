@@ -31,7 +31,7 @@ def run(
         console.print(
             f"run {other} is at work on this store too; what both answer counts once", markup=False
         )
-    with JobProgress(console, job.name, prepared.input_bytes) as progress:
+    with JobProgress(console, job.name) as progress:
         document = execute(prepared, progress, debug)
     _show(console, document, prepared.store.uri)
     if document["status"] in ("done", "over_budget"):

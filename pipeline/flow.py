@@ -8,11 +8,13 @@ Every record read reaches the sink, once; what is current or rejected rides alon
 gives the exact accounting.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import GetTimeoutError
@@ -23,6 +25,7 @@ from pipeline.cluster import receipts_of
 from pipeline.config import Job
 from pipeline.engines import check_engine, tables_at_once
 from pipeline.errors import ConfigError, EngineError
+from pipeline.headway import Extent, Passed
 from pipeline.outlook import Outlook, foresee_table
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
@@ -65,6 +68,10 @@ class Prepared:
     def input_bytes(self) -> int:
         return sum(shard.size for shard in self.listing.shards)
 
+    @property
+    def extent(self) -> Extent:
+        return Extent(self.input_bytes, self.selection.limit)
+
 
 def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
     """Raises `ConfigError` for whatever in the job, its template or its input cannot work."""
@@ -96,10 +103,10 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
     sink = Sink(job.output.uri, prepared.storage, run_id, job.rows_per_file)
     ledger = ray.put(Ledger.of(prepared.store, prepared.selection))
     receipts = (
-        tables(prompts(prepared, ledger), prepared)
+        tables(prompts(prepared, ledger, replicas.passed), prepared, replicas.passed)
         .map_batches(
             Answerer,
-            fn_constructor_args=(job, prepared.source, replicas.report),
+            fn_constructor_args=(job, prepared.source, replicas.report, replicas.at_work),
             batch_format="pyarrow",
             batch_size=1,
             compute=ActorPoolStrategy(
@@ -124,7 +131,15 @@ def _store(outcomes: pa.Table, job: Job, sink: Sink) -> pa.Table:
     return sink.write(foretold(outcomes, job))
 
 
-def tables(prompts: Dataset, prepared: Prepared) -> Dataset:
+Pass: TypeAlias = Callable[[Passed], None]
+"""What a task calls with what it hands on; does not wait."""
+
+
+def unseen(more: Passed) -> None:
+    """For a flow that nobody looks at before its end."""
+
+
+def tables(prompts: Dataset, prepared: Prepared, passed: Pass) -> Dataset:
     """The prompts in tables for the engines, one a row and a block.
 
     Ray Data hands the next one to the replica with the fewest, so with the least work in flight.
@@ -144,8 +159,17 @@ def tables(prompts: Dataset, prepared: Prepared) -> Dataset:
         in_flight=job.engine.replicas * (tables_at_once(job) + 1) / partitions,
         sampled=_sampled_share(prepared),
     )
-    made = prompts.map_batches(making, batch_format="pyarrow", batch_size=None)
+    made = prompts.map_batches(
+        partial(_to_tables, making=making, passed=passed), batch_format="pyarrow", batch_size=None
+    )
     return made.repartition(target_num_rows_per_block=1)
+
+
+def _to_tables(prompts: pa.Table, making: Callable[[pa.Table], pa.Table], passed: Pass) -> pa.Table:
+    made = making(prompts)
+    at_work = pc.sum(pc.equal(prompts["standing"], "work")).as_py() or 0
+    passed(Passed(arranged=at_work))
+    return made
 
 
 def survey(prepared: Prepared, examples: int) -> Iterator[Outlook]:
@@ -189,7 +213,7 @@ def _sampled_share(prepared: Prepared) -> float:
     return min(SAMPLE_BYTES / max(prepared.input_bytes, 1), 1.0)
 
 
-def prompts(prepared: Prepared, ledger: "ray.ObjectRef[Ledger]") -> Dataset:
+def prompts(prepared: Prepared, ledger: "ray.ObjectRef[Ledger]", passed: Pass = unseen) -> Dataset:
     """Every record read, as prompt or reject, with its standing against the store."""
     job, selection = prepared.job, prepared.selection
     allowance = Allowance(selection.limit) if selection.limit else None
@@ -198,7 +222,14 @@ def prompts(prepared: Prepared, ledger: "ray.ObjectRef[Ledger]") -> Dataset:
     # Told how many tasks there are, Ray Data does not cut their blocks up to make two hundred.
     records: Dataset = ray.data.read_datasource(shards, override_num_blocks=shards.tasks)
     return records.map_batches(
-        partial(_to_prompts, job=job, source=prepared.source, ledger=ledger, allowance=allowance),
+        partial(
+            _to_prompts,
+            job=job,
+            source=prepared.source,
+            ledger=ledger,
+            allowance=allowance,
+            passed=passed,
+        ),
         batch_format="pyarrow",
         batch_size=None,
     )
@@ -210,8 +241,11 @@ def _to_prompts(
     source: PromptSource,
     ledger: "ray.ObjectRef[Ledger]",
     allowance: Allowance | None,
+    passed: Pass,
 ) -> pa.Table:
     settle()
     held = ray.get(ledger)  # a node holds one copy for all tasks
     made = to_prompts(items, job, source, held)
-    return within(made, allowance.take) if allowance else made
+    made = within(made, allowance.take) if allowance else made
+    passed(Passed.of(Totals.of(made)))
+    return made

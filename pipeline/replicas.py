@@ -1,18 +1,42 @@
-"""Who answers: the replicas of a run's engine, where each of them is and how far it has got."""
+"""Who answers: the replicas of a run's engine, where each of them is and how far it has got.
+
+The other stages' headway is kept beside theirs, so that the driver has one place to ask.
+"""
 
 import os
+import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import reduce
+from heapq import nlargest
+from typing import Any, NamedTuple, Self
 
 import ray
+from ray.exceptions import RayError
 
 from pipeline.cluster import beside_driver
 from pipeline.config import Engine
 from pipeline.errors import EngineError
+from pipeline.headway import Effort, Headway, Passed
 from pipeline.model import ReplicaState
 
 BARREN_DEATHS = 5
 """So many replicas lost in a row, and no table answered meanwhile, are no accidents."""
+
+HEADWAY_SECONDS = 5.0
+"""The driver waits no longer to hear how far a run has got."""
+
+
+class Process(NamedTuple):
+    """Where on the cluster something runs."""
+
+    node_id: str
+    pid: int
+
+    @classmethod
+    def own(cls) -> Self:
+        return cls(ray.get_runtime_context().get_node_id(), os.getpid())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +56,58 @@ class Replica:
 
 
 class Roll:
-    """An actor that replicas report to; one that starts again is another process, and so listed."""
+    """An actor that replicas report to; one that starts again is another process, and so listed.
+
+    Ray does not say which replica it has replaced. Those that count as living are as many as there
+    should be, of which was heard last; one that was merely silent is back with its next word.
+    """
 
     def __init__(self, replicas: int) -> None:
         self._size = replicas
-        self._replicas: dict[tuple[str, int], Replica] = {}
+        self._replicas: dict[Process, Replica] = {}
+        self._heard: dict[Process, float] = {}
+        self._efforts: dict[Process, Effort] = {}
+        self._passed = Passed()
         self._barren = 0
 
     def enter(self, replica: Replica) -> int:
         """Notes how far a replica has got; returns the deaths since the last table was answered."""
-        is_new = (replica.node_id, replica.pid) not in self._replicas
-        self._replicas[replica.node_id, replica.pid] = replica
+        process = Process(replica.node_id, replica.pid)
+        is_new = process not in self._replicas
+        self._replicas[process] = replica
+        self._heard[process] = time.monotonic()
         if replica.state == "answering":
             self._barren = 0
         elif is_new and len(self._replicas) > self._size:
             self._barren += 1
         return self._barren
 
+    def at_work(self, process: Process, effort: Effort) -> None:
+        """Notes what a replica has done since it started."""
+        self._efforts[process] = effort
+        self._heard[process] = time.monotonic()
+
+    def passed(self, more: Passed) -> None:
+        """Notes what a task has handed on."""
+        self._passed = self._passed.plus(more)
+
+    def headway(self) -> Headway:
+        living = set(nlargest(self._size, self._heard, key=self._heard.__getitem__))
+        return Headway(
+            self._passed,
+            reduce(Effort.plus, self._efforts.values(), Effort()),
+            sum(effort.in_hand for process, effort in self._efforts.items() if process in living),
+            Counter(r.state for process, r in self._replicas.items() if process in living),
+        )
+
     def read(self) -> list[Replica]:
         return list(self._replicas.values())
 
 
 class Replicas:
-    """The roll of a run: replicas write to it in their own processes, the driver reads it."""
+    """The roll of a run: replicas and tasks write to it in their own processes, the driver reads
+    it.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._roll: Any = beside_driver(Roll).remote(engine.replicas)
@@ -67,14 +120,28 @@ class Replicas:
         """
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        node_id = ray.get_runtime_context().get_node_id()
-        replica = Replica(node, node_id, os.getpid(), devices, state, engine_version)
+        replica = Replica(node, *Process.own(), devices, state, engine_version)
         deaths = ray.get(self._roll.enter.remote(replica))
         if state == "loading" and deaths >= BARREN_DEATHS:
             raise EngineError(
                 f"replicas died {deaths} times without answering a table between, last on {node}; "
                 "Ray's logs there say why"
             )
+
+    def at_work(self, effort: Effort) -> None:
+        """Called by a replica, about itself; does not wait."""
+        self._roll.at_work.remote(Process.own(), effort)
+
+    def passed(self, more: Passed) -> None:
+        """Called by a task, about what it hands on; does not wait."""
+        self._roll.passed.remote(more)
+
+    def headway(self, before: Headway) -> Headway:
+        """How far the run has got; as `before` where the cluster does not say in time."""
+        with suppress(RayError):
+            found: Headway = ray.get(self._roll.headway.remote(), timeout=HEADWAY_SECONDS)
+            return found
+        return before
 
     def listed(self) -> list[dict[str, Any]]:
         """Every replica that has reported, for the record of a run."""

@@ -11,6 +11,7 @@ from pipeline.cluster import cluster
 from pipeline.config import Job
 from pipeline.errors import OvernightError
 from pipeline.flow import Prepared, answer, survey
+from pipeline.headway import Headway, Pace, Passed, View
 from pipeline.outlook import Outlook
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.rechecking import recheck
@@ -19,10 +20,9 @@ from pipeline.storage import Storage
 from pipeline.store.parts import new_run_id
 from pipeline.store.runs import RunFile, RunStatus, all_runs, signs_of_life
 from pipeline.totals import Totals
+from pipeline.watch import Progress, Watch
 
 EXIT_CODES: dict[RunStatus, int] = {"done": 0, "over_budget": 1, "failed": 3, "interrupted": 130}
-
-Progress = Callable[[Totals], None]
 
 
 @dataclass(slots=True)
@@ -59,11 +59,12 @@ def execute(prepared: Prepared, progress: Progress, debug: bool = False) -> dict
         with signs, cluster(job.engine, debug):
             timings.cluster_ready = timings.so_far()
             replicas = Replicas(job.engine)
-            for receipt in answer(prepared, run_id, replicas):
-                totals.add(receipt)
-                if timings.first_rows is None and receipt.sums["parts"]:
-                    timings.first_rows = timings.so_far()
-                progress(totals)
+            watch = Watch(job.name, prepared.extent, totals, replicas, progress)
+            with watch.kept():
+                for receipt in answer(prepared, run_id, replicas):
+                    if timings.first_rows is None and receipt.sums["parts"]:
+                        timings.first_rows = timings.so_far()
+                    watch.add(receipt)
             answered_by = replicas.listed()
         totals.check()
     except (KeyboardInterrupt, SystemExit):
@@ -110,12 +111,14 @@ def foresee(
     prepared: Prepared, progress: Progress, examples: int = 0, debug: bool = False
 ) -> Outlook:
     """What a run would find and do, with at most so many examples; changes nothing."""
-    outlook = Outlook()
+    outlook, pace = Outlook(), Pace()
     with cluster(debug=debug):
         for receipt in survey(prepared, examples):
             outlook.add(receipt)
             outlook.examples = outlook.examples[:examples]
-            progress(outlook.totals)
+            headway = Headway(Passed.of(outlook.totals))
+            rates = pace.rates(headway, time.monotonic())
+            progress(View(outlook.totals, headway, rates, prepared.extent))
     return outlook
 
 

@@ -26,6 +26,7 @@ from pipeline.engines import (
 from pipeline.engines.engine import Engine
 from pipeline.errors import EngineError, OvernightError
 from pipeline.faults import Fault
+from pipeline.headway import Effort
 from pipeline.model import Answered, Message, Prompt, Record, Reject, ReplicaState, Standing
 from pipeline.prefixes.arrangement import arranged
 from pipeline.prefixes.forecast import is_sampled, tokens_foretold
@@ -51,6 +52,9 @@ from pipeline.tables import (
     unpack,
 )
 from pipeline.tokens.room import answer_tokens
+
+TELL_SECONDS = 0.5
+"""A replica says no more often than this what it has done, but for the end of a table."""
 
 IN_ORDER_OF = ("record_id", "source_uri", "source_row", "read", "stored_bytes")
 """Columns that tell any two rows of a table of prompts apart, tallies too."""
@@ -219,6 +223,14 @@ def unreported(state: ReplicaState, engine_version: str) -> None:
     """For an answerer that nobody waits for."""
 
 
+Tell: TypeAlias = Callable[[Effort], None]
+"""What a replica calls now and then with all that it has done; does not wait."""
+
+
+def untold(effort: Effort) -> None:
+    """For an answerer that nobody looks at."""
+
+
 class Answerer:
     """An engine that stays in memory, with the checks, for tables of prompts; one a replica.
 
@@ -232,11 +244,20 @@ class Answerer:
     at the cut; the run's accounting finds that, and the next run answers what was lost.
     """
 
-    def __init__(self, job: Job, source: PromptSource, report: Report = unreported) -> None:
+    def __init__(
+        self,
+        job: Job,
+        source: PromptSource,
+        report: Report = unreported,
+        tell: Tell = untold,
+    ) -> None:
         settle()
         self._job = job
         self._source = source
         self._report = report
+        self._tell = tell
+        self._effort = Effort()
+        self._telling: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[AnsweringLoop] | None = None
         report("placed", "")
 
@@ -245,11 +266,15 @@ class Answerer:
         work, rest = split_work(unpack(table))
         if not work.num_rows:
             return carry(rest, OUTCOMES)
+        self._add(Effort(asked=work.num_rows))
         try:
             loop = await self._opened()
-            answers = await asyncio.gather(*map(loop.answer, table_prompts(work)))
+            answers = await asyncio.gather(
+                *(self._answer(loop, prompt) for prompt in table_prompts(work))
+            )
         except OvernightError as error:
             raise type(error)(str(error)) from None  # its causes may not travel to the driver
+        self._tell_effort()
         self._report("answering", loop.engine.version)
         shared = self._shared_columns(loop.engine)
         return pa.concat_tables(
@@ -259,6 +284,24 @@ class Answerer:
                 carry(rest, OUTCOMES),
             ]
         )
+
+    async def _answer(self, loop: AnsweringLoop, prompt: Prompt) -> Answered:
+        answer = await loop.answer(prompt)
+        self._add(Effort.of(answer))
+        return answer
+
+    def _add(self, more: Effort) -> None:
+        """Adds to the replica's effort, which is told soon, once for all that happens till then."""
+        self._effort = self._effort.plus(more)
+        if self._telling is None:
+            running = asyncio.get_running_loop()
+            self._telling = running.call_later(TELL_SECONDS, self._tell_effort)
+
+    def _tell_effort(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        self._tell(self._effort)
 
     async def _opened(self) -> AnsweringLoop:
         """One opening for all tables that wait for it, and one failure."""

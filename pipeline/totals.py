@@ -25,7 +25,9 @@ _FOLDED: dict[str, State] = {
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over rows of the flow. `sums` holds `read`, `stored_bytes`, tokens, parts, and so on."""
+    """Sums over rows of the flow. `sums` holds `read`, `stored_bytes`, tokens, parts, and so on;
+    `repairs` are attempts after a record's first.
+    """
 
     standings: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -50,6 +52,9 @@ class Totals:
             totals.checks.update(_value_counts(missed.field("name")))
         if "failed_checks" in held:
             totals.failing.update(_value_counts(table["failed_checks"].combine_chunks().flatten()))
+        if "attempts" in held:
+            attempts = pc.list_value_length(table["attempts"].drop_null())
+            totals.sums["repairs"] += (pc.sum(attempts).as_py() or 0) - len(attempts)
         for name in (
             "read",
             "stored_bytes",

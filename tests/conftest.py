@@ -1,5 +1,6 @@
 """What a test session shares: one Ray cluster of three nodes, two S3 servers, the corpus."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import pytest
 import ray
@@ -23,10 +25,15 @@ from tests.support import (
     SMALL_ENGINE,
     Corpus,
     Server,
+    ShownRun,
     free_port,
+    job_file,
+    on_a_terminal,
     packed_corpus,
+    rows,
     unpacked,
     vllm_job,
+    write_jsonl,
 )
 
 if TYPE_CHECKING:
@@ -163,6 +170,26 @@ def chromium() -> Iterator["Browser"]:
         pytest.skip("no Chromium on the path, and OVERNIGHT_BROWSER names none")
     with browser(path) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def shown_run(ray_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> ShownRun:
+    """A run of forty records and a reject, with tokens and repairs, on a terminal."""
+    from tests.scripted import scripted, scripted_job
+
+    folder = tmp_path_factory.mktemp("shown")
+    write_jsonl(folder / "shards/a.jsonl", [*rows(range(40)), {"record_id": "empty"}])
+    with scripted(slow_seconds=2.5) as url:
+        night = scripted_job(url, folder / "shards", folder / "store", 40, "shown")
+        file = job_file(folder / "job.yaml", night)
+        screen, out = on_a_terminal("run", file, "--json", address=ray_cluster.address)
+    pages = []
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        port = node["MetricsExportPort"]
+        assert port > 0, "no node exports metrics without ray[default], one of the dev dependencies"
+        with urlopen(f"http://{node['NodeManagerAddress']}:{port}/metrics", timeout=10) as page:
+            pages.append(page.read().decode())
+    return ShownRun(screen, json.loads(out), pages)
 
 
 @pytest.fixture

@@ -1,11 +1,17 @@
 """Records, jobs and commands for tests."""
 
+import fcntl
 import json
 import os
+import pty
+import re
 import socket
+import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
+import termios
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,6 +62,15 @@ class Server:
 class Corpus:
     packed: Path
     records: Path
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """What a terminal saw of a run, its document, and what the nodes exported right after it."""
+
+    screen: str
+    document: dict[str, Any]
+    metrics: list[str]
 
 
 def packed_corpus() -> Path:
@@ -190,3 +205,35 @@ def overnight(
         env={**os.environ, **({"RAY_ADDRESS": address} if address else {}), **environment},
         check=False,
     )
+
+
+def on_a_terminal(*arguments: object, address: str, timeout: float = 60) -> tuple[str, str]:
+    """What the command line writes to a terminal of 80 columns, less the signs that move a cursor;
+    and its standard output, which goes elsewhere.
+    """
+    seen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobs", *map(str, arguments)],
+            cwd=ROOT,
+            stderr=terminal,
+            stdout=out,
+            env={**environment, "RAY_ADDRESS": address, "TERM": "xterm"},
+        )
+        os.close(terminal)
+        screen = _everything(seen)
+        assert process.wait(timeout) == 0
+        out.seek(0)
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen), out.read().decode()
+
+
+def _everything(descriptor: int) -> str:
+    """What a terminal got until its last writer closed it."""
+    pieces = []
+    with suppress(OSError):  # Linux's word for its end
+        while piece := os.read(descriptor, 65536):
+            pieces.append(piece)
+    os.close(descriptor)
+    return b"".join(pieces).decode(errors="replace")

@@ -9,16 +9,16 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")])
 
 FLOORS = [
-    {"errors", "suggest", "model", "content", "names"},
+    {"errors", "suggest", "model", "content", "names", "threads"},
     {"config", "faults", "storage", "tables"},
     {"tokens", "checks", "totals"},
-    {"selection"},
+    {"selection", "headway"},
     {"reading", "prompting", "engines", "store"},
     {"answering", "export", "difference", "prefixes"},
     {"stages", "outlook", "report"},
     {"cluster"},
-    {"replicas", "allowance"},
-    {"flow", "rechecking"},
+    {"replicas", "allowance", "metrics"},
+    {"flow", "rechecking", "watch"},
     {"runs", "doctor"},
     {"jobs"},
 ]
@@ -28,6 +28,7 @@ KNOW_RAY = {
     "cluster.py",
     "replicas.py",
     "allowance.py",
+    "metrics.py",
     "rechecking.py",
 }
 

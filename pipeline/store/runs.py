@@ -2,11 +2,10 @@
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from threading import Event, Thread
 from typing import Any, Literal
 
 import orjson
@@ -17,6 +16,7 @@ from pipeline.errors import StorageError
 from pipeline.storage import Location, storage_errors
 from pipeline.store.schema import RUNS_FOLDER
 from pipeline.tables import PREFIX_SUMS
+from pipeline.threads import now_and_then
 from pipeline.totals import Totals
 
 RunStatus = Literal["running", "done", "over_budget", "failed", "interrupted"]
@@ -80,26 +80,17 @@ class RunFile:
         return content
 
 
-@contextmanager
-def signs_of_life(sign: Callable[[], object]) -> Iterator[None]:
+def signs_of_life(sign: Callable[[], object]) -> AbstractContextManager[None]:
     """Has `sign` called now and then in a thread, as long as the block lasts.
 
     A sign that cannot be written is left out: what fails for good, the run itself will meet.
     """
-    over = Event()
 
-    def give_signs() -> None:
-        while not over.wait(SIGN_SECONDS):
-            with suppress(StorageError):
-                sign()
+    def give_sign() -> None:
+        with suppress(StorageError):
+            sign()
 
-    thread = Thread(target=give_signs, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return now_and_then(give_sign, SIGN_SECONDS)
 
 
 def running(store: Location) -> list[str]:

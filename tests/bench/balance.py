@@ -50,7 +50,7 @@ class Balance:
 class Simulated:
     """In the place of `Answerer`, for packed tables."""
 
-    def __init__(self, job: Job, source: Any, report: Any = None) -> None:
+    def __init__(self, job: Job, source: Any, *told: Any) -> None:
         self._log = Path(os.environ[LOG], str(os.getpid()))
         self._rate = float(os.environ[f"{LOG}_RATE"])
         self._engine = asyncio.Lock()

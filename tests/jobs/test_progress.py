@@ -1,64 +1,110 @@
 import io
-import os
-import pty
 import re
-import subprocess
-import sys
 from collections import Counter
 
+import pytest
 from rich.console import Console
 
 from jobs import progress
-from jobs.progress import JobProgress
+from jobs.progress import PLANNING, JobProgress
+from pipeline.headway import Effort, Extent, Headway, Passed, Rates, View
 from pipeline.totals import Totals
-from tests.support import ROOT, job, job_file, rows, write_jsonl
+from tests.support import job, job_file, on_a_terminal, rows, write_jsonl
+
+ANSWERING = View(
+    Totals(Counter(answered=5000, failed=20)),
+    Headway(
+        Passed(90_000, stored_bytes=200, current=9_880, rejected=120, work=80_000, arranged=80_000),
+        Effort(21_000, 19_900, 100, 22_500, 50_000_000, 32_000_000, 4_000_000),
+        in_engines=1000,
+        replicas={"answering": 2, "loading": 1},
+    ),
+    Rates(read=0, stored_bytes=0, done=50, prompt_tokens=125_000, completion_tokens=10_000),
+    Extent(200),
+)
+READING = View(
+    Totals(),
+    Headway(Passed(40_000, stored_bytes=100, work=40_000), replicas={"placed": 1}),
+    Rates(read=8_000, stored_bytes=10),
+    Extent(200),
+)
 
 
-def test_elsewhere_than_on_a_terminal_plain_lines_come_at_intervals(monkeypatch):
-    out = io.StringIO()
+@pytest.fixture
+def lines_at_once(monkeypatch) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
-    with JobProgress(Console(file=out), "night", input_bytes=200) as shown:
-        shown(Totals(Counter(answered=6, failed=1, rejected=2), sums=Counter(stored_bytes=50)))
-    (line,) = out.getvalue().splitlines()
-    assert re.fullmatch(r"night: 25%, 9 records, [\d,]+/s, 1 failed, 2 rejected, \d+ s left", line)
+
+
+def line(view: View, *stages) -> str:
+    out = io.StringIO()
+    with JobProgress(Console(file=out, soft_wrap=True), "night", *stages) as shown:
+        shown(view)
+    (said,) = out.getvalue().splitlines()
+    return said
+
+
+def test_elsewhere_than_on_a_terminal_a_plain_line_says_all_of_it(lines_at_once):
+    assert line(ANSWERING) == (
+        "night: answering 25%, 90,000 read, 9,880 current, 80,000 work, 80,000 arranged, "
+        "1,000 in engines, 19,900 answered, 5,020 stored, 50 records/s, "
+        "125,000 prompt tokens/s (64% cached), 10,000 completion tokens/s, 99.5% passing, "
+        "100 failed, 2,500 repairs, 120 rejected, 2 replicas answering, 1 replica loading, "
+        "20 min left"
+    )
+
+
+def test_while_engines_have_nothing_the_line_is_about_reading(lines_at_once):
+    assert line(READING) == (
+        "night: reading 50%, 40,000 read, 0 current, 40,000 work, 0 arranged, 0 in engines, "
+        "0 answered, 0 stored, 8,000 read/s, 0 rejected, 1 replica placed, time left unknown"
+    )
+
+
+def test_a_plan_tells_of_no_stage_that_it_has_not(lines_at_once):
+    assert "work, 8,000 read/s" in line(READING, PLANNING)
 
 
 def test_lines_do_not_come_more_often_than_that():
     out = io.StringIO()
-    with JobProgress(Console(file=out), "night", input_bytes=200) as shown:
+    with JobProgress(Console(file=out), "night") as shown:
         for _ in range(50):
-            shown(Totals(Counter(answered=6), sums=Counter(stored_bytes=50)))
+            shown(ANSWERING)
     assert out.getvalue() == ""
 
 
-def test_a_terminal_sees_a_bar_and_nothing_of_rays(tmp_path, ray_cluster):
-    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3000)))
-    file = job_file(tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store"))
-    seen, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobs", "run", str(file)],
-        cwd=ROOT,
-        stderr=terminal,
-        env={**os.environ, "RAY_ADDRESS": ray_cluster.address, "TERM": "xterm", "COLUMNS": "120"},
-    )
-    os.close(terminal)
-    screen = _everything(seen)
-    assert process.wait(60) == 0
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_figures_of_a_large_run_fit_a_narrow_terminal(width):
+    """Whatever is too long ends in an ellipsis; nothing wraps."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, soft_wrap=True)
+    shown = JobProgress(console, "a job whose name goes on and on")
+    shown(ANSWERING)
+    console.print(shown.drawn(), soft_wrap=False)
+    drawn = [said.rstrip() for said in out.getvalue().splitlines()]
+    assert len(drawn) == 5
+    assert all(len(said) <= width for said in drawn)
+    head, _, figures, speed, quality = drawn
+    assert head.endswith("answering 25%, 20 min left")
+    assert figures.split() == ["90,000", "9,880", "80,000", "80,000", "1,000", "19,900", "5,020"]
+    assert speed.startswith("50 records/s, 125,000 prompt tokens/s (64% cached), 10,000 completion")
+    assert quality.startswith("99.5% passing, 100 failed, 2,500 repairs, 120 rejected")
+
+
+def test_a_terminal_sees_stages_and_figures_and_nothing_of_rays(shown_run):
+    screen = shown_run.screen
     assert "━" in screen
-    assert re.search(r"[\d,]+ records, [\d,]+/s, 0 failed, 0 rejected", screen)
+    header = r"read +current +work +arranged +in engines +answered +stored"
+    waiting = r"41 +0 +40 +40 +[1-9]\d* +[1-9]\d* +0"  # answered, and nothing stored yet
+    assert re.search(rf"{header}\s+{waiting}", screen)
+    assert re.search(r"\d+ records/s, [\d,]+ prompt tokens/s \(40% cached\), [\d,]+ compl", screen)
+    assert re.search(r"[\d.]+% passing, \d+ failed, [1-9]\d* repairs, 1 rejected", screen)
+    assert re.search(r"answering \d+%, \d+ s left", screen)
     assert "core_worker" not in screen
     assert "WARNING" not in screen
 
 
-def _everything(descriptor: int) -> str:
-    """What a terminal got until its last writer closed it."""
-    pieces = []
-    while True:
-        try:
-            piece = os.read(descriptor, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    return b"".join(pieces).decode(errors="replace")
+def test_a_plan_on_a_terminal_shows_how_far_reading_is(tmp_path, ray_cluster):
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3000)))
+    file = job_file(tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store"))
+    screen, _ = on_a_terminal("plan", file, address=ray_cluster.address)
+    assert re.search(r"read +current +work\s+[1-3],000 +0 +[1-3],000\s", screen)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.flow import prepare
+from pipeline.headway import View
 from pipeline.outlook import Cause
 from pipeline.runs import execute, foresee
 from pipeline.selection import select
 from pipeline.store import runs
-from pipeline.totals import Totals
 from tests.support import counts, ignore, job, rows, run, stored, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -188,7 +188,7 @@ def test_a_second_run_says_that_the_first_is_at_work(night, tmp_path, monkeypatc
     prepared = prepare(night())
     met = set()
 
-    def look(totals: Totals) -> None:
+    def look(view: View) -> None:
         met.update(runs.running(prepared.store))
 
     first = execute(prepared, look)

@@ -192,6 +192,6 @@ def test_a_run_whose_reading_fails_ends_with_the_storages_error(tmp_path, moto_s
 def test_no_engine_works_on_a_larger_block_than_a_part(shards, tmp_path):
     seen = []
     night = job(shards, tmp_path / "store", rows_per_file=9)
-    execute(prepare(night), lambda totals: seen.append(totals.done))
+    execute(prepare(night), lambda view: seen.append(view.totals.done))
     assert seen[-1] == 40
     assert max(b - a for a, b in pairwise([0, *seen])) <= 9

@@ -3,7 +3,8 @@ import pytest
 
 from pipeline.errors import AccountingError
 from pipeline.model import Place, Reject, Tally
-from pipeline.tables import PROMPTS, carry, items_table
+from pipeline.store.schema import OUTCOMES
+from pipeline.tables import PROMPTS, build, carry, items_table
 from pipeline.totals import Totals
 
 
@@ -29,6 +30,14 @@ def test_totals_add_up_and_survive_their_receipt():
     assert (whole.counts["read"], whole.counts["rejected"]) == (2, 2)
     assert (whole.reasons["invalid_json"], whole.sums["stored_bytes"]) == (2, 10)
     whole.check()
+
+
+def test_repairs_are_the_attempts_after_a_records_first():
+    attempts = {"attempts": [[{"seconds": 1.0}] * n for n in (1, 3, 2)] + [None]}
+    standings = {"standing": ["answered", "answered", "failed", "rejected"]}
+    assert Totals.of(build(OUTCOMES, {**standings, **attempts}, 4)).sums["repairs"] == 2 + 1
+    assert Totals.of(build(OUTCOMES, {}, 0)).sums["repairs"] == 0
+    assert "repairs" not in totals(reject(0)).sums  # of prompts, which nobody has attempted
 
 
 def test_an_empty_table_counts_nothing():
