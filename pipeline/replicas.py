@@ -6,14 +6,12 @@ The other stages' headway is kept beside theirs, so that the driver has one plac
 import os
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import reduce
 from heapq import nlargest
 from typing import Any, NamedTuple, Self
 
 import ray
-from ray.exceptions import RayError
 
 from pipeline.cluster import beside_driver
 from pipeline.config import Engine
@@ -138,10 +136,11 @@ class Replicas:
 
     def headway(self, before: Headway) -> Headway:
         """How far the run has got; as `before` where the cluster does not say in time."""
-        with suppress(RayError):
+        try:
             found: Headway = ray.get(self._roll.headway.remote(), timeout=HEADWAY_SECONDS)
-            return found
-        return before
+        except Exception:  # noqa: BLE001  what ails the cluster, the run itself will meet
+            return before
+        return found
 
     def listed(self) -> list[dict[str, Any]]:
         """Every replica that has reported, for the record of a run."""

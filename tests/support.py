@@ -30,7 +30,11 @@ from pipeline.runs import execute
 from pipeline.selection import select
 
 ROOT = Path(__file__).parent.parent
+WORKER_INSIDE = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""The model within the engine's process, as on one GPU; the CPU build would give it one below."""
+
 SMALL_ENGINE = {
+    "distributed_executor_backend": WORKER_INSIDE,
     "dtype": "bfloat16",
     "enforce_eager": True,
     "kv_cache_memory_bytes": 2**28,

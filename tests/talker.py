@@ -1,7 +1,8 @@
 """vLLM's engine without a cluster around it. Importing this imports vLLM."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -32,9 +33,19 @@ class Talker:
 
     def ask_as(self, job: Job, *requests: Request) -> list[Completion]:
         """As `ask`, under the sampling and decoding of another job for the same model."""
+        with self._talking_as(job):
+            return self.ask(*requests)
+
+    def ask_body_as(self, job: Job, asked: Request) -> Completion:
+        """As `ask_as`, with nobody to start a dead engine again."""
+        with self._talking_as(job):
+            return self.run(self.body.generate(asked, lambda: None))
+
+    @contextmanager
+    def _talking_as(self, job: Job) -> Iterator[None]:
         own, self.body._job = self.body._job, job
         try:
-            return self.ask(*requests)
+            yield
         finally:
             self.body._job = own
 

@@ -24,7 +24,7 @@ from pipeline.config import Job
 from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.grammar import BACKEND, answer_regex
 from pipeline.engines.supervisor import EngineDied, Supervisor
-from pipeline.engines.vllm_processes import end, error_log, processes_below
+from pipeline.engines.vllm_processes import end, error_log, processes_below, strike
 from pipeline.errors import EngineError, describe
 from pipeline.faults import Fault
 from pipeline.model import Completion, Message
@@ -109,6 +109,7 @@ class VllmBody:
 
     def kill(self) -> None:
         if self._llm is not None:
+            strike(self._processes)  # left to end by themselves, they would take seconds
             self._llm.shutdown()
             end(self._processes)
             self._llm = None

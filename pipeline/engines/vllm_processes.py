@@ -7,6 +7,7 @@ one is in its log.
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -64,14 +65,17 @@ def processes_below() -> set[psutil.Process]:
     return {process for process in found if "resource_tracker" not in _command(process)}
 
 
+def strike(processes: Iterable[psutil.Process]) -> None:
+    """Kills, and leaves it to their parents to wait for them."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def end(processes: Iterable[psutil.Process]) -> None:
     """Kills what is left: a worker that hangs in its driver survives the signals of its parent."""
     left = [process for process in processes if process.is_running()]
-    for process in left:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    strike(left)
     psutil.wait_procs(left, GRACE_SECONDS)
 
 

@@ -165,8 +165,9 @@ def _opened(
         if group[0].size > SMALL_SHARD_BYTES:
             yield group[0], _open_large(fs, group[0])
             continue
-        whole = [None] * len(group)
-        fetched = fs.cat_ranges([s.path for s in group], whole, whole, on_error="return")
+        # Asked for a whole object, s3fs asks for its size first; no range begins in an empty one.
+        starts = [0 if shard.size else None for shard in group]
+        fetched = fs.cat_ranges([s.path for s in group], starts, None, on_error="return")
         for shard, data in zip(group, fetched, strict=True):
             yield shard, data if isinstance(data, Exception) else _in_memory(shard, data)
 

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import openpyxl
 import pyarrow.parquet as pq
@@ -21,20 +23,24 @@ LONG = 8_000
 """Records that take a run some seconds."""
 
 
+def night_in(folder: Path, records: int = 12, rows_per_file: int = 1000) -> Path:
+    """A job file; shards and store are beside it."""
+    write_jsonl(folder / "shards/a.jsonl", rows(range(records)))
+    return job_file(
+        folder / "job.yaml", job(folder / "shards", folder / "store", rows_per_file=rows_per_file)
+    )
+
+
 @pytest.fixture
 def night(tmp_path) -> Path:
     """A job file for twelve records."""
-    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(12)))
-    return job_file(tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store"))
+    return night_in(tmp_path)
 
 
 @pytest.fixture
 def long_night(tmp_path) -> Path:
     """A job file for records that take a few seconds, so that a run can be stopped half way."""
-    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(LONG)))
-    return job_file(
-        tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store", rows_per_file=200)
-    )
+    return night_in(tmp_path, LONG, rows_per_file=200)
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +48,19 @@ def address(ray_cluster) -> str:
     return ray_cluster.address
 
 
-def test_run_starts_a_cluster_of_its_own_and_ends_with_0(night, tmp_path):
-    done = overnight("run", night, "--json")
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory) -> tuple[Path, CompletedProcess[str]]:
+    """A job file and what its run said, which had no cluster to join."""
+    night = night_in(tmp_path_factory.mktemp("first"))
+    return night, overnight("run", night, "--json")
+
+
+def test_run_starts_a_cluster_of_its_own_and_ends_with_0(first_run):
+    night, done = first_run
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["counts"]["answered"] == 12
-    assert stored(tmp_path / "store").num_rows == 12
+    assert stored(night.parent / "store").num_rows == 12
     assert "answered" in done.stderr
 
 
@@ -115,7 +128,8 @@ def test_unknown_commands_and_options_end_with_2(night):
 
 def test_storage_that_cannot_be_reached_ends_with_3(night):
     dead = f"storage.endpoint_url=http://127.0.0.1:{free_port()}"
-    done = overnight("run", night, "input.uri=s3://bucket/records", dead)
+    once = "storage.config_kwargs={retries: {max_attempts: 0}}"
+    done = overnight("run", night, "input.uri=s3://bucket/records", dead, once)
     assert done.returncode == 3
     assert "s3://bucket/records" in done.stderr
     assert "Traceback" not in done.stderr
@@ -131,17 +145,17 @@ def test_errors_are_json_too(night):
     assert "none.md" in json.loads(done.stdout)["error"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_with_130_and_the_next_one_finishes(
-    long_night, tmp_path, number, address
-):
-    process = _start("run", long_night, address=address)
-    _wait_for_parts(tmp_path / "store", 2)
-    process.send_signal(number)
-    assert process.wait(60) == 130
-    (run_file,) = (tmp_path / "store/runs").glob("*/run.json")
-    assert json.loads(run_file.read_text())["status"] == "interrupted"
-    _finishes(long_night, tmp_path / "store", LONG, address)
+def test_interrupted_runs_end_with_130_and_the_next_one_finishes(long_night, tmp_path, address):
+    store = tmp_path / "store"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        held = len(_parts(store))
+        process = _start("run", long_night, address=address)
+        _wait_for_parts(store, held + 2)
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    ended = [json.loads(file.read_text())["status"] for file in store.glob("runs/*/run.json")]
+    assert ended == ["interrupted"] * 2
+    _finishes(long_night, store, LONG, address)
 
 
 def test_a_killed_run_loses_nothing_that_it_had_stored(long_night, tmp_path, address):
@@ -164,11 +178,15 @@ def _start(*arguments: object, address: str) -> subprocess.Popen[bytes]:
     )
 
 
+def _parts(store: Path) -> list[Path]:
+    return list(store.glob("answers/part-*"))
+
+
 def _wait_for_parts(store: Path, parts: int) -> None:
-    for _ in range(600):
-        if len(list(store.glob("answers/part-*"))) >= parts:
+    for _ in range(1200):
+        if len(_parts(store)) >= parts:
             return
-        time.sleep(0.1)
+        time.sleep(0.05)
     raise TimeoutError(f"{store} never held {parts} parts")
 
 
@@ -184,13 +202,9 @@ def _finishes(file: Path, store: Path, records: int, address: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def morning(tmp_path_factory, address) -> Path:
+def morning(first_run) -> Path:
     """The job file of twelve records, which have been answered."""
-    folder = tmp_path_factory.mktemp("morning")
-    write_jsonl(folder / "shards/a.jsonl", rows(range(12)))
-    file = job_file(folder / "job.yaml", job(folder / "shards", folder / "store"))
-    overnight("run", file, address=address)
-    return file
+    return first_run[0]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl", "xlsx"])
@@ -288,10 +302,11 @@ def test_a_bug_ends_with_3_and_one_line_and_never_as_a_job_that_was_done(capfd):
     assert capfd.readouterr().err == "error: ZeroDivisionError: no such thing; --debug says where\n"
 
 
-@pytest.fixture
-def edited(night, tmp_path, address) -> Path:
-    """The job of `night`, answered under two versions of its prompt."""
-    template = tmp_path / "trial.md"
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory, address) -> Path:
+    """A job like `night`, answered under two versions of its prompt; its store is for reading."""
+    folder = tmp_path_factory.mktemp("edited")
+    night, template = night_in(folder), folder / "trial.md"
     for version, text in ((1, "{{ question }}"), (2, "{{ question }} Say how many.")):
         template.write_text(f"---\nname: trial\nversion: {version}\n---\n{text}\n")
         held = json.loads(
@@ -308,11 +323,11 @@ def test_plan_names_what_changed_shows_it_and_says_what_it_costs(edited, tmp_pat
     hostile = "{{ question }} Say\x1b[2J how few."
     template.write_text(f"---\nname: trial\nversion: 3\n---\n{hostile}\n")
     asked = ("plan", edited, f"prompt={template}", "--examples", "10", "--rate", "1000")
-    done = overnight(*asked, address=address)
+    done = overnight(*asked, "--json", address=address)
     assert "prompt: trial 2 → trial 3" in done.stderr
     assert "GPU-hours at 1,000 tokens a second" in done.stderr
     assert "\x1b[2J" not in done.stderr
-    held = json.loads(overnight(*asked, "--json", address=address).stdout)
+    held = json.loads(done.stdout)
     (cause,) = held["causes"]
     assert (cause["cause"], cause["changes"], cause["records"]) == ("changed", ["prompt"], 12)
     assert (cause["before"]["prompt_version"], cause["now"]["prompt_version"]) == ("2", "3")
@@ -336,10 +351,10 @@ def test_run_takes_a_few_papers_or_a_few_records_first(night, address):
 
 def test_diff_compares_two_versions_of_a_prompt(edited, address):
     asked = ("diff", edited, "--from", "1", "--to", "trial@2")
-    done = overnight(*asked)
+    done = overnight(*asked, "--json")
     assert done.returncode == 0, done.stderr
     assert "12 records on both sides" in done.stderr
-    document = json.loads(overnight(*asked, "--json").stdout)
+    document = json.loads(done.stdout)
     assert document["records"] == {"both": 12, "only_from": 0, "only_to": 0}
     assert document["answers"] == {"same": 12}
     wrong = overnight("diff", edited, "--from", "1", "--to", "7")
@@ -347,12 +362,14 @@ def test_diff_compares_two_versions_of_a_prompt(edited, address):
 
 
 def test_recheck_lists_what_changed_and_compact_leaves_one_part(edited, tmp_path, address):
-    lower = ("recheck", edited, "answer.max_words=2", "--json")
+    shutil.copytree(edited.parent / "store", tmp_path / "store")
+    here = f"output.uri={tmp_path / 'store'}"
+    lower = ("recheck", edited, here, "answer.max_words=2", "--json")
     document = json.loads(overnight(*lower, address=address).stdout)
     assert document["rows"] == 24
     assert document["now_failed"] == document["changed"] == len(document["verdicts"]) > 0
     assert document["verdicts"][0]["now"]["missed_checks"] == ["word_count"]
-    compacted = overnight("compact", edited, "--drop-superseded", "--json")
+    compacted = overnight("compact", edited, here, "--drop-superseded", "--json")
     done = json.loads(compacted.stdout)
     assert (done["parts_before"] > 2, done["parts_after"]) == (True, 1)
     assert done["superseded_dropped"] == document["changed"]

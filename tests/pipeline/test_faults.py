@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -90,53 +90,48 @@ def exit_at_once(process: psutil.Process) -> None:
     (Path(os.environ["OVERNIGHT_TEST_EXIT"]) / str(process.pid)).touch()
 
 
-@pytest.mark.parametrize(
-    ("victim", "blow"),
-    [
-        ("VLLM::EngineCore", kill),
-        ("VLLM::EngineCore", stop),
-        ("ray::MapWorker", exit_at_once),
-    ],
-    ids=["engine killed", "engine stalled", "actor exits"],
-)
-def test_what_dies_in_a_run_costs_a_retry_and_no_record(
-    tmp_path, template, tiny_model, victim, blow
-):
-    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(400)))
+PART, RECORDS, APART = 20, 400, 5
+BLOWS = [("ray::MapWorker", exit_at_once), ("VLLM::EngineCore", kill), ("VLLM::EngineCore", stop)]
+"""An actor that exits, an engine that is killed and one that stalls."""
+
+
+def test_what_dies_in_a_run_costs_a_retry_and_no_record(tmp_path, template, tiny_model):
+    """One blow after the other, each when the parts that the last one could harm are stored."""
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(RECORDS)))
     night = vllm_job(
         tiny_model,
         tmp_path / "shards",
         tmp_path / "store",
-        rows_per_file=20,
+        rows_per_file=PART,
         prompt=template,
         checks=NO_CHECKS,
         sampling={"max_tokens": 60, "ignore_eos": True},
         engine={"stall_seconds": 8},
     )
-    with struck_half_way(tmp_path / "store", victim, blow) as struck:
+    with struck_on_the_way(tmp_path / "store") as struck:
         document = run(night)
-    assert struck.is_set()
-    assert counts(document) == {"read": 400, "answered": 400}
+    assert len(struck) == len(set(struck)) == len(BLOWS)  # each has hit a process of its own
+    assert counts(document) == {"read": RECORDS, "answered": RECORDS}
     held = counting_rows(tmp_path / "store")
     assert Counter(row["record_id"] for row in held).most_common(1)[0][1] == 1
-    assert len(held) == 400
-    again = stored(tmp_path / "store").num_rows - 400
-    assert again <= 20  # the part that was on its way
+    assert len(held) == RECORDS
+    again = stored(tmp_path / "store").num_rows - RECORDS
+    assert again <= PART  # the part that was on its way
 
 
 @contextmanager
-def struck_half_way(
-    store: Path, victim: str, blow: Callable[[psutil.Process], None]
-) -> Iterator[Event]:
-    """Lets a blow fall on a process of this run once some parts are there."""
-    struck, over = Event(), Event()
+def struck_on_the_way(store: Path) -> Iterator[list[psutil.Process]]:
+    """Lets the blows fall on processes of this run, each after some parts more; lists whom."""
+    struck: list[psutil.Process] = []
+    over = Event()
 
     def wait_and_strike() -> None:
-        while not over.is_set():
-            if len(list(store.glob("answers/part-*"))) >= 3:
-                blow(next(processes_titled(victim)))
-                struck.set()
-                return
+        while not over.is_set() and len(struck) < len(BLOWS):
+            if len(list(store.glob("answers/part-*"))) >= 3 + APART * len(struck):
+                victim, blow = BLOWS[len(struck)]
+                process = next(processes_titled(victim))
+                blow(process)
+                struck.append(process)
             time.sleep(0.02)
 
     watcher = Thread(target=wait_and_strike, daemon=True)

@@ -99,8 +99,7 @@ def test_plan_says_what_a_better_order_would_give(night, foreseen, ray_cluster, 
     assert found["share"] < found["shared_first"] < found["both"]
     assert found["both"] == pytest.approx(foreseen.share, abs=0.05)  # by another template
     assert found["sampled"] == foreseen.sampled
-    said = overnight("plan", file, address=ray_cluster.address).stderr
-    assert "with prompt.passages: shared_first" in " ".join(said.split())
+    assert "with prompt.passages: shared_first" in " ".join(done.stderr.split())
 
 
 def test_the_model_reads_every_passage_of_a_record_and_no_other(first_night, papers):

@@ -7,6 +7,7 @@ ends with exit code 3, and nothing half-written is ever read.
 import asyncio
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import fsspec
@@ -14,16 +15,21 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
+from pipeline.config import Input
 from pipeline.errors import StorageError
+from pipeline.reading.shards import list_shards
+from pipeline.reading.source import read_tables
 from pipeline.storage import Storage
 from pipeline.store.parts import list_parts
 from pipeline.store.reader import read_rows
+from pipeline.tables import split_work, table_records
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.proxy import Fault, Proxy, none
 from tests.support import S3, counts, job, job_file, overnight, rows, run, write_jsonl
 
 RECORDS, SHARE = 500, 0.1
-SILENT_SECONDS = 10
+PATIENCE, SILENT_SECONDS = 3, 5
+"""For how long a client waits for an answer, and how long it comes not."""
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def now_and_then(kind: str, seed: int) -> Fault:
 
 
 def silence() -> Fault:
-    """Ten requests in the middle are answered after a long while."""
+    """Ten requests in the middle are answered when their client waits no longer."""
     seen = 0
 
     async def fault(request: web.Request, body: bytes):
@@ -81,7 +87,7 @@ def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
         f"s3://{bucket}/shards/",
         f"s3://{bucket}/store",
         20,
-        storage={"endpoint_url": proxy.url},
+        storage={"endpoint_url": proxy.url, "config_kwargs": {"read_timeout": PATIENCE}},
     )
     proxy.fault = silence() if kind == "silence" else now_and_then(kind, seed=11)
     document, error = {}, ""
@@ -105,6 +111,26 @@ def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
     assert sum(table.num_rows for table in read_rows(store)) == RECORDS
 
 
+def test_a_small_shard_is_read_by_one_request(proxy, rclone_s3, tmp_path):
+    client(rclone_s3).mkdir(bucket := f"counted-{tmp_path.name[-1]}")
+    for at in range(4):
+        write_jsonl(tmp_path / f"shards/{at}.jsonl", rows([at]))
+    (tmp_path / "shards/empty.jsonl").touch()
+    client(rclone_s3).put(f"{tmp_path}/shards/", f"{bucket}/shards/", recursive=True)
+    storage = Storage({"endpoint_url": proxy.url})
+    shards = list_shards(f"s3://{bucket}/shards/", storage).shards
+    asked: Counter[str] = Counter()
+
+    async def count(request: web.Request, body: bytes) -> None:
+        asked[request.path.rsplit("/")[-1]] += 1
+
+    proxy.fault = count
+    tables = read_tables(shards, Input(uri=f"s3://{bucket}/shards/"), storage)
+    found = [record for table in tables for record in table_records(split_work(table)[0])]
+    assert [record.record_id for record in found] == [row["record_id"] for row in rows(range(4))]
+    assert {asked[f"{at}.jsonl"] for at in range(4)} == {1}
+
+
 def no_more_answers() -> Fault:
     """Parts of answers are refused from the third on, and for good."""
     accepted: set[str] = set()
@@ -125,7 +151,7 @@ def test_a_store_that_takes_no_more_answers_ends_the_run_with_exit_3_and_its_uri
     bucket = f"full-{tmp_path.name[-1]}"
     client(rclone_s3).mkdir(bucket)
     write_jsonl(tmp_path / "shards/0.jsonl", rows(range(200)))
-    storage = {"endpoint_url": proxy.url}
+    storage = {"endpoint_url": proxy.url, "config_kwargs": {"retries": {"max_attempts": 1}}}
     night = job(tmp_path / "shards", f"s3://{bucket}/store", 20, storage=storage)
     file = job_file(tmp_path / "job.yaml", night)
     proxy.fault = no_more_answers()

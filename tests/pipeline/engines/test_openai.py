@@ -152,13 +152,15 @@ def test_a_record_that_breaks_the_server_while_others_are_answered_fails_alone(p
 
     proxy.fault = on_poison
     poison = (Message("user", "poison"),)
-    broken, *said = ask(endpoint_job(proxy.url), request(poison), *[request()] * 3)
+    night = endpoint_job(proxy.url, options={"max_retries": 1})
+    broken, *said = ask(night, request(poison), *[request()] * 3)
     assert isinstance(broken, GenerationError)
     assert all(isinstance(s, Completion) for s in said)
 
 
 def test_an_endpoint_that_is_down_ends_the_job_and_fails_no_record():
-    (lost,) = ask(endpoint_job(f"http://127.0.0.1:{free_port()}"), request())
+    nowhere = endpoint_job(f"http://127.0.0.1:{free_port()}", options={"max_retries": 1})
+    (lost,) = ask(nowhere, request())
     assert isinstance(lost, EngineError)
     assert "Connection error" in str(lost)
 

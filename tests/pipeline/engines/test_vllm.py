@@ -9,6 +9,7 @@ from pipeline.checks import chosen_checks, run_checks
 from pipeline.checks.subject import Subject
 from pipeline.engines import check_engine, generation_identity
 from pipeline.engines.engine import GenerationError, Request
+from pipeline.engines.supervisor import EngineDied
 from pipeline.engines.vllm_options import option_names
 from pipeline.errors import ConfigError, EngineError
 from pipeline.model import PLAIN, Ask, Completion, Message, Prompt
@@ -252,12 +253,16 @@ def test_a_chat_for_a_model_without_a_template_goes_plain(tmp_path):
 
 
 def test_two_engines_in_turn_leave_no_process_behind(tiny_model):
+    """The second has its workers in processes of their own, as an engine of several GPUs has."""
     from pipeline.engines.vllm_processes import processes_below
     from tests.talker import Talker
 
     before = processes_below()
-    talker = Talker(vllm_job(tiny_model))
+    talker = Talker(vllm_job(tiny_model, options={"distributed_executor_backend": "mp"}))
     talker.ask(request(most_tokens=1))
-    assert processes_below() - before
+    assert len(processes_below() - before) == 2
+    poison = vllm_job(tiny_model, sampling={"seed": 7})
+    with pytest.raises(EngineDied, match="CPU Generator does not use offset"):
+        talker.ask_body_as(poison, request(of_tokens(4000)))
     talker.close()
     assert processes_below() - before == set()
