@@ -21,6 +21,7 @@ from pipeline.storage import Storage
 from tests.browser import browser, found_browser
 from tests.models import make_model
 from tests.support import (
+    KEEPS_WORKERS,
     S3,
     SMALL_ENGINE,
     Corpus,
@@ -72,7 +73,11 @@ def ray_cluster(environment: None) -> Iterator[Cluster]:
     """Three nodes of two logical CPUs each; in-process jobs join it, commands by RAY_ADDRESS."""
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 2, "object_store_memory": 256 * 2**20},
+        head_node_args={
+            "num_cpus": 2,
+            "object_store_memory": 256 * 2**20,
+            "_system_config": KEEPS_WORKERS,
+        },
     )
     for _ in range(2):
         cluster.add_node(num_cpus=2, object_store_memory=256 * 2**20)

@@ -35,13 +35,18 @@ def main() -> None:
     if path is None:
         sys.exit("no Chromium on the path, and OVERNIGHT_BROWSER names none")
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, browser(path) as chromium:
+    with tempfile.TemporaryDirectory(prefix="overnight-") as folder, browser(path) as chromium:
         model = make_model(Path(folder) / "model")
         options = ",".join(f"{name}: {value}" for name, value in SMALL_ENGINE.items())
         screens = watched(
             *("run", "conf/demo/job.yaml", f"output.uri={folder}/generated"),
             *("engine.kind=vllm", f"engine.model={model}", "engine.gpus_per_replica=0"),
-            *(f"engine.options={{{options}}}", "sampling={max_tokens: 120}", "failure_budget=1"),
+            *(
+                f"engine.options={{{options}}}",
+                "answer.decoding=enforced",
+                "answer.max_words=60",
+                "failure_budget=1",
+            ),
         )
         working = [screen for screen in screens if "completion tokens/s" in "".join(screen)]
         draw_terminal(chromium, "terminal", working[len(working) // 2] + [""] + screens[-1])

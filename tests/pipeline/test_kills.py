@@ -23,7 +23,17 @@ from ray.cluster_utils import Cluster
 from pipeline.storage import Storage
 from pipeline.store.parts import list_parts
 from tests.conftest import S3_KEY, S3_SECRET
-from tests.support import ROOT, S3, counts, job, job_file, overnight, rows, write_jsonl
+from tests.support import (
+    KEEPS_WORKERS,
+    ROOT,
+    S3,
+    counts,
+    job,
+    job_file,
+    overnight,
+    rows,
+    write_jsonl,
+)
 
 KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
 RECORDS, ROWS_PER_FILE, REPLICAS = 2_000, 20, 2
@@ -39,7 +49,8 @@ SOON_MISSED = {"health_check_period_ms": 500, "health_check_failure_threshold": 
 def own_cluster(environment) -> Iterator[Cluster]:
     """Three nodes that nobody else works on; the head holds no records."""
     cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": SOON_MISSED}
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "_system_config": KEEPS_WORKERS | SOON_MISSED},
     )
     for _ in range(2):
         cluster.add_node(num_cpus=3, object_store_memory=256 * 2**20)

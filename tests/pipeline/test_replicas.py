@@ -18,6 +18,7 @@ from pipeline.errors import EngineError
 from pipeline.replicas import BARREN_DEATHS, Replica, Roll
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.support import (
+    KEEPS_WORKERS,
     job,
     job_file,
     overnight,
@@ -44,7 +45,12 @@ class Gpus:
 def gpus(environment) -> Iterator[Gpus]:
     """A cluster: a head without GPUs, a node with two, one with a scarce kind."""
     cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": MEMORY}
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 2,
+            "object_store_memory": MEMORY,
+            "_system_config": KEEPS_WORKERS,
+        },
     )
     cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=MEMORY)
     scarce = cluster.add_node(
