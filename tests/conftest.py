@@ -167,9 +167,12 @@ def vllm_server(tiny_model: Path) -> Iterator[Server]:
     server.wait(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator["Browser"]:
-    """A real browser; CI has one."""
+    """A real browser; CI has one.
+
+    As long as it is open, an event loop runs in this thread, and no test may start another.
+    """
     path = found_browser()
     if path is None:
         pytest.skip("no Chromium on the path, and OVERNIGHT_BROWSER names none")

@@ -95,8 +95,6 @@ from pipeline.storage import Location, Storage
 from pipeline.store import compaction
 from fsspec.implementations.local import LocalFileSystem
 
-steps = int(sys.argv[2])
-
 def counted(call):
     def step(*arguments, **named):
         global steps
@@ -110,19 +108,33 @@ compaction.read_part = counted(compaction.read_part)
 Location.adopt = counted(Location.adopt)
 LocalFileSystem.rm_file = counted(LocalFileSystem.rm_file)
 os.replace = counted(os.replace)
-compaction.compact(Storage().at(sys.argv[1]), datetime.now(UTC), drop_superseded=True)
+for steps, store in enumerate(sys.argv[1:]):
+    child = os.fork()
+    if not child:
+        compaction.compact(Storage().at(store), datetime.now(UTC), drop_superseded=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+"""Compacts each of the stores in a process of its own, which exits before the first step, the
+second, and so on; says how each of them ended."""
+
+STEPS = 2 * PARTS + 2 + 2 * PARTS + 2
+"""Every read, the draft, its appearance, and every deletion."""
 
 
 def test_a_kill_at_any_step_costs_nothing(store, tmp_path):
-    """Steps: every read, the draft, its appearance, and every deletion."""
-    rows, kills = counting(store), 0
-    while True:
-        left = Storage().at(str(tmp_path / f"step-{kills}"))
+    rows = counting(store)
+    stores = [Storage().at(str(tmp_path / f"step-{step}")) for step in range(STEPS + 1)]
+    for left in stores:
         shutil.copytree(store.path, left.path)
-        killed = subprocess.run(
-            [sys.executable, "-c", KILLED, left.path, str(kills)], cwd=ROOT, check=False
-        )
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *(left.path for left in stores)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert killed.stdout.split() == [b"9"] * STEPS + [b"0"]
+    for left in stores:
         assert counting(left) == rows
         dataset = read_answers(left.path).to_table(columns=["record_id", "answer"]).to_pylist()
         assert sorted((row["record_id"], row["answer"]) for row in dataset) == rows
@@ -130,11 +142,6 @@ def test_a_kill_at_any_step_costs_nothing(store, tmp_path):
         compact(left, NOW, drop_superseded=True)
         assert len(list_parts(left.join("answers"))) == 1
         assert len(every(left)) == len(rows)  # no copies stay of what was killed
-        if killed.returncode == 0:
-            break
-        assert killed.returncode == 9
-        kills += 1
-    assert kills == 2 * PARTS + 2 + 2 * PARTS + 2
 
 
 def test_a_reader_in_a_loop_sees_the_same_rows_throughout(store):
