@@ -13,7 +13,7 @@ from pipeline.errors import OvernightError
 from pipeline.flow import Prepared, answer, survey
 from pipeline.headway import Headway, Pace, Passed, View
 from pipeline.outlook import Outlook
-from pipeline.prompting.template import PromptSource, load_prompt
+from pipeline.prompting.template import load_prompt
 from pipeline.rechecking import recheck
 from pipeline.replicas import Replicas
 from pipeline.storage import Storage
@@ -85,11 +85,7 @@ def recheck_store(
     source = load_prompt(job.prompt.template, job.answer.max_words)
     file = RunFile(store, new_run_id(started), job, source.described(), started, "recheck")
     found, timings = Rechecked(), Timings()
-    sources = {
-        (said["name"], said["version"]): PromptSource(**said)
-        for said in (run["prompt"] for run in all_runs(store))
-    }
-    boilerplates = Boilerplates(sources, job.input.text)
+    boilerplates = Boilerplates.of_runs(all_runs(store), job.input.text)
     file.write("running")
     try:
         with signs_of_life(lambda: file.write("running")), cluster(debug=debug):

@@ -1,6 +1,6 @@
 """Stored completions judged again: new checks, new limits or a better extraction, no engine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -43,6 +43,12 @@ class Boilerplates:
 
     sources: Mapping[tuple[str, str], PromptSource]
     grammar: TextGrammar
+
+    @classmethod
+    def of_runs(cls, runs: Iterable[Mapping[str, Any]], grammar: TextGrammar) -> Self:
+        """By what `run.json` holds of runs, oldest first."""
+        prompts = (run["prompt"] for run in runs)
+        return cls({(p["name"], p["version"]): PromptSource(**p) for p in prompts}, grammar)
 
     def of(self, row: Row) -> str:
         source = self.sources.get((row["prompt_name"], row["prompt_version"]))

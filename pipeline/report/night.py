@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.answering.recheck import Boilerplates
-from pipeline.config import Job, TextGrammar
+from pipeline.config import Job
 from pipeline.errors import ConfigError
 from pipeline.names import natural
-from pipeline.prompting.template import PromptSource
 from pipeline.report import cases, matrix
 from pipeline.report.charts import charts
 from pipeline.report.glance import Run, glance
@@ -30,6 +29,16 @@ from pipeline.suggest import nearest
 
 MOST_REJECTS = 500
 PAYLOAD_CHARACTERS = 160
+SHOWN_OF_REJECTS = (
+    "record_id",
+    "reason",
+    "detail",
+    "source_uri",
+    "source_row",
+    "payload",
+    "run_id",
+    "written_at",
+)
 
 
 def write_report(store: Location, job: Job, run_id: str | None = None) -> Location:
@@ -39,7 +48,7 @@ def write_report(store: Location, job: Job, run_id: str | None = None) -> Locati
     """
     runs = [run for run in all_runs(store) if run.get("command", "run") == "run"]
     run, before = _chosen(runs, run_id, store)
-    html = _page(store, job, run, before, _boilerplates(runs, job.input.text))
+    html = _page(store, job, run, before, Boilerplates.of_runs(runs, job.input.text))
     target = store.join(RUNS_FOLDER, run["run_id"], "report.html")
     target.write_whole(html.encode())
     return target
@@ -53,11 +62,6 @@ def _chosen(runs: Sequence[Run], run_id: str | None, store: Location) -> tuple[R
     at = ids.index(run_id) if run_id else len(ids) - 1
     counted = [run for run in runs[:at] if run.get("counts") and run["status"] != "running"]
     return runs[at], counted[-1] if counted else None
-
-
-def _boilerplates(runs: Sequence[Run], grammar: TextGrammar) -> Boilerplates:
-    prompts = (run["prompt"] for run in runs)
-    return Boilerplates({(p["name"], p["version"]): PromptSource(**p) for p in prompts}, grammar)
 
 
 def _page(
@@ -149,18 +153,6 @@ def _read_rejects(folder: Location, parts: Sequence[str]) -> tuple[list[dict[str
             newest = pc.sort_indices(both, [("written_at", "descending")])
             kept = both.take(newest[:MOST_REJECTS])
     return [_reject(row) for row in kept.to_pylist()] if kept else [], every
-
-
-SHOWN_OF_REJECTS = (
-    "record_id",
-    "reason",
-    "detail",
-    "source_uri",
-    "source_row",
-    "payload",
-    "run_id",
-    "written_at",
-)
 
 
 def _reject(row: dict[str, Any]) -> dict[str, Any]:
