@@ -16,7 +16,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.errors import OvernightError
+from pipeline.errors import OvernightError, describe
+from pipeline.scrubbing import scrubbed
 
 if TYPE_CHECKING:
     from pipeline.selection import Selection
@@ -85,6 +86,14 @@ def run(
     only: Only = None,
     limit: Limit = None,
     retry: Retry = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            "--run-id",
+            envvar="OVERNIGHT_RUN_ID",
+            help="The scheduler's id for this run, the same when it starts it again.",
+        ),
+    ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -95,7 +104,7 @@ def run(
         json,
         debug,
         lambda console: command(
-            console, job, overrides or [], _selection(only, limit, retry), debug
+            console, job, overrides or [], _selection(only, limit, retry), run_id, debug
         ),
     )
 
@@ -220,13 +229,13 @@ def _finish(
         code, document = command(console)
     except OvernightError as error:
         if debug:
-            traceback.print_exc()
+            _print_traceback()
         code, document = error.exit_code, {"error": str(error)}
         console.print(f"[bold red]error:[/] {escape(str(error))}")
     except Exception as error:  # noqa: BLE001  a bug; 1 would say that the job was done
         if debug:
-            traceback.print_exc()
-        code, document = OvernightError.exit_code, {"error": f"{type(error).__name__}: {error}"}
+            _print_traceback()
+        code, document = OvernightError.exit_code, {"error": describe(error)}
         console.print(f"[bold red]error:[/] {escape(document['error'])}; --debug says where")
     except KeyboardInterrupt:
         code, document = INTERRUPTED, {"error": "interrupted"}
@@ -235,6 +244,10 @@ def _finish(
         sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         sys.stdout.flush()
     raise typer.Exit(code)
+
+
+def _print_traceback() -> None:
+    sys.stderr.write(scrubbed(traceback.format_exc()))
 
 
 def _stderr_of_its_own() -> TextIO:

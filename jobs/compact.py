@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.config import load_job
+from pipeline.errors import ConfigError
 from pipeline.storage import Storage
 from pipeline.store.compaction import TARGET_BYTES, compact
 
@@ -17,6 +18,11 @@ def compact_store(
 ) -> tuple[int, dict[str, Any]]:
     """Exit code 0 and what was done."""
     job = load_job(job_file, overrides)
+    if job.output.append_only:
+        raise ConfigError(
+            f"output.append_only: compaction deletes the parts that it has merged; who may delete "
+            f"in {job.output.uri} runs it with output.append_only=false"
+        )
     store = Storage(job.storage).at(job.output.uri)
     with console.status("compacting") as status:
         done = compact(

@@ -11,6 +11,7 @@ from jobs.progress import JobProgress
 from pipeline.config import load_job
 from pipeline.errors import describe
 from pipeline.flow import Prepared, prepare
+from pipeline.notify import check_webhook, notify
 from pipeline.report.night import write_report
 from pipeline.runs import EXIT_CODES, execute
 from pipeline.selection import Selection
@@ -22,20 +23,27 @@ def run(
     job_file: str,
     overrides: Sequence[str],
     selection: Selection,
+    run_id: str | None,
     debug: bool,
 ) -> tuple[int, dict[str, Any]]:
     """Exit code and `run.json` of one execution."""
     job = load_job(job_file, overrides)
+    check_webhook()
     prepared = prepare(job, selection)
-    for other in running(prepared.store):
+    for other in running(prepared.store, job.input.bucket):
         console.print(
             f"run {other} is at work on this store too; what both answer counts once", markup=False
         )
-    with JobProgress(console, job.name) as progress:
-        document = execute(prepared, progress, debug)
-    _show(console, document, prepared.store.uri)
-    if document["status"] in ("done", "over_budget"):
-        _report(console, prepared, document["run_id"])
+    ended: list[dict[str, Any]] = []
+    try:
+        with JobProgress(console, job.name) as progress:
+            document = execute(prepared, progress, debug, run_id, ended.append)
+        _show(console, document, prepared.store.uri)
+        if document["status"] in ("done", "over_budget"):
+            _report(console, prepared, document["run_id"])
+    finally:
+        for run_ended in ended:
+            _notify(console, prepared, run_ended)
     return EXIT_CODES[document["status"]], document
 
 
@@ -71,6 +79,17 @@ def _report(console: Console, prepared: Prepared, run_id: str) -> None:
         )
     else:
         console.print(f"report    {page}")
+
+
+def _notify(console: Console, prepared: Prepared, document: dict[str, Any]) -> None:
+    """Tells whoever is to be told; the run has ended as it has whether that succeeds or not."""
+    try:
+        told = notify(document, prepared.store, prepared.job.notify)
+    except Exception as error:  # noqa: BLE001  as for the page
+        console.print(f"[bold red]not notified:[/] {escape(describe(error))}")
+    else:
+        if told:
+            console.print(f"notified  {escape(told)}")
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -12,9 +12,13 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext, Dataset
 from ray.exceptions import GetTimeoutError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util.placement_group import placement_group
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
 
-from pipeline.config import Engine
+from pipeline.config import Engine, Pool
 from pipeline.errors import EngineError, OvernightError, describe
 
 BLOCK_BYTES = 16 * 2**20
@@ -24,6 +28,9 @@ STORE_BYTES_PER_CPU = 96 * 2**20
 """Shared memory for blocks on a cluster of one's own; Ray would take a third of the machine, and
 fill it with what is read too early."""
 
+
+MANY_NODES = 10_000
+"""What an autoscaler without a limit counts for."""
 
 _RAISED = re.compile(r"[\w.]+(?:Error|Exception|Exit|Interrupt): ")
 
@@ -39,7 +46,7 @@ def cluster(engine: Engine | None = None, debug: bool = False) -> Iterator[None]
     this machine, as `ray.init()` would. Raises `EngineError` where the replicas of `engine` would
     find no place.
     """
-    replicas = engine.replicas if engine else 0
+    replicas = engine.replicas if engine else Pool(min=1, max=1)
     joined = ray.is_initialized()
     with open(os.devnull, "wb") as nowhere, _backend_lines_to(2 if debug else nowhere.fileno()):
         if not joined:
@@ -77,11 +84,11 @@ def _backend_lines_to(target: int) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _start(replicas: int, debug: bool) -> None:
+def _start(replicas: Pool, debug: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
     # A replica holds a CPU for good. On a cluster of few CPUs Ray Data would let reading have all
     # the others, and the first rows would be written when the last record has been read.
-    cpus = (os.cpu_count() or 1) + replicas + 1
+    cpus = (os.cpu_count() or 1) + replicas.max + 1
     try:
         ray.init(
             address=address or "local",
@@ -104,14 +111,17 @@ def _configure(engine: Engine | None, debug: bool) -> None:
     context.raise_original_map_exception = True  # else an error arrives as text, without its kind
     context.print_on_execution_start = debug
     context.target_max_block_size = BLOCK_BYTES
+    # A pool grows as soon as its replicas have all they can work on; by Ray Data's own measure it
+    # would have to wait for more than they may be handed.
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     logging.getLogger("ray.data").setLevel(logging.INFO if debug else logging.ERROR)
 
 
-def _require_cpus(replicas: int) -> None:
-    cpus = int(cluster_resources().get("CPU", 0))
-    if cpus < replicas + 1:
+def _require_cpus(replicas: Pool) -> None:
+    cpus = int(cluster_resources().get("CPU", 0)) + _to_come(lambda held: int(held.get("CPU", 0)))
+    if cpus < replicas.min + 1:
         raise EngineError(
-            f"the cluster has {cpus} CPUs; {replicas} replicas need one each and reading and "
+            f"the cluster has {cpus} CPUs; {replicas.min} replicas need one each and reading and "
             "writing one more: lower engine.replicas"
         )
 
@@ -119,18 +129,54 @@ def _require_cpus(replicas: int) -> None:
 def _require_gpus(engine: Engine) -> None:
     """A replica's GPUs are all on one node; so it is places on nodes that count, not GPUs."""
     kind = engine.accelerator_type
-    places = 0
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
-        held = node["Resources"] if node["Alive"] else {}
-        if kind is None or f"accelerator_type:{kind}" in held:
-            places += int(held.get("GPU", 0)) // engine.gpus
-    if places < engine.replicas:
+
+    def places_on(held: Mapping[str, float]) -> int:
+        fits = kind is None or f"accelerator_type:{kind}" in held
+        return int(held.get("GPU", 0)) // engine.gpus if fits else 0
+
+    places = sum(places_on(node["Resources"]) for node in living_nodes()) + _to_come(places_on)
+    if places < engine.replicas.min:
         of_kind = f" of kind {kind}" if kind else ""
         raise EngineError(
-            f"engine.replicas: {places} of {engine.replicas} have a place in the cluster (GPUs"
+            f"engine.replicas: {places} of {engine.replicas.min} have a place in the cluster (GPUs"
             f"{of_kind} for each, on one node: {engine.gpus}); lower engine.replicas or "
             "engine.gpus_per_replica, which is 0 for the CPU build of vLLM"
         )
+
+
+def living_nodes() -> list[dict[str, Any]]:
+    """Ray's words on each node of the cluster that lives."""
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _to_come(counted: Callable[[Mapping[str, float]], int]) -> int:
+    """What the nodes hold that an autoscaler may add, by its own word.
+
+    Ray has no public call for it; Ray Data asks the same way.
+    """
+    config: Any = ray._private.state.state.get_cluster_config()
+    groups = config.node_group_configs if config else ()
+    return sum(
+        counted(dict(group.resources)) * (MANY_NODES if group.max_count < 0 else group.max_count)
+        for group in groups
+    )
+
+
+def placement(engine: Engine, memory: int) -> Any:
+    """How Ray places the replicas: over the nodes, or on as few of them as will hold them.
+
+    Packed ones stand in one placement group, so that their places are found together; a replica
+    that starts again keeps its own.
+    """
+    if engine.placement == "spread":
+        return "SPREAD"
+    bundle: dict[str, float] = {"CPU": 1, "memory": memory}
+    if engine.gpus:
+        bundle["GPU"] = engine.gpus
+    if engine.accelerator_type:
+        bundle[f"accelerator_type:{engine.accelerator_type}"] = 0.001
+    group = placement_group([bundle] * engine.replicas.max, strategy="PACK")
+    return PlacementGroupSchedulingStrategy(group)
 
 
 def beside_driver(keeper: type[Any]) -> Any:

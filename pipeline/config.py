@@ -7,21 +7,30 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from pipeline.bucket import WHOLE, Bucket
 from pipeline.errors import ConfigError
 from pipeline.model import Level
+from pipeline.scrubbing import SECRET_NAME
 from pipeline.suggest import nearest
 
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
 EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
 
-_SECRET = re.compile(
-    r"(?i)^key$|(^|_)(secret|password|passwd|token|credentials?|api_key|access_key)(_|$)"
-)
 _USERINFO = re.compile(r"://[^/@\s]+:[^/@\s]+@")
 
 
@@ -57,7 +66,9 @@ class TextGrammar(Section):
 class Input(Section):
     uri: str = Field(min_length=1)
     format: InputFormat = "auto"
+    bucket: Annotated[Bucket, PlainValidator(Bucket.read), PlainSerializer(str)] = WHOLE
     max_record_bytes: int = Field(default=4 * 2**20, gt=0)
+    max_expansion: float = Field(default=200, ge=1)
     overflow: Literal["reject", "drop_passages"] = "reject"
     grouped: bool = False
     text: TextGrammar = TextGrammar()
@@ -72,11 +83,47 @@ def _prompt_choice(value: Any) -> Any:
     return {"template": value} if isinstance(value, str) else value
 
 
+class Pool(Section):
+    """How many replicas: as many as there is work for, between `min` and `max`."""
+
+    min: int = Field(gt=0)
+    max: int = Field(gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_number(cls, value: Any) -> Any:
+        if isinstance(value, (dict, Pool)):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("input should be greater than 0")
+            return {"min": value, "max": value}
+        raise ValueError("a number, or a mapping with min and max")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min is above max: {self.min} and {self.max}")
+        return self
+
+    @model_serializer
+    def _as_given(self) -> Any:
+        return self.min if self.is_fixed else {"min": self.min, "max": self.max}
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.min == self.max
+
+    def __str__(self) -> str:
+        return str(self.min) if self.is_fixed else f"{self.min} to {self.max}"
+
+
 class Engine(Section):
     kind: EngineKind = "extractive"
     model: str | None = None
     revision: str | None = None
-    replicas: int = Field(default=1, gt=0)
+    replicas: Pool = Pool(min=1, max=1)
+    placement: Literal["spread", "packed"] = "spread"
     gpus_per_replica: int | None = Field(default=None, ge=0)
     accelerator_type: str | None = None
     start_seconds: int = Field(default=1800, gt=0)
@@ -122,6 +169,7 @@ class Answer(Section):
 
 class Output(Section):
     uri: str = Field(min_length=1)
+    append_only: bool = False
     rows_per_file: int | None = Field(default=None, gt=0)
 
 
@@ -151,6 +199,13 @@ class Report(Section):
     price: Price = Price()
 
 
+class Notify(Section):
+    """What is told at the end of a run, to the URL that `OVERNIGHT_WEBHOOK` holds."""
+
+    format: Literal["json", "slack"] = "json"
+    answers: int = Field(default=0, ge=0)
+
+
 ROWS_QUOTED, ROWS_GENERATED = 1000, 200
 """Rows of a part where the job file does not say: seconds of work for an engine either way."""
 
@@ -165,8 +220,10 @@ class Job(Section):
     checks: dict[str, Annotated[Level, BeforeValidator(_yaml_off)]] = {}
     attempts: int = Field(default=3, gt=0)
     failure_budget: float = Field(default=0.05, ge=0, le=1)
+    grace_seconds: float = Field(default=20, ge=0)
     output: Output
     report: Report = Report()
+    notify: Notify = Notify()
     storage: dict[str, Any] = {}
 
     @property
@@ -189,7 +246,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     try:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: not YAML: {_fault_of(error)}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a job file is a mapping with name, input and output")
     for override in overrides:
@@ -218,13 +275,11 @@ class _StrictLoader(yaml.SafeLoader):
 def _lay_over(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(
-            f"{override!r}: an override reads key=value, as in engine.kind=extractive"
-        )
+        raise ConfigError(f"{key!r}: an override reads key=value, as in engine.kind=extractive")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{override!r}: the value is not YAML: {error}") from error
+        raise ConfigError(f"{key}: the override's value is not YAML: {_fault_of(error)}") from None
     *sections, name = key.split(".")
     for section in sections:
         held = data.get(section)
@@ -232,15 +287,22 @@ def _lay_over(data: dict[str, Any], override: str) -> None:
         if section == "prompt" and isinstance(held, str):
             held = {"template": held}
         if held is not None and not isinstance(held, dict):
-            raise ConfigError(f"{override!r}: {section} holds a value, not a section")
+            raise ConfigError(f"{key}: {section} holds a value, not a section")
         data[section] = held = held or {}
         data = held
     data[name] = value
 
 
+def _fault_of(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself, which may be the one with a password."""
+    said = getattr(error, "problem", None) or type(error).__name__
+    mark = getattr(error, "problem_mark", None)
+    return f"{said}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(said)
+
+
 def _refuse_secrets(path: str, data: Any) -> None:
     for place, key, value in _leaves(data, ""):
-        if _SECRET.search(key) and value is not None:
+        if SECRET_NAME.search(key) and value is not None:
             raise ConfigError(
                 f"{path}: {place}: a job file holds no secrets; credentials come from the "
                 "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
@@ -273,7 +335,8 @@ def _explain(path: str, error: ValidationError) -> str:
     elif first["type"] == "missing":
         said = "missing; a job needs it"
     else:
-        said = f"{first['msg'][0].lower()}{first['msg'][1:]} (it is {first['input']!r})"
+        msg = first["msg"].removeprefix("Value error, ")
+        said = f"{msg[0].lower()}{msg[1:]} (it is {first['input']!r})"
     more = f"\n{len(faults) - 1} more: " if len(faults) > 1 else ""
     rest = ", ".join(".".join(str(part) for part in fault["loc"]) for fault in faults[1:])
     return f"{path}: {place}: {said}{more}{rest}"

@@ -3,18 +3,20 @@
 Bad *input* is never one of them: it becomes a reject (`pipeline.model.Reject`).
 """
 
+from pipeline.scrubbing import scrubbed
+
 
 class OvernightError(Exception):
     """An error meant for a person: what is wrong, where, and the way out.
 
-    The message is one or two lines; `exit_code` is what the process returns.
+    The message is one or two lines and holds no secret; `exit_code` is what the process returns.
     """
 
     exit_code = 3
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self._message = message  # Ray adds advice of its own to the arguments
+        self._message = scrubbed(message)  # Ray adds advice of its own to the arguments
+        super().__init__(self._message)
 
     def __str__(self) -> str:
         return self._message
@@ -46,4 +48,4 @@ def describe(error: BaseException) -> str:
     faults = getattr(error, "errors", None)  # Pydantic's list, whose text is a page
     text = faults()[0]["msg"] if callable(faults) else " ".join(str(error).split())
     kind = type(error).__name__
-    return f"{kind}: {text[:DESCRIBED_CHARACTERS]}" if text else kind
+    return f"{kind}: {scrubbed(text)[:DESCRIBED_CHARACTERS]}" if text else kind

@@ -21,7 +21,7 @@ from ray.exceptions import GetTimeoutError
 
 from pipeline.allowance import Allowance
 from pipeline.checks import chosen_checks
-from pipeline.cluster import receipts_of
+from pipeline.cluster import placement, receipts_of
 from pipeline.config import Job
 from pipeline.engines import check_engine, tables_at_once
 from pipeline.errors import ConfigError, EngineError
@@ -36,6 +36,7 @@ from pipeline.stages import Answerer, foretold, settle, to_prompts, to_tables, w
 from pipeline.storage import Location, Storage
 from pipeline.store.history import History
 from pipeline.store.ledger import Ledger
+from pipeline.store.parts import Writer
 from pipeline.store.sink import Sink
 from pipeline.totals import Totals
 
@@ -69,6 +70,11 @@ class Prepared:
         return sum(shard.size for shard in self.listing.shards)
 
     @property
+    def bytes_at_work(self) -> int:
+        """About what the bucket's share of the input has."""
+        return self.input_bytes // self.job.input.bucket.of
+
+    @property
     def extent(self) -> Extent:
         return Extent(self.input_bytes, self.selection.limit)
 
@@ -100,17 +106,26 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
     No table that an engine works on holds more rows than a part may: a crash loses a few of them.
     """
     job = prepared.job
-    sink = Sink(job.output.uri, prepared.storage, run_id, job.rows_per_file)
-    ledger = ray.put(Ledger.of(prepared.store, prepared.selection))
+    writer = Writer(run_id, job.input.bucket, job.output.append_only)
+    sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
+    ledger = ray.put(Ledger.of(prepared.store, prepared.selection, job.input.bucket))
+    work = prompts(prepared, ledger, replicas.passed, replicas.is_ending)
     receipts = (
-        tables(prompts(prepared, ledger, replicas.passed), prepared, replicas.passed)
+        tables(work, prepared, replicas.passed)
         .map_batches(
             Answerer,
-            fn_constructor_args=(job, prepared.source, replicas.report, replicas.at_work),
+            fn_constructor_args=(
+                job,
+                prepared.source,
+                replicas.report,
+                replicas.at_work,
+                replicas.ending,
+            ),
             batch_format="pyarrow",
             batch_size=1,
             compute=ActorPoolStrategy(
-                size=job.engine.replicas,
+                min_size=job.engine.replicas.min,
+                max_size=job.engine.replicas.max,
                 max_concurrent_calls_per_actor=tables_at_once(job),
                 max_tasks_in_flight_per_actor=tables_at_once(job) + 1,
             ),
@@ -118,6 +133,7 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
             num_gpus=job.engine.gpus,
             memory=REPLICA_MEMORY_BYTES,
             accelerator_type=job.engine.accelerator_type,
+            scheduling_strategy=placement(job.engine, REPLICA_MEMORY_BYTES),
         )
         .map_batches(partial(_store, job=job, sink=sink), batch_format="pyarrow", batch_size=None)
     )
@@ -128,6 +144,7 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
 
 
 def _store(outcomes: pa.Table, job: Job, sink: Sink) -> pa.Table:
+    settle()
     return sink.write(foretold(outcomes, job))
 
 
@@ -145,7 +162,7 @@ def tables(prompts: Dataset, prepared: Prepared, passed: Pass) -> Dataset:
     Ray Data hands the next one to the replica with the fewest, so with the least work in flight.
     """
     job = prepared.job
-    partitions = min(1 + prepared.input_bytes // PARTITION_BYTES, MOST_PARTITIONS)
+    partitions = min(1 + prepared.bytes_at_work // PARTITION_BYTES, MOST_PARTITIONS)
     if not job.engine.generates:
         prompts = prompts.repartition(target_num_rows_per_block=job.rows_per_file)
     elif job.input.grouped:
@@ -156,7 +173,7 @@ def tables(prompts: Dataset, prepared: Prepared, passed: Pass) -> Dataset:
         to_tables,
         job=job,
         source=prepared.source,
-        in_flight=job.engine.replicas * (tables_at_once(job) + 1) / partitions,
+        in_flight=job.engine.replicas.max * (tables_at_once(job) + 1) / partitions,
         sampled=_sampled_share(prepared),
     )
     made = prompts.map_batches(
@@ -166,6 +183,7 @@ def tables(prompts: Dataset, prepared: Prepared, passed: Pass) -> Dataset:
 
 
 def _to_tables(prompts: pa.Table, making: Callable[[pa.Table], pa.Table], passed: Pass) -> pa.Table:
+    settle()
     made = making(prompts)
     at_work = pc.sum(pc.equal(prompts["standing"], "work")).as_py() or 0
     passed(Passed(arranged=at_work))
@@ -177,13 +195,14 @@ def survey(prepared: Prepared, examples: int) -> Iterator[Outlook]:
 
     Yields what each table of prompts adds, with at most so many examples each.
     """
-    ledger = ray.put(Ledger.of(prepared.store, prepared.selection))
+    bucket = prepared.job.input.bucket
+    ledger = ray.put(Ledger.of(prepared.store, prepared.selection, bucket))
     foreseeing = partial(
         _foresee,
         job=prepared.job,
         source=prepared.source,
         ledger=ledger,
-        history=ray.put(History.of(prepared.store)),
+        history=ray.put(History.of(prepared.store, bucket)),
         examples=examples,
         sampled=_sampled_share(prepared),
     )
@@ -210,14 +229,19 @@ def _sampled_share(prepared: Prepared) -> float:
     """Of the papers, those whose prompts are looked at whole: only vLLM says what it caches."""
     if prepared.job.engine.kind != "vllm":
         return 0.0
-    return min(SAMPLE_BYTES / max(prepared.input_bytes, 1), 1.0)
+    return min(SAMPLE_BYTES / max(prepared.bytes_at_work, 1), 1.0)
 
 
-def prompts(prepared: Prepared, ledger: "ray.ObjectRef[Ledger]", passed: Pass = unseen) -> Dataset:
+def prompts(
+    prepared: Prepared,
+    ledger: "ray.ObjectRef[Ledger]",
+    passed: Pass = unseen,
+    is_ending: Callable[[], bool] = never,
+) -> Dataset:
     """Every record read, as prompt or reject, with its standing against the store."""
     job, selection = prepared.job, prepared.selection
     allowance = Allowance(selection.limit) if selection.limit else None
-    enough = allowance.is_spent if allowance else never
+    enough = partial(_enough, allowance, is_ending)
     shards = ShardSource(prepared.listing.shards, job.input, prepared.storage, selection, enough)
     # Told how many tasks there are, Ray Data does not cut their blocks up to make two hundred.
     records: Dataset = ray.data.read_datasource(shards, override_num_blocks=shards.tasks)
@@ -233,6 +257,11 @@ def prompts(prepared: Prepared, ledger: "ray.ObjectRef[Ledger]", passed: Pass = 
         batch_format="pyarrow",
         batch_size=None,
     )
+
+
+def _enough(allowance: Allowance | None, is_ending: Callable[[], bool]) -> bool:
+    settle()
+    return is_ending() or (allowance is not None and allowance.is_spent())
 
 
 def _to_prompts(

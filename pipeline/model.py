@@ -126,6 +126,11 @@ class Reject:
     place: Place
     payload: bytes = b""
 
+    @property
+    def paper(self) -> str:
+        """A reject says of no paper that it belongs to it, and stands alone."""
+        return self.record_id
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:

@@ -13,7 +13,7 @@ from pipeline.checks import chosen_checks
 from pipeline.cluster import receipts_of
 from pipeline.config import Job
 from pipeline.storage import Location, Storage
-from pipeline.store.parts import read_batches
+from pipeline.store.parts import Writer, read_batches
 from pipeline.store.reader import counting_rows
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 from pipeline.store.sink import Sink
@@ -31,7 +31,8 @@ def recheck(
         return
     listed = [{"path": part.path, "counts": np.packbits(part.counts).tobytes()} for part in parts]
     judge = Judge(chosen_checks(job.checks), job.answer.max_words)
-    sink = Sink(job.output.uri, storage, run_id, job.rows_per_file)
+    writer = Writer(run_id, append_only=job.output.append_only)
+    sink = Sink(job.output.uri, storage, writer, job.rows_per_file)
     receipts = ray.data.from_items(listed).map_batches(
         partial(_recheck, sink=sink, judge=judge, boilerplates=boilerplates),
         batch_format="pyarrow",

@@ -3,10 +3,11 @@
 The other stages' headway is kept beside theirs, so that the driver has one place to ask.
 """
 
+import asyncio
 import os
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from heapq import nlargest
 from typing import Any, NamedTuple, Self
@@ -18,6 +19,12 @@ from pipeline.config import Engine
 from pipeline.errors import EngineError
 from pipeline.headway import Effort, Headway, Passed
 from pipeline.model import ReplicaState
+
+ASK_SECONDS = 1.0
+"""How often replicas and tasks ask whether the run is to end."""
+
+SILENT_SECONDS = 60.0
+"""A replica at work that has not even asked for so long is there no more."""
 
 BARREN_DEATHS = 5
 """So many replicas lost in a row, and no table answered meanwhile, are no accidents."""
@@ -39,7 +46,10 @@ class Process(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One engine's process; `devices` are the GPUs that are its own, as numbered on its node."""
+    """One engine's process; `devices` are the GPUs that are its own, as numbered on its node.
+
+    `seconds` is for how long it has had them.
+    """
 
     node: str
     node_id: str
@@ -47,6 +57,7 @@ class Replica:
     devices: str
     state: ReplicaState
     engine_version: str
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         gpus = f", GPU {self.devices}" if self.devices else ""
@@ -56,24 +67,28 @@ class Replica:
 class Roll:
     """An actor that replicas report to; one that starts again is another process, and so listed.
 
-    Ray does not say which replica it has replaced. Those that count as living are as many as there
-    should be, of which was heard last; one that was merely silent is back with its next word.
+    Ray does not say which replica it has replaced, or let go. Those that count as living are of
+    which was heard last, as many as there may be; one that was merely silent is back with its next
+    word.
     """
 
     def __init__(self, replicas: int) -> None:
         self._size = replicas
         self._replicas: dict[Process, Replica] = {}
+        self._entered: dict[Process, float] = {}
         self._heard: dict[Process, float] = {}
         self._efforts: dict[Process, Effort] = {}
         self._passed = Passed()
         self._barren = 0
+        self._deadline: float | None = None
 
     def enter(self, replica: Replica) -> int:
         """Notes how far a replica has got; returns the deaths since the last table was answered."""
         process = Process(replica.node_id, replica.pid)
         is_new = process not in self._replicas
         self._replicas[process] = replica
-        self._heard[process] = time.monotonic()
+        self._heard[process] = now = time.monotonic()
+        self._entered.setdefault(process, now)
         if replica.state == "answering":
             self._barren = 0
         elif is_new and len(self._replicas) > self._size:
@@ -89,8 +104,19 @@ class Roll:
         """Notes what a task has handed on."""
         self._passed = self._passed.plus(more)
 
+    def end(self, seconds: float) -> None:
+        """The run is to end; what is in flight has so long."""
+        self._deadline = time.monotonic() + seconds
+
+    def seconds_left(self, process: Process | None = None) -> float | None:
+        """What is left of the time for what is in flight; None while the run goes on."""
+        if process in self._heard:
+            self._heard[process] = time.monotonic()
+        return None if self._deadline is None else self._deadline - time.monotonic()
+
     def headway(self) -> Headway:
-        living = set(nlargest(self._size, self._heard, key=self._heard.__getitem__))
+        heard = filter(self._is_heard, self._heard)
+        living = set(nlargest(self._size, heard, key=self._heard.__getitem__))
         return Headway(
             self._passed,
             reduce(Effort.plus, self._efforts.values(), Effort()),
@@ -98,8 +124,16 @@ class Roll:
             Counter(r.state for process, r in self._replicas.items() if process in living),
         )
 
+    def _is_heard(self, process: Process) -> bool:
+        """One that has no work, or loads its model, says nothing meanwhile."""
+        silent = time.monotonic() - self._heard[process] > SILENT_SECONDS
+        return not silent or self._replicas[process].state in ("placed", "loading")
+
     def read(self) -> list[Replica]:
-        return list(self._replicas.values())
+        return [
+            replace(replica, seconds=round(self._heard[process] - self._entered[process], 3))
+            for process, replica in self._replicas.items()
+        ]
 
 
 class Replicas:
@@ -108,7 +142,8 @@ class Replicas:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._roll: Any = beside_driver(Roll).remote(engine.replicas)
+        self._roll: Any = beside_driver(Roll).remote(engine.replicas.max)
+        self._asked = 0.0
 
     def report(self, state: ReplicaState, engine_version: str) -> None:
         """Called by a replica, about itself.
@@ -134,6 +169,25 @@ class Replicas:
         """Called by a task, about what it hands on; does not wait."""
         self._roll.passed.remote(more)
 
+    def end(self, seconds: float) -> None:
+        """Called by the driver: what is in flight has so long; nothing else is begun."""
+        self._roll.end.remote(seconds)
+
+    async def ending(self) -> float:
+        """Called by a replica; returns once the run is to end, with the seconds that are left."""
+        while True:
+            left: float | None = await self._roll.seconds_left.remote(Process.own())
+            if left is not None:
+                return left
+            await asyncio.sleep(ASK_SECONDS)
+
+    def is_ending(self) -> bool:
+        """Called by a task, as often as it likes: it asks no more than now and then."""
+        if time.monotonic() - self._asked < ASK_SECONDS:
+            return False
+        self._asked = time.monotonic()
+        return ray.get(self._roll.seconds_left.remote()) is not None
+
     def headway(self, before: Headway) -> Headway:
         """How far the run has got; as `before` where the cluster does not say in time."""
         try:
@@ -152,8 +206,8 @@ class Replicas:
         where = f": {', '.join(placed)}" if placed else ""
         return (
             f"engine.start_seconds: after {engine.start_seconds} s {len(placed)} of "
-            f"{engine.replicas} replicas had a place in the cluster (GPUs for each: {engine.gpus})"
-            f"{where}"
+            f"{engine.replicas.min} replicas had a place in the cluster (GPUs for each: "
+            f"{engine.gpus}){where}"
         )
 
     def _read(self) -> list[Replica]:

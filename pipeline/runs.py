@@ -2,23 +2,23 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.answering.recheck import Boilerplates, Rechecked
 from pipeline.cluster import cluster
 from pipeline.config import Job
-from pipeline.errors import OvernightError
+from pipeline.errors import OvernightError, StorageError, describe
 from pipeline.flow import Prepared, answer, survey
+from pipeline.grace import grace
 from pipeline.headway import Headway, Pace, Passed, View
 from pipeline.outlook import Outlook
 from pipeline.prompting.template import load_prompt
 from pipeline.rechecking import recheck
 from pipeline.replicas import Replicas
 from pipeline.storage import Storage
-from pipeline.store.parts import new_run_id
-from pipeline.store.runs import RunFile, RunStatus, all_runs, signs_of_life
+from pipeline.store.runs import RunFile, RunStatus, all_runs
 from pipeline.totals import Totals
 from pipeline.watch import Progress, Watch
 
@@ -44,36 +44,55 @@ class Timings:
         }
 
 
-def execute(prepared: Prepared, progress: Progress, debug: bool = False) -> dict[str, Any]:
+def execute(
+    prepared: Prepared,
+    progress: Progress,
+    debug: bool = False,
+    run_id: str | None = None,
+    ended: Callable[[dict[str, Any]], object] = lambda _: None,
+) -> dict[str, Any]:
     """Runs a job to its end and returns what its `run.json` holds, `status` first of all.
 
-    Errors are recorded there and raised; an interruption is recorded and returned.
+    Under a `run_id` that its scheduler gave it, it goes on where an earlier start ended. Errors are
+    recorded there and raised; an interruption is recorded and returned. However it ends, `ended` is
+    called with what was recorded.
     """
-    job, started = prepared.job, datetime.now(UTC)
-    run_id = new_run_id(started)
-    file = RunFile(prepared.store, run_id, job, prepared.source.described(), started)
+    job, prompt = prepared.job, prepared.source.described()
+    file = (
+        RunFile.of_named(prepared.store, job, prompt, run_id)
+        if run_id
+        else RunFile.of_new(prepared.store, job, prompt)
+    )
     totals, timings = Totals(), Timings()
+    answered_by: list[dict[str, Any]] = []
+
+    def end(status: RunStatus, error: str | None = None) -> dict[str, Any]:
+        document = file.write(status, totals, timings.as_dict(), error, answered_by)
+        ended(document)
+        return document
+
     file.write("running")
-    signs = signs_of_life(lambda: file.write("running", totals, timings.as_dict()))
+    signs = file.signs_of_life(lambda: file.write("running", totals, timings.as_dict()))
     try:
         with signs, cluster(job.engine, debug):
             timings.cluster_ready = timings.so_far()
             replicas = Replicas(job.engine)
             watch = Watch(job.name, prepared.extent, totals, replicas, progress)
-            with watch.kept():
-                for receipt in answer(prepared, run_id, replicas):
+            with watch.kept(), grace(job.grace_seconds, replicas.end, watch.is_all_stored) as told:
+                for receipt in answer(prepared, file.run_id, replicas):
                     if timings.first_rows is None and receipt.sums["parts"]:
                         timings.first_rows = timings.so_far()
                     watch.add(receipt)
             answered_by = replicas.listed()
         totals.check()
     except (KeyboardInterrupt, SystemExit):
-        return file.write("interrupted", totals, timings.as_dict())
-    except OvernightError as error:
-        file.write("failed", totals, timings.as_dict(), str(error))
+        totals.leave_rest_unread()
+        return end("interrupted")
+    except Exception as error:
+        with suppress(StorageError):  # a store that fails may be what ended the run
+            end("failed", str(error) if isinstance(error, OvernightError) else describe(error))
         raise
-    status = _status(totals, job.failure_budget)
-    return file.write(status, totals, timings.as_dict(), replicas=answered_by)
+    return end("interrupted" if told.is_set() else _status(totals, job.failure_budget))
 
 
 def recheck_store(
@@ -81,14 +100,14 @@ def recheck_store(
 ) -> tuple[str, Rechecked]:
     """Judges a store's answers again; returns the id of the run that did, and what changed."""
     storage = Storage(job.storage)
-    store, started = storage.at(job.output.uri), datetime.now(UTC)
+    store = storage.at(job.output.uri)
     source = load_prompt(job.prompt.template, job.answer.max_words)
-    file = RunFile(store, new_run_id(started), job, source.described(), started, "recheck")
+    file = RunFile.of_new(store, job, source.described(), "recheck")
     found, timings = Rechecked(), Timings()
     boilerplates = Boilerplates.of_runs(all_runs(store), job.input.text)
     file.write("running")
     try:
-        with signs_of_life(lambda: file.write("running")), cluster(debug=debug):
+        with file.signs_of_life(lambda: file.write("running")), cluster(debug=debug):
             timings.cluster_ready = timings.so_far()
             for receipt in recheck(store, job, boilerplates, storage, file.run_id):
                 found.add(receipt)

@@ -2,8 +2,9 @@
 
 import asyncio
 import gc
+import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, TypeAlias
@@ -61,13 +62,16 @@ IN_ORDER_OF = ("record_id", "source_uri", "source_row", "read", "stored_bytes")
 
 
 @cache
-def settle() -> None:
+def settle(on_gpus: bool = False) -> None:
     """Sets a worker's process up for a night of tables, once.
 
-    The garbage collector would walk over Ray's and pandas's modules again and again, which takes
-    a tenth of the time. Arrow's default allocator keeps what blocks have left; jemalloc, where the
-    build has it, gives it back.
+    Ray shows every GPU of its node to a process that asked for none; here it sees none, so that no
+    library can take memory of one. The garbage collector would walk over Ray's and pandas's modules
+    again and again, which takes a tenth of the time. Arrow's default allocator keeps what blocks
+    have left; jemalloc, where the build has it, gives it back.
     """
+    if not on_gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     gc.collect()
     gc.freeze()
     with suppress(NotImplementedError):
@@ -231,6 +235,16 @@ def untold(effort: Effort) -> None:
     """For an answerer that nobody looks at."""
 
 
+Ending: TypeAlias = Callable[[], Awaitable[float]]
+"""What a replica awaits: it returns once the run is to end, with the seconds that are left."""
+
+
+async def never_ending() -> float:
+    """For an answerer that is left in peace."""
+    await asyncio.Event().wait()
+    return 0.0
+
+
 class Answerer:
     """An engine that stays in memory, with the checks, for tables of prompts; one a replica.
 
@@ -250,42 +264,70 @@ class Answerer:
         source: PromptSource,
         report: Report = unreported,
         tell: Tell = untold,
+        ending: Ending = never_ending,
     ) -> None:
-        settle()
+        settle(on_gpus=job.engine.gpus > 0)
         self._job = job
         self._source = source
         self._report = report
         self._tell = tell
         self._effort = Effort()
         self._telling: asyncio.TimerHandle | None = None
+        self._ending = ending
+        self._is_ending = False
+        self._end: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[AnsweringLoop] | None = None
         report("placed", "")
 
     async def __call__(self, table: pa.Table) -> pa.Table:
-        """Every `work` row of a packed table answered; the others ride along."""
+        """Every `work` row of a packed table answered; the others ride along.
+
+        Once the run is to end, those that there was no time for count as not read.
+        """
         work, rest = split_work(unpack(table))
         if not work.num_rows:
             return carry(rest, OUTCOMES)
-        self._add(Effort(asked=work.num_rows))
         try:
-            loop = await self._opened()
-            answers = await asyncio.gather(
-                *(self._answer(loop, prompt) for prompt in table_prompts(work))
-            )
+            answers = await self._answers(table_prompts(work))
         except OvernightError as error:
             raise type(error)(str(error)) from None  # its causes may not travel to the driver
-        self._tell_effort()
-        self._report("answering", loop.engine.version)
-        shared = self._shared_columns(loop.engine)
-        return pa.concat_tables(
-            [
-                answers_table(answers, shared),
-                _tally(OUTCOMES, _first_attempts(answers)),
-                carry(rest, OUTCOMES),
-            ]
-        )
+        parts = [carry(rest, OUTCOMES)]
+        if unread := work.num_rows - len(answers):
+            self._tell_effort()
+            parts.append(_tally(OUTCOMES, {"read": -unread}))
+        if answers:
+            engine = (await self._opened()).engine
+            self._tell_effort()
+            self._report("answering", engine.version)
+            parts.append(answers_table(answers, self._shared_columns(engine)))
+            parts.append(_tally(OUTCOMES, _first_attempts(answers)))
+        return pa.concat_tables(parts)
 
-    async def _answer(self, loop: AnsweringLoop, prompt: Prompt) -> Answered:
+    async def _answers(self, prompts: Sequence[Prompt]) -> list[Answered]:
+        """Of all prompts in their order, but for those that there is no time for."""
+        self._end = self._end or asyncio.create_task(self._told_to_end())
+        if self._is_ending:
+            return []
+        self._add(Effort(asked=len(prompts)))
+        asked = [asyncio.create_task(self._answer(prompt)) for prompt in prompts]
+        every = asyncio.gather(*asked)
+        either: list[asyncio.Future[Any]] = [every, self._end]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if every.done():
+            return every.result()
+        every.cancel()
+        await asyncio.wait([every])
+        self._add(Effort(asked=-sum(task.cancelled() for task in asked)))
+        return [task.result() for task in asked if not task.cancelled()]
+
+    async def _told_to_end(self) -> None:
+        """Is over with the time that there is for what is in flight."""
+        left = await self._ending()
+        self._is_ending = True
+        await asyncio.sleep(left)
+
+    async def _answer(self, prompt: Prompt) -> Answered:
+        loop = await self._opened()
         answer = await loop.answer(prompt)
         self._add(Effort.of(answer))
         return answer

@@ -8,9 +8,11 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
 from typing import Any
 
 import fsspec
@@ -64,12 +66,18 @@ class Location:
 
     def files(self) -> dict[str, int]:
         """Every file below this folder, path to size in bytes; none where there is no folder."""
+        return {path: int(info["size"] or 0) for path, info in self._found().items()}
+
+    def file_times(self) -> dict[str, float]:
+        """The same, path to when it was written, in seconds since 1970; 0 where nothing says so."""
+        return {path: _modified(info) for path, info in self._found().items()}
+
+    def _found(self) -> dict[str, dict[str, Any]]:
         with storage_errors(self.uri):
             try:
-                found = self.fs.find(self.path, detail=True)
+                return dict(sorted(self.fs.find(self.path, detail=True).items()))
             except FileNotFoundError:
                 return {}
-            return {path: int(info["size"] or 0) for path, info in sorted(found.items())}
 
     def write_whole(self, data: bytes) -> None:
         """Makes the file appear whole or not at all; replaces one that is there.
@@ -85,6 +93,34 @@ class Location:
             with self._draft() as neighbour, open(neighbour, "wb") as file:
                 file.write(data)
 
+    def create(self, data: bytes) -> None:
+        """Makes the file appear whole, where there is none; else raises `FileExistsError`.
+
+        An object store is asked with `If-None-Match: *`, which a bucket's policy may demand.
+        *Crash window:* as for `write_whole`.
+        """
+        with storage_errors(self.uri, FileExistsError):
+            if not isinstance(self.fs, LocalFileSystem):
+                self.fs.pipe_file(self.path, data, mode="create")
+                return
+            with self._draft(os.link) as neighbour, open(neighbour, "wb") as file:
+                file.write(data)
+
+    def create_beside(self, data: bytes) -> "Location":
+        """Creates the file or, where it is there, the first of `name-2`, `name-3`, … that is not.
+
+        Returns which.
+        """
+        stem, _, ending = self.path.rpartition(".")
+        for number in count(1):
+            place = self if number == 1 else Location(self.fs, f"{stem}-{number}.{ending}")
+            try:
+                place.create(data)
+            except FileExistsError:
+                continue
+            return place
+        raise AssertionError
+
     def adopt(self, draft: str) -> None:
         """Moves a finished local file here, whole or not at all, whatever its size."""
         with storage_errors(self.uri):
@@ -95,7 +131,7 @@ class Location:
                 shutil.copyfile(draft, neighbour)
 
     @contextmanager
-    def _draft(self) -> Iterator[str]:
+    def _draft(self, place: Callable[[str, str], None] = os.replace) -> Iterator[str]:
         """A hidden path beside this one, which takes its place when the block is left in peace."""
         folder, name = os.path.split(self.path)
         os.makedirs(folder, exist_ok=True)
@@ -104,18 +140,28 @@ class Location:
             yield draft
             with open(draft, "rb") as file:
                 os.fsync(file.fileno())
-            os.replace(draft, self.path)
+            place(draft, self.path)
         finally:
             if os.path.exists(draft):
                 os.unlink(draft)
 
 
+def _modified(info: Mapping[str, Any]) -> float:
+    """By the words of disks and of object stores."""
+    time = info.get("mtime", info.get("LastModified", 0))
+    return float(time.timestamp() if isinstance(time, datetime) else time)
+
+
 @contextmanager
-def storage_errors(uri: str) -> Iterator[None]:
-    """Turns whatever a file system raises into a `StorageError` that names the URI."""
+def storage_errors(uri: str, *expected: type[Exception]) -> Iterator[None]:
+    """Turns whatever a file system raises into a `StorageError` that names the URI, but for what
+    the caller expects.
+    """
     try:
         yield
     except OvernightError:
+        raise
+    except expected:
         raise
     except Exception as error:
         raise StorageError(f"{uri}: {describe(error)}") from error

@@ -13,7 +13,7 @@ from pipeline.config import Job
 from pipeline.model import Answered, Completion, Message, Passage, Place, Prompt, Record
 from pipeline.prompting.keys import prompt_and_generation_key
 from pipeline.storage import Storage
-from pipeline.store.parts import new_run_id, write_part
+from pipeline.store.parts import Writer, new_run_id, write_part
 from pipeline.store.runs import RunFile
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, answers_table
 from pipeline.tables import set_column
@@ -74,7 +74,7 @@ def store_night(job: Job, answers: int, nights_ago: int = 0) -> str:
     made = _rows(list(_answers(random.Random(nights_ago), range(min(ROWS_AT_ONCE, answers)))))
     for first in range(0, answers, ROWS_AT_ONCE):
         rows = _renamed(made, first).slice(0, answers - first)
-        write_part(store.join(ANSWERS_FOLDER), rows, ANSWERS, run_id)
+        write_part(store.join(ANSWERS_FOLDER), rows, ANSWERS, Writer(run_id))
         totals.add(Totals.of(rows, parts=1))
         totals.sums["read"] += rows.num_rows
     timings = {"cluster_ready": 10.0, "first_rows": 60.0, "total": 3610.0}

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")])
 
 FLOORS = [
-    {"errors", "suggest", "model", "content", "names", "threads"},
+    {"scrubbing", "suggest", "model", "content", "names", "threads", "bucket", "grace"},
+    {"errors"},
     {"config", "faults", "storage", "tables"},
     {"tokens", "checks", "totals"},
     {"selection", "headway"},
@@ -19,7 +20,7 @@ FLOORS = [
     {"cluster"},
     {"replicas", "allowance", "metrics"},
     {"flow", "rechecking", "watch"},
-    {"runs", "doctor"},
+    {"runs", "doctor", "notify"},
     {"jobs"},
 ]
 KNOW_RAY = {

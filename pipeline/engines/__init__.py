@@ -24,6 +24,11 @@ finished, and the slow tail of a table overlaps the next."""
 def check_engine(job: Job) -> None:
     """Raises `ConfigError` for what the job asks of its engine and the engine does not have."""
     engine = job.engine
+    if engine.placement == "packed" and not engine.replicas.is_fixed:
+        raise ConfigError(
+            "engine.placement: packed replicas have their places found together; engine.replicas "
+            "is then one number"
+        )
     if engine.generates and not engine.model:
         raise ConfigError(f"engine.model: missing; engine.kind {engine.kind} needs a model")
     match engine.kind:

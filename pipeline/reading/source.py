@@ -34,8 +34,8 @@ REQUEST_BYTES = 64 * 2**10
 class ShardSource(Datasource):
     """The input's shards as blocks of `pipeline.tables.ITEMS`.
 
-    Of what the selection does not cover nothing is handed on; no more is read once `enough` says
-    so.
+    Of what the selection or the bucket does not cover nothing is handed on; no more is read once
+    `enough` says so.
     """
 
     def __init__(
@@ -111,7 +111,9 @@ def read_tables(
     for shard, opened in _opened(shards, storage):
         if enough():
             break
-        for item in filter(selection.covers, _items(shard, opened, spec)):
+        for item in _items(shard, opened, spec):
+            if not (selection.covers(item) and spec.bucket.holds(item.paper)):
+                continue
             waiting.append(item)
             characters += _characters(item)
             if len(waiting) >= BLOCK_RECORDS or characters >= BLOCK_CHARACTERS:

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pipeline.checks import known_checks
 from pipeline.config import Engine, Price
+from pipeline.store.runs import replica_seconds
 
 Unit: TypeAlias = Literal["records", "tokens", "share", "seconds", "hours", "money"]
 
@@ -136,9 +137,4 @@ def _cost(run: Run, price: Price) -> Iterator[tuple[str, _Value]]:
 
 def gpu_hours(run: Run) -> float:
     """Hours for which a run held its GPUs, all of them together."""
-    timings = run.get("timings") or {}
-    if not timings.get("cluster_ready") or not timings.get("total"):
-        return 0.0
-    engine = Engine.model_validate(run["job"]["engine"])
-    seconds: float = timings["total"] - timings["cluster_ready"]
-    return engine.gpus * engine.replicas * seconds / 3600
+    return Engine.model_validate(run["job"]["engine"]).gpus * replica_seconds(run) / 3600

@@ -50,6 +50,8 @@ def write_report(store: Location, job: Job, run_id: str | None = None) -> Locati
     run, before = _chosen(runs, run_id, store)
     html = _page(store, job, run, before, Boilerplates.of_runs(runs, job.input.text))
     target = store.join(RUNS_FOLDER, run["run_id"], "report.html")
+    if job.output.append_only:
+        return target.create_beside(html.encode())
     target.write_whole(html.encode())
     return target
 

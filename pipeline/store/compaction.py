@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.bucket import Bucket
 from pipeline.storage import Location, storage_errors
 from pipeline.store.newest import as_digests, digest, flags, micros, newest, row_digests
 from pipeline.store.parts import UNLIKE, is_part, read_part, read_parts
@@ -58,6 +59,7 @@ class Compacted:
 class _Part:
     path: str
     size: int
+    bucket: Bucket
     is_copy: npt.NDArray[np.bool_]
     is_superseded: npt.NDArray[np.bool_]
 
@@ -106,7 +108,7 @@ def _parts(place: Location, folder: str) -> list[_Part]:
     superseded = ~flags(newest(np.concatenate(rule), written), len(written)) & ~copy
     borders = np.cumsum(sizes)[:-1]
     return [
-        _Part(path, size, copies, old)
+        _Part(path, size, Bucket.tagged(path), copies, old)
         for (path, size), copies, old in zip(
             listed.items(), np.split(copy, borders), np.split(superseded, borders), strict=False
         )
@@ -114,6 +116,15 @@ def _parts(place: Location, folder: str) -> list[_Part]:
 
 
 def _groups(
+    parts: Sequence[_Part], target_bytes: int, drop_superseded: bool
+) -> Iterator[list[_Part]]:
+    """Of each bucket the groups of parts that become one."""
+    for bucket in sorted({part.bucket for part in parts}, key=str):
+        own = [part for part in parts if part.bucket == bucket]
+        yield from _groups_of_one(own, target_bytes, drop_superseded)
+
+
+def _groups_of_one(
     parts: Sequence[_Part], target_bytes: int, drop_superseded: bool
 ) -> Iterator[list[_Part]]:
     """Neighbours that make about one large part; a large one alone where it holds waste."""
@@ -149,7 +160,7 @@ def _compact_group(
     rows = pa.concat_tables(tables)
     rows = rows.take(_order(rows, _ORDER[folder]))
     if rows.num_rows:
-        done.bytes_after += _write(place, rows, schema, now)
+        done.bytes_after += _write(place, rows, schema, now, group[0].bucket)
         done.parts_after += 1
     for part in group:
         # Another compaction may have deleted it, having written its rows as this one has.
@@ -165,7 +176,9 @@ def _order(rows: pa.Table, columns: Sequence[str]) -> pa.Array:
     return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in columns])
 
 
-def _write(place: Location, rows: pa.Table, schema: pa.Schema, now: datetime) -> int:
+def _write(
+    place: Location, rows: pa.Table, schema: pa.Schema, now: datetime, bucket: Bucket
+) -> int:
     with tempfile.TemporaryDirectory(prefix="overnight-compact-") as folder:
         draft = os.path.join(folder, "part.parquet")
         pq.write_table(
@@ -176,7 +189,6 @@ def _write(place: Location, rows: pa.Table, schema: pa.Schema, now: datetime) ->
             write_page_checksum=True,
             row_group_size=ROW_GROUP_ROWS,
         )
-        place.join(f"part-{now:%Y%m%dT%H%M%SZ}-compact-{uuid.uuid4().hex[:12]}.parquet").adopt(
-            draft
-        )
+        name = f"part-{now:%Y%m%dT%H%M%SZ}-compact-{bucket.tag}{uuid.uuid4().hex[:12]}.parquet"
+        place.join(name).adopt(draft)
         return os.path.getsize(draft)

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.bucket import WHOLE, Bucket
 from pipeline.model import Message
 from pipeline.storage import Location
 from pipeline.store.newest import DIGEST_BYTES, Digests, as_digests, micros, newest, row_digests
-from pipeline.store.parts import read_part, read_parts, with_parts
+from pipeline.store.parts import columns_in, read_part, read_parts, rows_in, with_parts
 from pipeline.store.reader import LATEST
 from pipeline.store.schema import ANSWERS_FOLDER
 from pipeline.tables import structs_of_lists
@@ -51,10 +52,10 @@ class History:
     paths: tuple[str, ...]
 
     @staticmethod
-    def of(store: Location) -> "History":
-        """Reads seven small columns of every part of a store, which may not exist yet."""
+    def of(store: Location, bucket: Bucket = WHOLE) -> "History":
+        """Reads some small columns of the parts of a store, which may not exist yet."""
         folder = store.join(ANSWERS_FOLDER)
-        return with_parts(folder, lambda parts: _history(folder, parts))
+        return with_parts(folder, lambda parts: _history(folder, parts, bucket), bucket)
 
     def find(self, record_ids: Sequence[str]) -> list[Past | None]:
         """For each id its newest answer, if there is one."""
@@ -85,12 +86,13 @@ def stored_messages(store: Location, parts: Mapping[str, str]) -> dict[str, list
     return {record_id: said for record_id, (_, said) in found.items()}
 
 
-def _history(folder: Location, parts: Sequence[str]) -> History:
+def _history(folder: Location, parts: Sequence[str], bucket: Bucket) -> History:
     records, prompt_keys = [as_digests([])], [as_digests([])]
     times, places = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
     numbers, known = [np.empty(0, np.int32)], dict[Circumstances, int]()
-    columns = [*LATEST, "prompt_key", *Circumstances._fields, "written_at"]
-    for number, rows in enumerate(read_parts(folder.fs, parts, columns)):
+    columns = columns_in(bucket, [*LATEST, "prompt_key", *Circumstances._fields, "written_at"])
+    for number, held in enumerate(read_parts(folder.fs, parts, columns)):
+        rows = rows_in(bucket, held)
         records.append(row_digests(rows, LATEST))
         prompt_keys.append(as_digests(map(bytes.fromhex, rows["prompt_key"].to_pylist())))
         times.append(micros(rows))

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.bucket import WHOLE, Bucket
 from pipeline.selection import EVERYTHING, Selection
 from pipeline.storage import Location
 from pipeline.store.newest import DIGEST, Digests, as_digests, digest, micros, newest, row_digests
-from pipeline.store.parts import read_parts, with_parts
+from pipeline.store.parts import columns_in, read_parts, rows_in, with_parts
 from pipeline.store.reader import COUNTING
 from pipeline.store.schema import ANSWERS_FOLDER, REJECTS_FOLDER
 
@@ -26,7 +27,8 @@ Flags = npt.NDArray[np.bool_]
 class Ledger:
     """Sorted digests of the store's counting answers, by status, and of its rejects.
 
-    `again` are those of `failed` that a run was asked to do again.
+    `again` are those of `failed` that a run was asked to do again. Of answers it holds a bucket's
+    slice; of rejects, which do not tell their papers, all that are in parts of the bucket.
     """
 
     answered: Digests
@@ -35,12 +37,12 @@ class Ledger:
     rejects: Digests
 
     @staticmethod
-    def of(store: Location, selection: Selection = EVERYTHING) -> "Ledger":
-        """Reads the key columns of every part of a store, which may not exist yet."""
+    def of(store: Location, selection: Selection = EVERYTHING, bucket: Bucket = WHOLE) -> "Ledger":
+        """Reads the key columns of the parts of a store, which may not exist yet."""
         answers, rejects = store.join(ANSWERS_FOLDER), store.join(REJECTS_FOLDER)
         return Ledger(
-            *with_parts(answers, lambda parts: _answers(answers, parts, selection)),
-            with_parts(rejects, lambda parts: _rejects(rejects, parts, selection)),
+            *with_parts(answers, lambda parts: _answers(answers, parts, selection, bucket), bucket),
+            with_parts(rejects, lambda parts: _rejects(rejects, parts, selection), bucket),
         )
 
     @staticmethod
@@ -66,13 +68,14 @@ def held(digests: Digests, asked: Sequence[bytes]) -> list[bool]:
 
 
 def _answers(
-    folder: Location, parts: Sequence[str], selection: Selection
+    folder: Location, parts: Sequence[str], selection: Selection, bucket: Bucket
 ) -> tuple[Digests, Digests, Digests]:
     """The digests of counting rows: those answered, those failed, those of them to do again."""
     # Buffers that grow: of ten million rows, lists of arrays and their sum would be held at once.
     keys, times, failed, again = bytearray(), bytearray(), bytearray(), bytearray()
-    columns = [*COUNTING, "status", "failed_checks", "written_at"]
-    for rows in read_parts(folder.fs, parts, columns):
+    columns = columns_in(bucket, [*COUNTING, "status", "failed_checks", "written_at"])
+    for held in read_parts(folder.fs, parts, columns):
+        rows = rows_in(bucket, held)
         keys += row_digests(rows, COUNTING).data
         times += micros(rows).data
         is_failed = pc.equal(rows["status"], "failed").to_numpy()
@@ -80,8 +83,8 @@ def _answers(
         again += _to_do_again(rows, is_failed, selection).data
     every = np.frombuffer(keys, DIGEST)
     counting = newest(every, np.frombuffer(times, np.int64))
-    flags = (np.frombuffer(held, bool) for held in (failed, again))
-    is_failed, is_again = (held[counting] for held in flags)
+    flags = (np.frombuffer(flagged, bool) for flagged in (failed, again))
+    is_failed, is_again = (flagged[counting] for flagged in flags)
     return every[counting[~is_failed]], every[counting[is_failed]], every[counting[is_again]]
 
 

@@ -5,14 +5,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
+from pipeline.bucket import WHOLE, Bucket
 from pipeline.errors import StorageError
 from pipeline.storage import Location, storage_errors
 from pipeline.store.schema import TIMESTAMP
@@ -21,6 +24,9 @@ T = TypeVar("T")
 
 PARTS_AT_ONCE = 8
 BATCH_ROWS = 1000
+
+PAPER = ("paper_id", "record_id")
+"""Columns of answers, of which the first that holds something is the key of buckets."""
 
 LISTINGS = 5
 """Compaction takes parts away once each time it runs; a part that is always gone is damage."""
@@ -42,9 +48,12 @@ def new_run_id(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}"
 
 
-def list_parts(folder: Location) -> list[str]:
-    """Paths of the parts in `answers/` or `rejects/`; none where the folder is not there yet."""
-    return [path for path in folder.files() if is_part(path)]
+def list_parts(folder: Location, bucket: Bucket = WHOLE) -> list[str]:
+    """Paths of the parts in `answers/` or `rejects/`; none where the folder is not there yet.
+
+    Less those whose names say that they hold nothing of the bucket.
+    """
+    return [p for p in folder.files() if is_part(p) and Bucket.tagged(p).meets(bucket)]
 
 
 def is_part(path: str) -> bool:
@@ -96,15 +105,38 @@ class PartGone(StorageError):
     """A part was listed, and had been compacted away when it was to be read."""
 
 
-def with_parts(folder: Location, read: Callable[[list[str]], T]) -> T:
-    """What `read` makes of a folder's parts; listed and read anew where one of them has gone."""
+def with_parts(folder: Location, read: Callable[[list[str]], T], bucket: Bucket = WHOLE) -> T:
+    """What `read` makes of the parts of a folder that may hold something of a bucket; listed and
+    read anew where one of them has gone.
+    """
     for _ in range(LISTINGS - 1):
         with suppress(PartGone):
-            return read(list_parts(folder))
-    return read(list_parts(folder))
+            return read(list_parts(folder, bucket))
+    return read(list_parts(folder, bucket))
 
 
-def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, run_id: str) -> int:
+def columns_in(bucket: Bucket, columns: Sequence[str]) -> list[str]:
+    """The columns of answers that `rows_in` needs besides those asked for."""
+    return [*columns] if bucket.is_whole else [*dict.fromkeys([*columns, *PAPER])]
+
+
+def rows_in(bucket: Bucket, rows: pa.Table) -> pa.Table:
+    """The answers that belong to a bucket, by the papers of their records."""
+    if bucket.is_whole:
+        return rows
+    return rows.filter(pa.array(bucket.mask(pc.coalesce(*(rows[name] for name in PAPER)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes parts, of what, and how."""
+
+    run_id: str
+    bucket: Bucket = WHOLE
+    append_only: bool = False
+
+
+def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, writer: Writer) -> int:
     """Stamps rows with run and time and stores them as one part; returns its size in bytes.
 
     `written_at` is taken here, so that rows which a retried task writes again are newer than those
@@ -113,7 +145,7 @@ def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, run_id: str)
     right, and current for the next run.
     """
     stamped = pa.table(
-        [_stamp(rows, field, run_id) for field in schema],
+        [_stamp(rows, field, writer.run_id) for field in schema],
         schema=schema,
     )
     buffer = BytesIO()
@@ -125,7 +157,14 @@ def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, run_id: str)
         write_page_checksum=True,
     )
     data = buffer.getvalue()
-    folder.join(f"part-{run_id}-{uuid.uuid4().hex[:12]}.parquet").write_whole(data)
+    part = folder.join(f"part-{writer.run_id}-{writer.bucket.tag}{uuid.uuid4().hex[:12]}.parquet")
+    if writer.append_only:
+        # The name is this part's alone: one that is there is the work of a request whose reply
+        # was lost.
+        with suppress(FileExistsError):
+            part.create(data)
+    else:
+        part.write_whole(data)
     return len(data)
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.storage import Storage
-from pipeline.store.parts import write_part
+from pipeline.store.parts import Writer, write_part
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
 from pipeline.totals import Totals
 
@@ -21,7 +21,7 @@ class Sink:
 
     uri: str
     storage: Storage
-    run_id: str
+    writer: Writer
     rows_per_file: int
 
     def write(self, outcomes: pa.Table) -> pa.Table:
@@ -34,6 +34,6 @@ class Sink:
             rows = outcomes.filter(pc.is_in(outcomes["standing"], pa.array(standings)))
             for start in range(0, rows.num_rows, self.rows_per_file):
                 part = rows.slice(start, self.rows_per_file)
-                size += write_part(store.join(folder), part, schema, self.run_id)
+                size += write_part(store.join(folder), part, schema, self.writer)
                 parts += 1
         return Totals.of(outcomes, parts=parts, part_bytes=size).receipt()

@@ -14,6 +14,7 @@ from pipeline.reading.source import read_tables
 from pipeline.stages import Answerer, settle, to_prompts, to_tables
 from pipeline.storage import Storage
 from pipeline.store.ledger import Ledger
+from pipeline.store.parts import Writer
 from pipeline.store.sink import Sink
 from tests.support import job
 
@@ -36,7 +37,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     source = load_prompt(night.prompt.template, night.answer.max_words)
     listed = list_shards(str(shards), storage).shards
     answerer = Answerer(night, source)
-    sink = Sink(str(store), storage, "bench", night.rows_per_file)
+    sink = Sink(str(store), storage, Writer("bench"), night.rows_per_file)
     spent = dict.fromkeys(STAGES, 0.0)
     settle()
 

@@ -18,7 +18,7 @@ from pipeline.model import Message, Place, Prompt, Reject
 from pipeline.storage import Location, Storage
 from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
 from pipeline.store.newest import as_digests, newest
-from pipeline.store.parts import list_parts, write_part
+from pipeline.store.parts import Writer, list_parts, write_part
 from pipeline.store.reader import LATEST, read_rows
 from pipeline.store.schema import ANSWERS, OUTCOMES, REJECTS, answers_table
 from pipeline.store.sink import Sink
@@ -53,7 +53,7 @@ def store(tmp_path) -> Location:
 
 
 def sink(store: Location, run_id: str = "run-1") -> Sink:
-    return Sink(store.path, Storage(), run_id, rows_per_file=1000)
+    return Sink(store.path, Storage(), Writer(run_id), rows_per_file=1000)
 
 
 def test_a_part_has_the_columns_of_the_contract_in_order(store):
@@ -206,6 +206,6 @@ def test_a_damaged_part_is_named(store):
 
 
 def test_a_part_is_stamped_only_in_its_own_columns(store):
-    write_part(store.join("answers"), outcomes(("a", "k", "Yes.")), ANSWERS, "run-2")
+    write_part(store.join("answers"), outcomes(("a", "k", "Yes.")), ANSWERS, Writer("run-2"))
     (table,) = read_rows(store)
     assert table.column_names == ANSWERS.names
