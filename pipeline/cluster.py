@@ -162,21 +162,21 @@ def _to_come(counted: Callable[[Mapping[str, float]], int]) -> int:
     )
 
 
-def placement(engine: Engine, memory: int) -> Any:
-    """How Ray places the replicas: over the nodes, or on as few of them as will hold them.
+def placement(engine: Engine, memory: int) -> dict[str, Any]:
+    """How Ray places the replicas: over the nodes, as Ray Data has it, or on as few as hold them.
 
     Packed ones stand in one placement group, so that their places are found together; a replica
     that starts again keeps its own.
     """
     if engine.placement == "spread":
-        return "SPREAD"
+        return {}
     bundle: dict[str, float] = {"CPU": 1, "memory": memory}
     if engine.gpus:
         bundle["GPU"] = engine.gpus
     if engine.accelerator_type:
         bundle[f"accelerator_type:{engine.accelerator_type}"] = 0.001
     group = placement_group([bundle] * engine.replicas.max, strategy="PACK")
-    return PlacementGroupSchedulingStrategy(group)
+    return {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
 
 
 def beside_driver(keeper: type[Any]) -> Any:

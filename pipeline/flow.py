@@ -133,7 +133,7 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
             num_gpus=job.engine.gpus,
             memory=REPLICA_MEMORY_BYTES,
             accelerator_type=job.engine.accelerator_type,
-            scheduling_strategy=placement(job.engine, REPLICA_MEMORY_BYTES),
+            **placement(job.engine, REPLICA_MEMORY_BYTES),
         )
         .map_batches(partial(_store, job=job, sink=sink), batch_format="pyarrow", batch_size=None)
     )

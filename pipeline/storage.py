@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -90,8 +90,9 @@ class Location:
             if not isinstance(self.fs, LocalFileSystem):
                 self.fs.pipe_file(self.path, data)
                 return
-            with self._draft() as neighbour, open(neighbour, "wb") as file:
-                file.write(data)
+            with self._draft() as draft:
+                _write_through(draft, data)
+                os.replace(draft, self.path)
 
     def create(self, data: bytes) -> None:
         """Makes the file appear whole, where there is none; else raises `FileExistsError`.
@@ -103,8 +104,9 @@ class Location:
             if not isinstance(self.fs, LocalFileSystem):
                 self.fs.pipe_file(self.path, data, mode="create")
                 return
-            with self._draft(os.link) as neighbour, open(neighbour, "wb") as file:
-                file.write(data)
+            with self._draft() as draft:
+                _write_through(draft, data)
+                os.link(draft, self.path)
 
     def create_beside(self, data: bytes) -> "Location":
         """Creates the file or, where it is there, the first of `name-2`, `name-3`, … that is not.
@@ -121,29 +123,40 @@ class Location:
             return place
         raise AssertionError
 
-    def adopt(self, draft: str) -> None:
+    def adopt(self, finished: str) -> None:
         """Moves a finished local file here, whole or not at all, whatever its size."""
         with storage_errors(self.uri):
             if not isinstance(self.fs, LocalFileSystem):
-                self.fs.put_file(draft, self.path)
+                self.fs.put_file(finished, self.path)
                 return
-            with self._draft() as neighbour:
-                shutil.copyfile(draft, neighbour)
+            with self._draft() as draft:
+                shutil.copyfile(finished, draft)
+                _flush(draft)
+                os.replace(draft, self.path)
 
     @contextmanager
-    def _draft(self, place: Callable[[str, str], None] = os.replace) -> Iterator[str]:
-        """A hidden path beside this one, which takes its place when the block is left in peace."""
+    def _draft(self) -> Iterator[str]:
+        """A hidden path beside this one, for a file that is to take its place."""
         folder, name = os.path.split(self.path)
         os.makedirs(folder, exist_ok=True)
         draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             yield draft
-            with open(draft, "rb") as file:
-                os.fsync(file.fileno())
-            place(draft, self.path)
         finally:
             if os.path.exists(draft):
                 os.unlink(draft)
+
+
+def _write_through(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+    _flush(path)
+
+
+def _flush(path: str) -> None:
+    """Has the disk hold what was written, before its name says so."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def _modified(info: Mapping[str, Any]) -> float:

@@ -12,44 +12,60 @@ import pyarrow.parquet as pq
 from pipeline.errors import StorageError
 from pipeline.faults import Fault
 from pipeline.model import Place, Record, Reject
+from pipeline.reading.expansion import Expansion
 from pipeline.reading.rows import id_of, row_record
 
-BATCH_ROWS = 256
+BATCH_ROWS, BATCH_BYTES = 256, 64 * 2**20
+"""What is in memory at a time: so many rows, or fewer where a row may take much."""
+
+_DAMAGE = (pa.ArrowException, OSError, ValueError)
 
 _NO_VALUE = (ValueError, OverflowError, KeyError, pa.ArrowException)
 """Dates beyond Python's, unknown time zones, struct fields of one name, bytes that are no text."""
 
 
-def parquet_items(uri: str, stream: io.BufferedIOBase, limit: int) -> Iterator[Record | Reject]:
-    """A record or a reject for every row; one reject for the rest of a damaged row group."""
+def parquet_items(
+    uri: str, stream: io.BufferedIOBase, limit: int, expansion: Expansion
+) -> Iterator[Record | Reject]:
+    """A record or a reject for every row; one reject for the rest of a damaged row group, and for
+    one that would be absurdly large in memory.
+    """
     try:
-        shard = pq.ParquetFile(stream)
+        source = pa.PythonFile(stream, mode="r")
+        shard = pq.ParquetFile(source)
     except StorageError:
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except _DAMAGE as error:
         yield _corrupt(uri, 0, f"no Parquet file: {error}")
         return
     start = 0
     for group in range(shard.num_row_groups):
         rows = shard.metadata.row_group(group).num_rows
-        yield from _group_items(uri, shard, group, range(start, start + rows), limit)
+        try:
+            row_bytes = expansion.check_group(source, shard, group)
+        except Fault as fault:
+            yield fault.at(Place(uri, start), b"")
+        except _DAMAGE as error:
+            yield _lost(uri, group, range(start, start + rows), error)
+        else:
+            most = max(min(BATCH_BYTES // max(row_bytes, 1), BATCH_ROWS), 1)
+            yield from _group_items(uri, shard, group, range(start, start + rows), limit, most)
         start += rows
 
 
 def _group_items(
-    uri: str, shard: pq.ParquetFile, group: int, rows: range, limit: int
+    uri: str, shard: pq.ParquetFile, group: int, rows: range, limit: int, most_rows: int
 ) -> Iterator[Record | Reject]:
     row = rows.start
     try:
-        for batch in shard.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
+        for batch in shard.iter_batches(batch_size=most_rows, row_groups=[group]):
             for values in _batch_rows(batch):
                 yield _item(values, Place(uri, row), limit)
                 row += 1
     except StorageError:
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        lost = rows.stop - row
-        yield _corrupt(uri, row, f"row group {group} is damaged, {lost} rows are lost: {error}")
+    except _DAMAGE as error:
+        yield _lost(uri, group, range(row, rows.stop), error)
 
 
 def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
@@ -102,6 +118,11 @@ def _size(value: Any) -> int:
 
 def _payload(values: dict[str, Any]) -> bytes:
     return orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _lost(uri: str, group: int, rows: range, error: Exception) -> Reject:
+    detail = f"row group {group} is damaged, {len(rows)} rows are lost: {error}"
+    return _corrupt(uri, rows.start, detail)
 
 
 def _corrupt(uri: str, row: int, detail: str) -> Reject:

@@ -20,6 +20,7 @@ from pipeline.config import Input
 from pipeline.errors import ConfigError
 from pipeline.faults import PAYLOAD_BYTES, Fault
 from pipeline.model import Place, Record, Reject
+from pipeline.reading.expansion import Expansion
 from pipeline.reading.lines import jsonl_items
 from pipeline.reading.parquet import parquet_items
 from pipeline.reading.rows import batch_record, row_record
@@ -127,17 +128,19 @@ def _items(shard: Shard, stream: io.BufferedReader, spec: Input) -> Iterator[Rec
     head = stream.peek(4)[:4]
     if not head:
         return
+    expansion = Expansion(spec.max_expansion)
     kind = _kind_of(shard, head) if spec.format == "auto" else spec.format
     if kind is None:
         fault = Fault("unknown_kind", f"no reader for {PurePosixPath(shard.uri).name}")
         yield whole_file(shard, fault, stream.read(PAYLOAD_BYTES))
     elif kind == "parquet":
-        yield from parquet_items(shard.uri, stream, spec.max_record_bytes)
+        yield from parquet_items(shard.uri, stream, spec.max_record_bytes, expansion)
     elif kind == "text":
-        yield from _text_items(shard, _decoded(stream, head), spec)
+        yield from _text_items(shard, _decoded(stream, head, expansion), spec)
     else:
         parse = batch_record if kind == "openai-batch" else row_record
-        yield from jsonl_items(shard.uri, _decoded(stream, head), spec.max_record_bytes, parse)
+        chunks = _decoded(stream, head, expansion)
+        yield from jsonl_items(shard.uri, chunks, spec.max_record_bytes, parse)
 
 
 def _text_items(shard: Shard, chunks: Iterator[bytes], spec: Input) -> Iterator[Record | Reject]:
@@ -164,10 +167,11 @@ def _kind_of(shard: Shard, head: bytes) -> Kind | None:
     return _KINDS.get(name.suffix.lower())
 
 
-def _decoded(stream: io.BufferedReader, head: bytes) -> Iterator[bytes]:
+def _decoded(stream: io.BufferedReader, head: bytes, expansion: Expansion) -> Iterator[bytes]:
     """A stored file's bytes, decompressed by what its first bytes say, whatever its name.
 
-    Raises `Fault` where they break off or are damaged, after yielding all before it.
+    Raises `Fault` where they break off, are damaged or become far too many, after yielding all
+    before it.
     """
     source: io.BufferedReader | gzip.GzipFile | zstd.ZstdFile = stream
     if head.startswith(_GZIP):
@@ -175,7 +179,10 @@ def _decoded(stream: io.BufferedReader, head: bytes) -> Iterator[bytes]:
     elif _ZSTD.match(head):
         source = zstd.ZstdFile(stream)
     try:
+        made = 0
         while chunk := source.read1(CHUNK):
+            made += len(chunk)
+            expansion.check(made, stream.tell())
             yield chunk
     except EOFError as error:
         raise Fault("truncated", "the compressed stream breaks off before its end") from error

@@ -37,7 +37,7 @@ def test_a_page_that_cannot_be_written_makes_no_run_fail(tmp_path, file, ray_clu
     monkeypatch.setattr("jobs.run.write_report", fails)
     write_jsonl(tmp_path / "shards" / "a.jsonl", rows(range(6)))
     console = Console(file=StringIO(), soft_wrap=True)
-    code, document = run_job(console, str(file), [], select((), None, ()), debug=False)
+    code, document = run_job(console, str(file), [], select((), None, ()), None, debug=False)
     assert (code, document["status"]) == (0, "done")
     assert "no report: RuntimeError: out of ink" in console.file.getvalue()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StorageError
 from pipeline.model import Message, Passage, Record, Reject
+from pipeline.reading.expansion import Expansion
 from pipeline.reading.parquet import BATCH_ROWS, parquet_items
 from pipeline.storage import GuardedStream
 from pipeline.tables import items_table
@@ -30,7 +31,7 @@ URI = "s3://logs/lamps.parquet"
 
 
 def items(data: bytes, limit: int = 10_000) -> list[Record | Reject]:
-    return list(parquet_items(URI, io.BufferedReader(io.BytesIO(data)), limit))  # type: ignore[type-var]
+    return list(parquet_items(URI, io.BufferedReader(io.BytesIO(data)), limit, Expansion(200)))  # type: ignore[type-var]
 
 
 def table_items(limit: int = 10_000, **columns: Any) -> list[Record | Reject]:
@@ -243,7 +244,7 @@ def test_a_storage_that_fails_is_not_taken_for_damage(reads: int) -> None:
     stream = io.BufferedReader(GuardedStream(_BrokenDisk(data, reads), URI), 4096)
 
     with pytest.raises(StorageError, match=re.escape(URI)):
-        list(parquet_items(URI, stream, 10_000))
+        list(parquet_items(URI, stream, 10_000, Expansion(200)))
 
 
 GOOD = parquet_bytes(record_table(30), row_group_size=10)

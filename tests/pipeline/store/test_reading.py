@@ -124,7 +124,7 @@ def test_a_part_that_is_listed_and_never_there_is_an_error_that_names_it(store, 
     from pipeline.store import parts
 
     real = parts.list_parts
-    monkeypatch.setattr(parts, "list_parts", lambda folder: [missing, *real(folder)])
+    monkeypatch.setattr(parts, "list_parts", lambda *asked: [missing, *real(*asked)])
     with pytest.raises(StorageError, match=Path(missing).name):
         Ledger.of(store)
 
