@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # vLLM asks for them; text models do without, and a build for another torch breaks their import.
 UNUSED := torchvision torchaudio torchcodec
 
-.PHONY: demo test lint bench pictures clean
+.PHONY: demo test lint audit bench pictures clean
 
 demo: $(VENV)/run.stamp  ## the job on the bundled samples: no GPU, no model, no network
 	$(BIN)/overnight run conf/demo/job.yaml
@@ -13,10 +13,13 @@ demo: $(VENV)/run.stamp  ## the job on the bundled samples: no GPU, no model, no
 test: $(VENV)/dev.stamp  ## every test, on real vLLM, real Ray clusters and real S3 servers
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/dev.stamp  ## format, lint and types
+lint: audit  ## format, lint, types, and pins among known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+audit: $(VENV)/dev.stamp  ## pins among known vulnerabilities
+	$(BIN)/python -m tests.audit
 
 bench: $(VENV)/dev.stamp  ## the figures of docs/benchmarks.md, measured on this machine
 	$(BIN)/python -m tests.bench $(SECTIONS)
