@@ -1,0 +1,176 @@
+"""A job submitted to a standing cluster, whose nodes come and go while it works."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from pipeline.storage import Storage
+from pipeline.store.parts import list_parts
+from pipeline.store.reader import read_rows
+from pipeline.store.runs import all_runs
+from tests.pipeline.test_kills import SOON_MISSED
+from tests.support import KEEPS_WORKERS, ROOT, S3, free_port, job, job_file, rows, write_jsonl
+
+RECORDS, NODES = 5_000, 3
+NODE = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": 256 * 2**20}
+GRACE_SECONDS, STOP_SECONDS = 8, 20
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A head without work and three nodes with a GPU each, that are none."""
+
+    cluster: Cluster
+    dashboard: str
+
+
+@pytest.fixture(scope="module")
+def standing(environment) -> Iterator[Standing]:
+    here = str(Path(sys.executable).parent)
+    nodes = pytest.MonkeyPatch()
+    nodes.setenv("RAY_JOB_STOP_WAIT_TIME_S", str(STOP_SECONDS))
+    nodes.setenv("PATH", here, prepend=os.pathsep)  # as the images have it
+    port = free_port()
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 0,
+            "include_dashboard": True,
+            "dashboard_port": port,
+            "dashboard_agent_listen_port": free_port(),  # the usual one may be another cluster's
+            "_system_config": KEEPS_WORKERS | SOON_MISSED,
+        },
+    )
+    for _ in range(NODES):
+        cluster.add_node(**NODE)
+    cluster.wait_for_nodes()
+    yield Standing(cluster, f"http://127.0.0.1:{port}")
+    cluster.shutdown()
+    nodes.undo()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """What travels to the cluster, beside a job file of its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("jobs", "pipeline", "conf"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def submit(checkout: Path, standing: Standing, file: Path, *more: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "deploy/ray/submit.py")),
+            *("--address", standing.dashboard, *more, str(file.relative_to(checkout))),
+        ],
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def document(said: str) -> dict:
+    """What `--json` printed, among what else the driver's log holds."""
+    return json.loads(said[said.index("\n{\n") : said.rindex("\n}\n") + 3])
+
+
+def night(checkout: Path, server: S3, records: int, name: str):
+    for at in range(0, records, 250):
+        write_jsonl(checkout / f"{name}/{at:05}.jsonl", rows(range(at, at + 250)))
+    made = job(
+        checkout / name,
+        f"s3://submitted/{name}",
+        50,
+        engine={"kind": "extractive", "replicas": {"min": 1, "max": NODES}, "gpus_per_replica": 1},
+        prompt="conf/prompts/instructions-first.md",
+        grace_seconds=GRACE_SECONDS,
+        storage=server.storage(),
+    )
+    return job_file(checkout / f"{name}.yaml", made)
+
+
+def stored_ids(server: S3, name: str) -> list[str]:
+    store = Storage(server.storage()).at(f"s3://submitted/{name}")
+    tables = read_rows(store, columns=["record_id"])
+    return [record_id for table in tables for record_id in table["record_id"].to_pylist()]
+
+
+def parts(server: S3, name: str) -> int:
+    return len(list_parts(Storage(server.storage()).at(f"s3://submitted/{name}").join("answers")))
+
+
+def wait_for_parts(run: subprocess.Popen, server: S3, name: str, more: int) -> None:
+    wanted = parts(server, name) + more
+    while parts(server, name) < wanted and run.poll() is None:
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def bucket(moto_s3) -> S3:
+    Storage(moto_s3.storage()).at("s3://submitted").fs.mkdir("submitted")
+    return moto_s3
+
+
+def test_a_run_outlives_each_of_its_nodes(standing, checkout, bucket):
+    run = submit(checkout, standing, night(checkout, bucket, RECORDS, "nodes"))
+    killed = 0
+    for node in list(standing.cluster.worker_nodes):
+        wait_for_parts(run, bucket, "nodes", 5)
+        assert run.poll() is None, run.communicate()  # killed in the middle, or nothing is shown
+        standing.cluster.remove_node(node, allow_graceful=False)
+        killed += 1
+        time.sleep(3)
+        standing.cluster.add_node(**NODE)
+    out, err = run.communicate(timeout=300)
+    assert run.returncode == 0, (out, err)
+    ended = document(out)
+    assert killed == NODES
+    assert ended["counts"]["read"] == RECORDS
+    assert ended["counts"]["answered"] + ended["counts"]["failed"] == RECORDS
+    held = stored_ids(bucket, "nodes")
+    assert (len(held), len(set(held))) == (RECORDS, RECORDS)
+    assert len({r["node_id"] for r in ended["replicas"]}) > 1
+    assert {r["devices"] for r in ended["replicas"]} == {"0"}
+
+
+def test_its_end_is_that_of_the_job(standing, checkout, bucket):
+    file = night(checkout, bucket, 250, "wrong")
+    file.write_text(file.read_text().replace("extractive", "extractiv"))
+    run = submit(checkout, standing, file)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 2, (out, err)
+    assert "engine.kind" in out
+
+
+def test_a_sigterm_reaches_the_job_which_the_next_submission_resumes_under_its_id(
+    standing, checkout, bucket
+):
+    file = night(checkout, bucket, RECORDS, "stopped")
+    run = submit(checkout, standing, file, "--run-id", "night-7")
+    wait_for_parts(run, bucket, "stopped", 3)
+    run.send_signal(signal.SIGTERM)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 130, (out, err)
+    (held,) = all_runs(Storage(bucket.storage()).at("s3://submitted/stopped"))
+    before = len(stored_ids(bucket, "stopped"))
+    assert (held["status"], held["counts"]["answered"]) == ("interrupted", before)
+    run = submit(checkout, standing, file, "--run-id", "night-7")
+    out, err = run.communicate(timeout=240)
+    assert run.returncode == 0, (out, err)
+    ended = document(out)
+    assert ended["run_id"] == "night-7"
+    assert [start["status"] for start in ended["resumed"]] == ["interrupted"]
+    assert ended["counts"]["current"] == before
+    assert len(stored_ids(bucket, "stopped")) == RECORDS
