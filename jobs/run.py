@@ -31,6 +31,8 @@ def run(
     check_webhook()
     prepared = prepare(job, selection)
     for other in running(prepared.store, job.input.bucket):
+        if other == run_id:
+            continue  # an earlier start of this run, which has not been silent for long
         console.print(
             f"run {other} is at work on this store too; what both answer counts once", markup=False
         )

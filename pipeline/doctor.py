@@ -1,10 +1,12 @@
 """Looks at everything that a run would need, and goes on after a fault to find the next."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from urllib.parse import urlsplit
 
 from pipeline.checks import chosen_checks
 from pipeline.cluster import cluster, cluster_resources
@@ -13,6 +15,7 @@ from pipeline.engines import check_engine, endpoint_says, open_engine
 from pipeline.engines.vllm_options import vllm_version
 from pipeline.errors import ConfigError, OvernightError
 from pipeline.faults import Fault
+from pipeline.notify import WEBHOOK, check_webhook
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import Listing, list_shards
@@ -22,6 +25,8 @@ from pipeline.store.ledger import Ledger
 from pipeline.tables import split_work, table_records
 from pipeline.tokens.encoder import load_encoder
 from pipeline.tokens.files import context_tokens
+
+ADDRESSES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "OPENAI_BASE_URL", WEBHOOK)
 
 SAMPLED_SHARDS, SAMPLED_RECORDS = 8, 200
 
@@ -45,6 +50,7 @@ def examine(job: Job) -> Iterator[Finding]:
         "input": _input,
         "records": _records,
         "output": _output,
+        "links": _links,
         "cluster": _cluster,
     }
     for name, look in looks.items():
@@ -124,11 +130,34 @@ def _output(job: Job) -> str:
     store = Storage(job.storage).at(job.output.uri)
     ledger = Ledger.of(store)
     probe = store.join(".overnight-doctor")
-    probe.write_whole(b"")
-    with suppress(Exception):
-        probe.fs.rm_file(probe.path)
+    if job.output.append_only:
+        with suppress(FileExistsError):
+            probe.create(b"")
+    else:
+        probe.write_whole(b"")
+        with suppress(Exception):
+            probe.fs.rm_file(probe.path)
     answers = len(ledger.answered) + len(ledger.failed)
     return f"can be written; holds {answers:,} answers, {len(ledger.failed):,} of them failed"
+
+
+def _links(job: Job) -> str:
+    """By which addresses of the job and of the environment anything leaves this machine."""
+    check_webhook()
+    asked = {
+        "storage.endpoint_url": job.storage.get("endpoint_url"),
+        "engine.options.base_url": job.engine.options.get("base_url"),
+        **{name: os.environ.get(name) for name in ADDRESSES},
+    }
+    plain = [name for name, url in asked.items() if url and _is_in_the_clear(str(url))]
+    if not plain:
+        return "encrypted, or within this machine"
+    return f"{', '.join(plain)}: http://, so that what is read and written travels in the clear"
+
+
+def _is_in_the_clear(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def _cluster(job: Job) -> str:

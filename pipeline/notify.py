@@ -58,7 +58,7 @@ def notify(run: Mapping[str, Any], store: Location, asked: Notify) -> str | None
         read=0,
         redirect=0,
         backoff_factor=PAUSE_SECONDS,
-        status_forcelist=[429, 500, 502, 503, 504],
+        status_forcelist=[429, *range(500, 600)],
         allowed_methods=None,
         raise_on_status=False,
     )

@@ -67,8 +67,11 @@ def execute(
     answered_by: list[dict[str, Any]] = []
 
     def end(status: RunStatus, error: str | None = None) -> dict[str, Any]:
-        document = file.write(status, totals, timings.as_dict(), error, answered_by)
-        ended(document)
+        document = file.content(status, totals, timings.as_dict(), error, answered_by)
+        try:
+            file.put(document)
+        finally:
+            ended(document)
         return document
 
     file.write("running")
@@ -92,7 +95,9 @@ def execute(
         with suppress(StorageError):  # a store that fails may be what ended the run
             end("failed", str(error) if isinstance(error, OvernightError) else describe(error))
         raise
-    return end("interrupted" if told.is_set() else _status(totals, job.failure_budget))
+    if told.is_set():
+        return end("interrupted")
+    return end("over_budget" if _failed_share(totals, file) > job.failure_budget else "done")
 
 
 def recheck_store(
@@ -137,12 +142,10 @@ def foresee(
     return outlook
 
 
-def failed_share(totals: Totals) -> float:
-    """Failed answers among those that the run generated."""
-    states = totals.states
-    generated = states["answered"] + states["failed"]
-    return states["failed"] / generated if generated else 0.0
-
-
-def _status(totals: Totals, budget: float) -> RunStatus:
-    return "over_budget" if failed_share(totals) > budget else "done"
+def _failed_share(totals: Totals, file: RunFile) -> float:
+    """Failed answers among those that the run has generated, in its earlier starts too: what is
+    current when a scheduler starts it again was no success for that.
+    """
+    starts = [totals.counts, *(start["counts"] or {} for start in file.resumed)]
+    answered, failed = (sum(c.get(s, 0) for c in starts) for s in ("answered", "failed"))
+    return failed / (answered + failed) if failed else 0.0

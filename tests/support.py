@@ -168,9 +168,9 @@ def vllm_job(
     return job(uri, store, sections.pop("rows_per_file", 50), engine=engine, **sections)
 
 
-def run(job_: Job, **asked: Any) -> dict[str, Any]:
+def run(job_: Job, run_id: str | None = None, **asked: Any) -> dict[str, Any]:
     """One run of a job, or of what is asked of it, on the cluster that the test has joined."""
-    return execute(prepare(job_, select(**asked)), ignore)
+    return execute(prepare(job_, select(**asked)), ignore, run_id=run_id)
 
 
 def counts(document: Mapping[str, Any]) -> dict[str, int]:

@@ -22,11 +22,13 @@ import uuid
 from contextlib import suppress
 from types import FrameType
 
+from aiohttp import ClientError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 FAILED, INTERRUPTED = 3, 130
 EXCLUDED = [".git", "/docs", "/tests"]
-LOOK_SECONDS, JOIN_SECONDS = 1.0, 60.0
+LOOK_SECONDS, JOIN_SECONDS, LOST_SECONDS = 1.0, 60.0, 60.0
+LOST = (RuntimeError, OSError, ClientError)
 
 
 def arguments() -> argparse.Namespace:
@@ -55,17 +57,19 @@ def submitted(client: JobSubmissionClient, asked: argparse.Namespace) -> str:
                 submission_id=job,
                 runtime_env={"working_dir": os.getcwd(), "excludes": EXCLUDED},
             )
-        except RuntimeError as error:  # a young cluster has no agent yet that would take it
+        except RuntimeError:  # a young cluster has no agent yet that would take it
             if time.monotonic() > until:
-                sys.exit(f"{asked.address}: {error}")
+                raise
             time.sleep(LOOK_SECONDS)
 
 
 async def shown_to_the_end(client: JobSubmissionClient, job: str) -> None:
-    """Prints what the job says; a connection that breaks is no end of the job."""
-    shown = 0
+    """Prints what the job says. A connection that breaks is no end of the job, unless it stays
+    broken.
+    """
+    shown, heard = 0, time.monotonic()
     while True:
-        with suppress(RuntimeError, OSError):
+        with suppress(*LOST):
             seen = 0
             async for lines in client.tail_job_logs(job):
                 new = lines[max(shown - seen, 0) :]
@@ -74,8 +78,13 @@ async def shown_to_the_end(client: JobSubmissionClient, job: str) -> None:
                     shown = seen
                     sys.stdout.write(new)
                     sys.stdout.flush()
-        if client.get_job_status(job).is_terminal():
-            return
+        try:
+            if client.get_job_status(job).is_terminal():
+                return
+            heard = time.monotonic()
+        except LOST:
+            if time.monotonic() - heard > LOST_SECONDS:
+                raise
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -90,8 +99,7 @@ def exit_code(client: JobSubmissionClient, job: str) -> int:
     return info.driver_exit_code
 
 
-def main() -> int:
-    asked = arguments()
+def run_to_its_end(asked: argparse.Namespace) -> int:
     client = JobSubmissionClient(asked.address)
     job = submitted(client, asked)
 
@@ -103,6 +111,15 @@ def main() -> int:
     print(f"{job} on {asked.address}", file=sys.stderr)
     asyncio.run(shown_to_the_end(client, job))
     return exit_code(client, job)
+
+
+def main() -> int:
+    asked = arguments()
+    try:
+        return run_to_its_end(asked)
+    except LOST as error:
+        print(f"{asked.address}: the cluster is lost: {error}", file=sys.stderr)
+        return FAILED
 
 
 if __name__ == "__main__":

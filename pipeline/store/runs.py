@@ -96,7 +96,20 @@ class RunFile:
         replicas: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """Replaces the file, or creates the next one; returns what it holds."""
-        content: dict[str, Any] = {
+        content = self.content(status, totals, timings, error, replicas)
+        self.put(content)
+        return content
+
+    def content(
+        self,
+        status: RunStatus,
+        totals: Totals | None = None,
+        timings: Mapping[str, float | None] | None = None,
+        error: str | None = None,
+        replicas: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
+        """What the file holds of a run that is where the totals are."""
+        return {
             "run_id": self.run_id,
             "command": self.command,
             "status": status,
@@ -112,14 +125,15 @@ class RunFile:
             **(_results(totals) if totals else {}),
             "timings": dict(timings or {}),
         }
+
+    def put(self, content: Mapping[str, Any]) -> None:
         data = orjson.dumps(content, option=orjson.OPT_INDENT_2)
         folder = self.store.join(RUNS_FOLDER, self.run_id)
         if self.job.output.append_only:
-            name = "started.json" if status == "running" else "run.json"
+            name = "started.json" if content["status"] == "running" else "run.json"
             folder.join(name).create_beside(data)
         else:
             folder.join("run.json").write_whole(data)
-        return content
 
     @contextmanager
     def signs_of_life(self, sign: Callable[[], object]) -> Iterator[None]:

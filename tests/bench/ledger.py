@@ -42,13 +42,18 @@ class LedgerCost:
 
 def ledger_cost(folder: Path, keys: int = KEYS) -> LedgerCost:
     """Writes a store of so many compacted rows, keys alone, and has a process read its ledger."""
-    (folder / "answers").mkdir(parents=True)
-    for start in range(0, keys, PART_ROWS):
-        _write_part(folder / "answers" / f"part-{start:09}.parquet", start)
+    write_store(folder, keys)
     done = subprocess.run(
         [sys.executable, "-c", READ, str(folder)], cwd=ROOT, capture_output=True, check=True
     )
     return LedgerCost(*json.loads(done.stdout))
+
+
+def write_store(folder: Path, keys: int) -> None:
+    """Answers of a multiple of `PART_ROWS` records, 28 a paper, with their key columns alone."""
+    (folder / "answers").mkdir(parents=True)
+    for start in range(0, keys, PART_ROWS):
+        _write_part(folder / "answers" / f"part-{start:09}.parquet", start)
 
 
 def _write_part(path: Path, start: int) -> None:
@@ -56,6 +61,7 @@ def _write_part(path: Path, start: int) -> None:
     columns = {
         "generation_key": [keys[at : at + 16].hex() for at in range(0, len(keys), 16)],
         "record_id": [f"paper-{n // 28}_Q{n % 28}" for n in range(start, start + PART_ROWS)],
+        "paper_id": [f"paper-{n // 28}" for n in range(start, start + PART_ROWS)],
         "status": ["failed" if n % 50 == 0 else "answered" for n in range(PART_ROWS)],
         "failed_checks": [["complete"] if n % 50 == 0 else [] for n in range(PART_ROWS)],
         "written_at": pa.repeat(pa.scalar(start, pa.int64()), PART_ROWS),

@@ -29,7 +29,7 @@ class Host:
     address: str
 
     def popen(self, *command: object, **how: Any) -> subprocess.Popen[Any]:
-        """A process on this host; `ip` becomes the command, so that its id is the command's."""
+        """A process on this host; `ip` becomes the command, so the id is the command's own."""
         return subprocess.Popen(
             [*_within(self.space), *map(str, command)],
             **{"cwd": ROOT, "start_new_session": True, "stdin": subprocess.DEVNULL, **how},
@@ -37,13 +37,10 @@ class Host:
 
     def cut(self) -> None:
         """Pulls the cable: the host keeps its address, and nothing comes or goes."""
-        _ip("-n", self.switch, "link", "set", self.name, "down")
+        _ip("-n", self.switch, "link", "set", "dev", self.name, "down")
 
     def mend(self) -> None:
-        _ip("-n", self.switch, "link", "set", self.name, "up")
-
-    def listens(self, port: int) -> bool:
-        return bool(self._said("ss", "--no-header", "-ltn", f"sport = :{port}"))
+        _ip("-n", self.switch, "link", "set", "dev", self.name, "up")
 
     def pids(self) -> list[int]:
         """Every process of the host, whoever its parent is by now."""
@@ -65,11 +62,6 @@ class Host:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
-
-    def _said(self, *command: str) -> str:
-        return subprocess.run(
-            [*_within(self.space), *command], capture_output=True, text=True, check=True
-        ).stdout
 
 
 def lacking() -> str:
@@ -109,8 +101,8 @@ def network(*names: str) -> Iterator[list[Host]]:
 def _plug_in(host: Host) -> None:
     own, switch = ("-n", host.space), ("-n", host.switch)
     peer = ("peer", "name", "eth0", "netns", host.space)
-    _ip(*switch, "link", "add", host.name, "type", "veth", *peer)
-    _ip(*switch, "link", "set", host.name, "master", "bridge", "up")
+    _ip(*switch, "link", "add", "name", host.name, "type", "veth", *peer)
+    _ip(*switch, "link", "set", "dev", host.name, "master", "bridge", "up")
     _ip(*own, "addr", "add", f"{host.address}/24", "dev", "eth0")
     for link in ("lo", "eth0"):
         _ip(*own, "link", "set", link, "up")

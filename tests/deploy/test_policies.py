@@ -1,0 +1,198 @@
+"""The policies for buckets, under which whole runs pass: no delete, and where asked no overwrite.
+
+moto enforces what users may do, by action. Conditions it does not know: for the one that forbids to
+overwrite stands a proxy before it, which refuses what has no `If-None-Match: *` as S3 would.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import fsspec
+import pytest
+import urllib3
+from aiohttp import web
+
+from pipeline.config import Job
+from pipeline.report.night import write_report
+from pipeline.storage import Storage
+from pipeline.store.reader import count_rows
+from pipeline.store.runs import all_runs
+from tests.conftest import _wait_for
+from tests.proxy import Proxy
+from tests.support import (
+    BETTER_PROMPT,
+    ROOT,
+    counts,
+    free_port,
+    job,
+    job_file,
+    overnight,
+    rows,
+    run,
+)
+
+POLICIES = ROOT / "deploy/policies"
+APPEND_ONLY, READER_WRITER = "append-only", "reader-writer"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A server on which the user with these keys may do what a policy says, and nothing else."""
+
+    endpoint: str
+    keys: dict[str, str]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """With the user's keys, which no job *file* could hold."""
+        return {**self.keys, "endpoint_url": self.endpoint}
+
+    def client(self) -> Any:
+        return fsspec.filesystem("s3", **self.options, skip_instance_cache=True)
+
+
+@pytest.fixture(scope="module", params=[APPEND_ONLY, READER_WRITER])
+def guarded(request, environment) -> Iterator[tuple[str, Guarded]]:
+    """moto in a process of its own, which asks for rights from when all is set up."""
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _wait_for(port, 60)
+    endpoint = f"http://127.0.0.1:{port}"
+    keys = set_up(endpoint, request.param)
+    proxy = Proxy(endpoint).start()
+    if request.param == APPEND_ONLY:
+        proxy.fault = nothing_is_overwritten
+    yield request.param, Guarded(proxy.url, keys)
+    proxy.close()
+    server.terminate()
+    server.wait(10)
+
+
+def set_up(endpoint: str, policy: str) -> dict[str, str]:
+    """Buckets, records, and a user with the policy; returns the user's keys."""
+    iam, s3 = (boto3.client(name, endpoint_url=endpoint) for name in ("iam", "s3"))
+    for bucket in ("example-records", "example-answers"):
+        s3.create_bucket(Bucket=bucket)
+    for at in range(0, 60, 20):
+        lines = "".join(json.dumps(row) + "\n" for row in rows(range(at, at + 20)))
+        s3.put_object(Bucket="example-records", Key=f"papers/{at}.jsonl", Body=lines.encode())
+    iam.create_user(UserName="overnight")
+    document = (POLICIES / f"{policy}.json").read_text()
+    iam.put_user_policy(
+        UserName="overnight", PolicyName=policy, PolicyDocument=without_conditions(document)
+    )
+    made = iam.create_access_key(UserName="overnight")["AccessKey"]
+    from_now_on = {"Content-Type": "text/plain"}
+    said = urllib3.request(
+        "POST", f"{endpoint}/moto-api/reset-auth", body=b"0", headers=from_now_on
+    )
+    assert said.status == 200
+    return {"key": made["AccessKeyId"], "secret": made["SecretAccessKey"]}
+
+
+def without_conditions(document: str) -> str:
+    """The policy as far as moto knows: what is allowed, and what is refused whatever else holds."""
+    policy = json.loads(document)
+    kept = [s for s in policy["Statement"] if s["Effect"] == "Allow" or "Condition" not in s]
+    for statement in kept:
+        statement.pop("Condition", None)
+    return json.dumps({**policy, "Statement": kept})
+
+
+async def nothing_is_overwritten(request: web.Request, body: bytes) -> web.Response | None:
+    """The policy's statement of that name."""
+    makes = request.method == "PUT" and "partNumber" not in request.query
+    if makes and request.headers.get("If-None-Match") != "*":
+        said = "<Error><Code>AccessDenied</Code><Message>If-None-Match</Message></Error>"
+        return web.Response(status=403, text=said, content_type="application/xml")
+    return None
+
+
+def night(guarded: Guarded, policy: str, **sections: Any) -> Job:
+    return job(
+        "s3://example-records/papers/",
+        "unused",
+        20,
+        storage=guarded.options,
+        **{
+            "output": {
+                "uri": "s3://example-answers/papers",
+                "append_only": policy == APPEND_ONLY,
+                "rows_per_file": 20,
+            },
+            **sections,
+        },
+    )
+
+
+def test_the_policy_forbids_what_it_says(guarded):
+    policy, server = guarded
+    client = server.client()
+    client.pipe_file("example-answers/papers/a", b"1", mode="create")
+    with pytest.raises(PermissionError):
+        client.rm_file("example-answers/papers/a")
+    if policy == APPEND_ONLY:
+        with pytest.raises(PermissionError):
+            client.pipe_file("example-answers/papers/b", b"2")
+        with pytest.raises(FileExistsError):
+            client.pipe_file("example-answers/papers/a", b"2", mode="create")
+    with pytest.raises(PermissionError):
+        client.mkdir("another-bucket")
+
+
+def test_a_whole_run_and_a_backfill_pass_under_the_policy(guarded, ray_cluster, tmp_path):
+    policy, server = guarded
+    edited = tmp_path / "edited.md"
+    edited.write_text(Path(BETTER_PROMPT).read_text() + "\nBe brief.\n")
+    backfill = night(server, policy, prompt=str(edited))
+    assert counts(run(night(server, policy), "monday")) == {"read": 60, "answered": 60}
+    assert counts(run(backfill, "tuesday")) == {"read": 60, "answered": 60}
+    assert counts(run(backfill, "tuesday")) == {"read": 60, "current": 60}
+    store = Storage(backfill.storage).at(backfill.output.uri)
+    for _ in range(2):
+        write_report(store, backfill, "tuesday")
+    assert count_rows(store) == 120
+    told = {run["run_id"]: run for run in all_runs(store)}
+    assert [told[r]["status"] for r in ("monday", "tuesday")] == ["done", "done"]
+    assert [start["counts"]["answered"] for start in told["tuesday"]["resumed"]] == [60]
+    names = {path.rpartition("/runs/tuesday/")[2] for path in store.files()} - {""}
+    written_once = {"run.json", "report.html"}
+    again = {"started.json", "started-2.json", "run-2.json", "report-2.html"}
+    own = {name for name in names if "/" not in name}
+    assert own == (written_once | again if policy == APPEND_ONLY else written_once)
+
+
+def test_compaction_is_refused_where_nothing_may_be_deleted(tmp_path):
+    append = {"uri": str(tmp_path / "store"), "append_only": True}
+    file = job_file(tmp_path / "job.yaml", job(tmp_path, "unused", output=append))
+    refused = overnight("compact", file)
+    assert refused.returncode == 2
+    assert "output.append_only" in refused.stderr
+
+
+@pytest.mark.parametrize("policy", [APPEND_ONLY, READER_WRITER])
+def test_a_policy_allows_no_more_than_the_job_needs(policy):
+    statements = json.loads((POLICIES / f"{policy}.json").read_text())["Statement"]
+    allowing = [s for s in statements if s["Effect"] == "Allow"]
+    actions, resources = (
+        {value for s in allowing for value in as_list(s[name])} for name in ("Action", "Resource")
+    )
+    assert actions == {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
+    assert {r.split(":::")[1].split("/")[0] for r in resources} == {
+        "example-records",
+        "example-answers",
+    }
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
