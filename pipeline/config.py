@@ -31,7 +31,15 @@ from pipeline.suggest import nearest
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
 EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
 
-_USERINFO = re.compile(r"://[^/@\s]+:[^/@\s]+@")
+_USERINFO = re.compile(r"://[^/@\s]+:[^/\s]+@")
+
+_NAME = re.compile(r"\w+(\.\w+)*")
+
+_OF_YAML = re.compile(r"\b(alias|anchor|tag(?: handle)?) .*")
+"""Where YAML's words on a fault quote what stands there."""
+
+_OPEN = ("storage", "engine.options")
+"""Sections of names that others choose: what stands in their place may be anything."""
 
 
 def _yaml_off(value: Any) -> Any:
@@ -245,7 +253,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
         raise ConfigError(f"{path}: the job file cannot be read: {error}") from error
     try:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a 31st of February
         raise ConfigError(f"{path}: not YAML: {_fault_of(error)}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a job file is a mapping with name, input and output")
@@ -255,7 +263,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     try:
         return Job.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(str(path), error)) from error
+        raise ConfigError(_explain(str(path), error)) from None  # its words hold the values
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -275,10 +283,12 @@ class _StrictLoader(yaml.SafeLoader):
 def _lay_over(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"{key!r}: an override reads key=value, as in engine.kind=extractive")
+        begins = _NAME.match(key)
+        shown = begins[0] if begins else ""  # what follows may be a value
+        raise ConfigError(f"{shown!r}: an override reads key=value, as in engine.kind=extractive")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{key}: the override's value is not YAML: {_fault_of(error)}") from None
     *sections, name = key.split(".")
     for section in sections:
@@ -293,9 +303,9 @@ def _lay_over(data: dict[str, Any], override: str) -> None:
     data[name] = value
 
 
-def _fault_of(error: yaml.YAMLError) -> str:
+def _fault_of(error: Exception) -> str:
     """What is wrong and where, without the line itself, which may be the one with a password."""
-    said = getattr(error, "problem", None) or type(error).__name__
+    said = _OF_YAML.sub(r"\1", getattr(error, "problem", None) or type(error).__name__)
     mark = getattr(error, "problem_mark", None)
     return f"{said}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(said)
 
@@ -316,7 +326,9 @@ def _refuse_secrets(path: str, data: Any) -> None:
 def _leaves(value: Any, place: str, key: str = "") -> Iterator[tuple[str, str, Any]]:
     if isinstance(value, dict):
         for name, held in value.items():
-            yield from _leaves(held, f"{place}.{name}" if place else str(name), str(name))
+            # What a secret's name stands over is secret, too.
+            under = key if SECRET_NAME.search(key) else str(name)
+            yield from _leaves(held, f"{place}.{name}" if place else str(name), under)
     elif isinstance(value, list):
         for held in value:
             yield from _leaves(held, place, key)
@@ -336,7 +348,8 @@ def _explain(path: str, error: ValidationError) -> str:
         said = "missing; a job needs it"
     else:
         msg = first["msg"].removeprefix("Value error, ")
-        said = f"{msg[0].lower()}{msg[1:]} (it is {first['input']!r})"
+        shown = "" if place in _OPEN else f" (it is {first['input']!r})"
+        said = f"{msg[0].lower()}{msg[1:]}{shown}"
     more = f"\n{len(faults) - 1} more: " if len(faults) > 1 else ""
     rest = ", ".join(".".join(str(part) for part in fault["loc"]) for fault in faults[1:])
     return f"{path}: {place}: {said}{more}{rest}"

@@ -3,7 +3,9 @@
 Bad *input* is never one of them: it becomes a reject (`pipeline.model.Reject`).
 """
 
-from pipeline.scrubbing import scrubbed
+import sys
+
+from pipeline.scrubbing import scrubbed, scrubbed_values
 
 
 class OvernightError(Exception):
@@ -17,6 +19,7 @@ class OvernightError(Exception):
     def __init__(self, message: str) -> None:
         self._message = scrubbed(message)  # Ray adds advice of its own to the arguments
         super().__init__(self._message)
+        _hide_in(sys.exception())
 
     def __str__(self) -> str:
         return self._message
@@ -38,6 +41,13 @@ class EngineError(OvernightError):
 
 class AccountingError(OvernightError):
     """Records read and records accounted for differ: a bug, never a condition of the input."""
+
+
+def _hide_in(error: BaseException | None) -> None:
+    """Takes secrets out of what one of ours is raised for: Ray writes both into its logs."""
+    while error is not None:
+        error.args = tuple(scrubbed_values(list(error.args)))
+        error = error.__cause__ or error.__context__
 
 
 DESCRIBED_CHARACTERS = 600

@@ -4,12 +4,14 @@ Secrets come from the environment, so their values are known, and are looked for
 besides them whatever has the shape of one.
 """
 
+import base64
 import os
 import re
 from typing import Any
+from urllib.parse import quote, unquote
 
 SECRET_NAME = re.compile(
-    r"(?i)^key$|(^|_)(secret|password|passwd|token|credentials?|api_key|access_key|webhook)(_|$)"
+    r"(?i)^key$|(^|_)(secret|password|passwd|token(?!_ids)|credentials?|api_key|access_key|webhook)(_|$)"
 )
 """Names of environment variables, and of a job file's keys, whose values are secrets."""
 
@@ -18,7 +20,7 @@ HIDDEN = "***"
 FEWEST_CHARACTERS = 6
 """A shorter value would be found in harmless text, and hides nothing."""
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s\"'<>]+(?=@)")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s\"'<>]+(?=@)")
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 _BEARER = re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}")
 _PARAMETER = re.compile(
@@ -48,10 +50,16 @@ def scrubbed_values(value: Any) -> Any:
 
 
 def _secrets() -> list[str]:
-    """Values to hide, the longest first: one may hold another."""
+    """Values to hide, also as they stand in addresses; the longest first: one may hold another."""
     values = {
-        value
+        form
         for name, value in os.environ.items()
         if SECRET_NAME.search(name) and not name.endswith("_FILE")
+        for form in (value, quote(value), quote(value, safe=""))
     }
+    for address in os.environ.values():
+        if found := _USERINFO.search(address):
+            password = found[0].partition(":")[2]
+            sent = base64.b64encode(unquote(found[0]).encode()).decode()  # as HTTP's `Basic`
+            values |= {password, unquote(password), sent}
     return sorted((v for v in values if len(v) >= FEWEST_CHARACTERS), key=len, reverse=True)

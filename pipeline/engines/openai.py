@@ -17,6 +17,7 @@ from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.openai_options import endpoint_of
 from pipeline.errors import EngineError, describe
 from pipeline.model import PLAIN, Completion, FinishReason
+from pipeline.scrubbing import scrubbed
 from pipeline.suggest import nearest
 
 KEY = "OPENAI_API_KEY"
@@ -56,6 +57,7 @@ class OpenAIEngine:
             max_retries=endpoint.max_retries,
             timeout=endpoint.timeout,
         )
+        self._address = scrubbed(str(self._client.base_url))
         self._model = job.engine.model or ""
         self._sampling = job.sampling.model_dump(exclude_none=True)
         self._places = asyncio.Semaphore(endpoint.concurrency)
@@ -92,15 +94,13 @@ class OpenAIEngine:
         try:
             listed = [model.id async for model in self._client.models.list()]
         except openai.NotFoundError:
-            return f"{self._client.base_url} lists no models"
+            return f"{self._address} lists no models"
         except openai.APIError as error:
-            raise EngineError(f"{self._client.base_url}: {describe(error)}") from error
+            raise EngineError(f"{self._address}: {describe(error)}") from error
         if self._model not in listed:
             known = nearest(self._model, listed)
-            raise EngineError(
-                f"engine.model: {self._model} is not at {self._client.base_url}{known}"
-            )
-        return f"{self._client.base_url} has {self._model}"
+            raise EngineError(f"engine.model: {self._model} is not at {self._address}{known}")
+        return f"{self._address} has {self._model}"
 
     def _limit(self, request: Request) -> int | None:
         """The job's own limit; without one, what the endpoint allows."""
@@ -109,7 +109,7 @@ class OpenAIEngine:
 
     def _verdict(self, error: openai.APIError, began: float) -> Exception:
         """Whose fault it is that a request failed for good: the record's, or everyone's."""
-        said = f"{self._client.base_url}: {describe(error)}"
+        said = f"{self._address}: {describe(error)}"
         if isinstance(error, openai.RateLimitError):
             return EngineError(f"{said}; lower engine.options.concurrency, or run again later")
         if isinstance(error, openai.APIStatusError) and error.status_code in _BAD_REQUESTS:

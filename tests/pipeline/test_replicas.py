@@ -1,6 +1,7 @@
 """Replicas and their GPUs, on a cluster whose nodes say that they have some."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from pipeline.replicas import BARREN_DEATHS, Replica, Roll
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.support import (
     KEEPS_WORKERS,
+    ROOT,
     job,
     job_file,
     overnight,
@@ -130,6 +132,79 @@ def test_a_replica_goes_where_the_kind_of_gpu_is_that_it_asks_for(gpus, tmp_path
         asked = replay(tmp_path / str(n), gpus_per_replica=1, accelerator_type="SCARCE")
         (found,) = replicas_of(asked, gpus.address)
         assert found["node_id"] == gpus.scarce
+
+
+def nodes_of(found: list[dict]) -> list[str]:
+    return [replica["node_id"] for replica in found]
+
+
+def test_packed_replicas_stand_on_one_node_and_spread_ones_on_two(gpus, tmp_path):
+    """Two of one GPU each, where one node has two and another one."""
+    two = {"replicas": 2, "gpus_per_replica": 1}
+    packed = replicas_of(replay(tmp_path / "packed", placement="packed", **two), gpus.address)
+    assert len(set(nodes_of(packed))) == 1
+    assert {replica["devices"] for replica in packed} == {"0", "1"}
+    spread = replicas_of(replay(tmp_path / "spread", **two), gpus.address)
+    assert len(set(nodes_of(spread))) == 2
+
+
+def test_packed_replicas_are_of_a_fixed_number(tmp_path):
+    file = replay(tmp_path, placement="packed", replicas={"min": 1, "max": 2})
+    refused = overnight("run", file)
+    assert refused.returncode == 2
+    assert "engine.placement: packed" in refused.stderr
+
+
+def test_a_pool_takes_what_there_is_between_its_bounds(gpus, tmp_path):
+    """Nine may be wanted; it starts with one and never has more than the three that have a GPU."""
+    write_jsonl(tmp_path / "many/a.jsonl", rows(range(900)))
+    engine = {"kind": "extractive", "replicas": {"min": 1, "max": 9}, "gpus_per_replica": 1}
+    night = job(tmp_path / "many", tmp_path / "store", 20, engine=engine)
+    found = replicas_of(job_file(tmp_path / "job.yaml", night), gpus.address)
+    assert 1 < len(found) <= 3
+    assert stored(tmp_path / "store").num_rows == 900
+    assert all(replica["seconds"] > 0 for replica in found)
+
+
+def test_two_jobs_at_once_share_the_cluster_and_both_get_on(gpus, tmp_path):
+    """Each has parts in the store before the other has its last."""
+    runs, stores = [], []
+    for name in ("one", "other"):
+        write_jsonl(tmp_path / name / "shards/a.jsonl", rows(range(600)))
+        stores.append(tmp_path / name / "store")
+        engine = {"kind": "extractive", "replicas": {"min": 1, "max": 3}, "gpus_per_replica": 1}
+        night = job(tmp_path / name / "shards", stores[-1], 20, engine=engine)
+        file = job_file(tmp_path / name / "job.yaml", night)
+        runs.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "jobs", "run", str(file)],
+                cwd=ROOT,
+                env={**os.environ, "RAY_ADDRESS": gpus.address},
+                stderr=subprocess.PIPE,
+            )
+        )
+    said = [run.communicate(timeout=240)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    times = [sorted(stored(store)["written_at"].to_pylist()) for store in stores]
+    assert [len(written) for written in times] == [600, 600]
+    assert max(written[0] for written in times) < min(written[-1] for written in times)
+
+
+SEEN = "from pipeline.stages import settle; settle({}); import os; print(os.environ[{!r}])"
+
+
+@pytest.mark.parametrize(("on_gpus", "seen"), [(False, ""), (True, "0,1")])
+def test_only_a_replica_with_gpus_sees_any(on_gpus, seen):
+    name = "CUDA_VISIBLE_DEVICES"
+    said = subprocess.run(
+        [sys.executable, "-c", SEEN.format(on_gpus, name)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, name: "0,1"},
+    )
+    assert said.stdout.strip() == seen
 
 
 @pytest.mark.parametrize(
