@@ -45,7 +45,9 @@ class AccountingError(OvernightError):
 
 def _hide_in(error: BaseException | None) -> None:
     """Takes secrets out of what one of ours is raised for: Ray writes both into its logs."""
-    while error is not None:
+    met: set[int] = set()
+    while error is not None and id(error) not in met:
+        met.add(id(error))
         error.args = tuple(scrubbed_values(list(error.args)))
         error = error.__cause__ or error.__context__
 

@@ -175,21 +175,8 @@ def hosts(environment: None) -> Iterator[Hosts]:
 
 
 @pytest.fixture(scope="module")
-def blink(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return night(hosts, tmp_path_factory.mktemp("blink"), records=2_000, seconds=5)
-
-
-@pytest.fixture(scope="module")
 def cut(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Night:
     return night(hosts, tmp_path_factory.mktemp("cut"), records=4_000, seconds=60)
-
-
-def test_a_run_waits_for_a_host_that_is_cut_off_for_a_moment_and_does_nothing_twice(blink: Night):
-    assert blink.exit_code == 0, blink.told
-    assert counts(blink.document) == accounts_of(blink.asked)
-    assert blink.counting == blink.asked
-    assert len(blink.document["replicas"]) == REPLICAS
-    assert blink.made_again == 0
 
 
 def test_a_run_completes_though_a_host_is_cut_off_for_a_minute(cut: Night):

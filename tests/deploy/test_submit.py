@@ -21,7 +21,7 @@ from pipeline.store.runs import all_runs
 from tests.pipeline.test_kills import SOON_MISSED
 from tests.support import KEEPS_WORKERS, ROOT, S3, free_port, job, job_file, rows, write_jsonl
 
-RECORDS, NODES = 5_000, 3
+RECORDS, FEW, NODES = 5_000, 1_500, 3
 NODE = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": 256 * 2**20}
 GRACE_SECONDS, STOP_SECONDS = 8, 20
 
@@ -157,9 +157,9 @@ def test_its_end_is_that_of_the_job(standing, checkout, bucket):
 def test_a_sigterm_reaches_the_job_which_the_next_submission_resumes_under_its_id(
     standing, checkout, bucket
 ):
-    file = night(checkout, bucket, RECORDS, "stopped")
+    file = night(checkout, bucket, FEW, "stopped")
     run = submit(checkout, standing, file, "--run-id", "night-7")
-    wait_for_parts(run, bucket, "stopped", 3)
+    wait_for_parts(run, bucket, "stopped", 1)
     run.send_signal(signal.SIGTERM)
     out, err = run.communicate(timeout=120)
     assert run.returncode == 130, (out, err)
@@ -173,4 +173,4 @@ def test_a_sigterm_reaches_the_job_which_the_next_submission_resumes_under_its_i
     assert ended["run_id"] == "night-7"
     assert [start["status"] for start in ended["resumed"]] == ["interrupted"]
     assert ended["counts"]["current"] == before
-    assert len(stored_ids(bucket, "stopped")) == RECORDS
+    assert len(stored_ids(bucket, "stopped")) == FEW

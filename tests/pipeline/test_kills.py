@@ -131,9 +131,11 @@ Victim = Callable[[subprocess.Popen, Cluster], bool]
 ONCE: list[tuple[str, Victim]] = [
     ("moto_s3", kill_driver),
     ("rclone_s3", kill_actor),
-    ("rclone_s3", kill_raylet),
 ]
-EVERYWHERE = [(s3, kill) for s3 in ("moto_s3", "rclone_s3") for _, kill in ONCE]
+"""Nodes are killed by tests/deploy/test_submit.py."""
+
+VICTIMS = (kill_driver, kill_actor, kill_raylet)
+EVERYWHERE = [(s3, kill) for s3 in ("moto_s3", "rclone_s3") for kill in VICTIMS]
 
 
 @pytest.mark.timeout(120 + 90 * KILLS)
