@@ -15,12 +15,12 @@ FLOORS = [
     {"tokens", "checks", "totals"},
     {"selection", "headway"},
     {"reading", "prompting", "engines", "store"},
-    {"answering", "export", "difference", "prefixes"},
+    {"answering", "export", "difference", "prefixes", "notify"},
     {"stages", "outlook", "report"},
     {"cluster"},
     {"replicas", "allowance", "metrics"},
     {"flow", "rechecking", "watch"},
-    {"runs", "doctor", "notify"},
+    {"runs", "doctor"},
     {"jobs"},
 ]
 KNOW_RAY = {
