@@ -80,3 +80,24 @@ def test_a_wrong_key_is_told(shards, tmp_path, vllm_server, monkeypatch):
     options = {"base_url": f"{vllm_server.url}/v1"}
     engine = {"kind": "openai", "model": "tiny", "options": options}
     assert "401" in wrong(job(shards, tmp_path / "store", engine=engine))["model"]
+
+
+def test_addresses_that_are_in_the_clear_are_told_and_are_no_fault(shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://objects.example.org")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    links = findings(job(shards, tmp_path / "store"))["links"]
+    assert links.exit_code == 0
+    assert links.said.startswith("AWS_ENDPOINT_URL: http://")
+
+
+def test_a_webhook_that_is_no_address_is_told_without_it(shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("OVERNIGHT_WEBHOOK", "hooks.example.org/T00/planted")
+    told = wrong(job(shards, tmp_path / "store"))
+    assert "OVERNIGHT_WEBHOOK" in told["links"]
+    assert "planted" not in told["links"]
+
+
+def test_a_store_where_nothing_is_overwritten_is_tried_again_and_again(shards, tmp_path):
+    append = {"uri": str(tmp_path / "store"), "append_only": True}
+    for _ in range(2):
+        assert wrong(job(shards, "unused", output=append)) == {}

@@ -149,6 +149,17 @@ def test_a_run_that_is_started_again_goes_on_under_its_id(ray_cluster, tmp_path)
     assert [p.name for p in (tmp_path / "store/runs").iterdir()] == ["night-7"]
 
 
+def test_what_went_over_its_budget_is_not_made_good_by_starting_it_again(ray_cluster, tmp_path):
+    lines = rows(range(6))
+    lines[0]["recorded_answer"] = ""
+    write_jsonl(tmp_path / "shards/a.jsonl", lines)
+    night = job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"})
+    assert run(night, run_id="night-7")["status"] == "over_budget"
+    again = run(night, run_id="night-7")
+    assert (again["status"], counts(again)["current_failed"]) == ("over_budget", 1)
+    assert run(night)["status"] == "done"  # another run has failed at nothing
+
+
 def test_runs_are_in_the_order_in_which_they_began_whatever_their_ids(ray_cluster, tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(6)))
     night = job(tmp_path / "shards", tmp_path / "store")

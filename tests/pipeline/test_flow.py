@@ -1,6 +1,7 @@
 """Whole runs on a cluster of three nodes."""
 
 import json
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.flow import prepare
 from pipeline.outlook import Cause
+from pipeline.report.night import write_report
 from pipeline.runs import execute, foresee
 from pipeline.storage import Storage
 from pipeline.store.reader import read_rows
@@ -195,3 +197,24 @@ def test_no_engine_works_on_a_larger_block_than_a_part(shards, tmp_path):
     execute(prepare(night), lambda view: seen.append(view.totals.done))
     assert seen[-1] == 40
     assert max(b - a for a, b in pairwise([0, *seen])) <= 9
+
+
+def test_names_in_records_never_become_paths(tmp_path):
+    """Nor do they where rows are reported on and exported."""
+    names = ["../../up", "/etc/passwd", "a/../../b", "..", "c:\\d", "file:///e", "\u2028.", "~"]
+    lines = [
+        {**row, "record_id": f"{name}#{n}", "paper_id": name, "question_id": name}
+        for n, (row, name) in enumerate(zip(rows(range(len(names))), names, strict=True))
+    ]
+    write_jsonl(tmp_path / "in/shards/a.jsonl", [*lines, {"record_id": "../../rejected"}])
+    night = job(tmp_path / "in/shards", tmp_path / "in/store")
+    document = run(night)
+    assert counts(document) == {"read": 9, "answered": 8, "rejected": 1}
+    write_report(prepare(night).store, night)
+    found = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    mine = re.compile(
+        r"in/shards/a\.jsonl|in/store/(answers|rejects)/part-[\w-]+\.parquet"
+        rf"|in/store/runs/{document['run_id']}/(run\.json|report\.html)"
+    )
+    assert all(mine.fullmatch(name) for name in found), found
+    assert len(found) == 5
