@@ -69,15 +69,17 @@ def execute(
     def end(status: RunStatus, error: str | None = None) -> dict[str, Any]:
         document = file.content(status, totals, timings.as_dict(), error, answered_by)
         try:
-            file.put(document)
+            file.write(document)
         finally:
             ended(document)
         return document
 
-    file.write("running")
-    signs = file.signs_of_life(lambda: file.write("running", totals, timings.as_dict()))
+    def sign() -> None:
+        file.write(file.content("running", totals, timings.as_dict()))
+
+    sign()
     try:
-        with signs, cluster(job.engine, debug):
+        with file.signs_of_life(sign), cluster(job.engine, debug):
             timings.cluster_ready = timings.so_far()
             replicas = Replicas(job.engine)
             watch = Watch(job.name, prepared.extent, totals, replicas, progress)
@@ -110,20 +112,24 @@ def recheck_store(
     file = RunFile.of_new(store, job, source.described(), "recheck")
     found, timings = Rechecked(), Timings()
     boilerplates = Boilerplates.of_runs(all_runs(store), job.input.text)
-    file.write("running")
+
+    def note(status: RunStatus, error: str | None = None) -> None:
+        file.write(file.content(status, timings=timings.as_dict(), error=error))
+
+    note("running")
     try:
-        with file.signs_of_life(lambda: file.write("running")), cluster(debug=debug):
+        with file.signs_of_life(lambda: note("running")), cluster(debug=debug):
             timings.cluster_ready = timings.so_far()
             for receipt in recheck(store, job, boilerplates, storage, file.run_id):
                 found.add(receipt)
                 progress(found)
     except (KeyboardInterrupt, SystemExit):
-        file.write("interrupted", timings=timings.as_dict())
+        note("interrupted")
         raise KeyboardInterrupt from None
     except OvernightError as error:
-        file.write("failed", timings=timings.as_dict(), error=str(error))
+        note("failed", str(error))
         raise
-    file.write("done", timings=timings.as_dict())
+    note("done")
     return file.run_id, found
 
 

@@ -78,7 +78,8 @@ def store_night(job: Job, answers: int, nights_ago: int = 0) -> str:
         totals.add(Totals.of(rows, parts=1))
         totals.sums["read"] += rows.num_rows
     timings = {"cluster_ready": 10.0, "first_rows": 60.0, "total": 3610.0}
-    RunFile(store, run_id, job, prompt, started).write("done", totals, timings)
+    file = RunFile(store, run_id, job, prompt, started)
+    file.write(file.content("done", totals, timings))
     return run_id
 
 

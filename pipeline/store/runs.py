@@ -87,19 +87,6 @@ class RunFile:
         resumed = [*held[0].get("resumed", ()), _start_of(held[0])] if held else []
         return cls(store, run_id, job, prompt, datetime.now(UTC), resumed=resumed)
 
-    def write(
-        self,
-        status: RunStatus,
-        totals: Totals | None = None,
-        timings: Mapping[str, float | None] | None = None,
-        error: str | None = None,
-        replicas: Sequence[Mapping[str, Any]] = (),
-    ) -> dict[str, Any]:
-        """Replaces the file, or creates the next one; returns what it holds."""
-        content = self.content(status, totals, timings, error, replicas)
-        self.put(content)
-        return content
-
     def content(
         self,
         status: RunStatus,
@@ -126,7 +113,8 @@ class RunFile:
             "timings": dict(timings or {}),
         }
 
-    def put(self, content: Mapping[str, Any]) -> None:
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Replaces the file, or creates the next one."""
         data = orjson.dumps(content, option=orjson.OPT_INDENT_2)
         folder = self.store.join(RUNS_FOLDER, self.run_id)
         if self.job.output.append_only:
