@@ -6,7 +6,7 @@ rest.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,6 +17,8 @@ from pipeline.faults import Fault
 
 FREE_BYTES = 64 * 2**20
 """What any shard may hold: hardly a night's work is lost by it."""
+
+BATCH_ROWS = 256
 
 INDEX_BYTES = 4
 """What a value of a Parquet column takes in memory, however short it is."""
@@ -50,8 +52,12 @@ class Expansion:
         for column in columns:
             values[_name(column)] += column.num_values
         self.check(group.total_byte_size + INDEX_BYTES * values.total(), stored)
-        longest = _longest_values(source, file, number, columns)
-        self.check(sum(longest[name] * values[name] for name in longest), stored)
+        encoded = _Encoded(source, file, number, tuple(filter(_has_dictionary, columns)))
+        longest = encoded.longest_values()
+        try:
+            self.check(sum(longest[name] * values[name] for name in longest), stored)
+        except Fault:
+            self.check(encoded.bytes_of_values(), stored)  # one long text makes no bomb
         return sum(longest[n] * -(-values[n] // max(group.num_rows, 1)) for n in longest)
 
 
@@ -60,38 +66,53 @@ def _name(column: pq.ColumnChunkMetaData) -> str:
     return str(column.path_in_schema.partition(".")[0])
 
 
-def _longest_values(
-    source: pa.NativeFile,
-    file: pq.ParquetFile,
-    number: int,
-    columns: Sequence[pq.ColumnChunkMetaData],
-) -> dict[str, int]:
-    """Bytes of the longest value in the dictionaries of each column that has some."""
-    kept = [
-        column.path_in_schema
-        for column in columns
-        if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page
-    ]
-    if not kept:
-        return {}
-    held = pq.ParquetFile(source, metadata=file.metadata, read_dictionary=kept)
-    first = next(held.iter_batches(1, row_groups=[number], columns=kept), None)
-    if first is None:
-        return {}
-    return {
-        name: max(map(_longest, _dictionaries(column)), default=0)
-        for name, column in zip(first.schema.names, first.columns, strict=True)
-    }
+def _has_dictionary(column: pq.ColumnChunkMetaData) -> bool:
+    return column.physical_type == "BYTE_ARRAY" and bool(column.has_dictionary_page)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """The texts of a row group as numbers of entries in dictionaries, which take little memory."""
+
+    source: pa.NativeFile
+    file: pq.ParquetFile
+    number: int
+    columns: tuple[pq.ColumnChunkMetaData, ...]
+
+    def longest_values(self) -> dict[str, int]:
+        """Bytes of the longest entry in the dictionaries of each column that has some."""
+        first = next(self._batches(1), None)
+        if first is None:
+            return {}
+        return {
+            name: max((_longest(found.dictionary) for found in _dictionaries(column)), default=0)
+            for name, column in zip(first.schema.names, first.columns, strict=True)
+        }
+
+    def bytes_of_values(self) -> int:
+        """What all values would take, each in full."""
+        return sum(
+            int(pc.sum(pc.binary_length(found.dictionary).take(found.indices)).as_py() or 0)
+            for batch in self._batches(BATCH_ROWS)
+            for column in batch.columns
+            for found in _dictionaries(column)
+        )
+
+    def _batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        kept = [column.path_in_schema for column in self.columns]
+        if kept:
+            held = pq.ParquetFile(self.source, metadata=self.file.metadata, read_dictionary=kept)
+            yield from held.iter_batches(rows, row_groups=[self.number], columns=kept)
 
 
 def _longest(values: pa.Array) -> int:
     return int(pc.max(pc.binary_length(values)).as_py() or 0)
 
 
-def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
-    """Those of an array, wherever in it they are."""
+def _dictionaries(array: pa.Array) -> Iterator[pa.DictionaryArray]:
+    """Those in an array, wherever in it they are."""
     if pa.types.is_dictionary(array.type):
-        yield array.dictionary
+        yield array
     elif pa.types.is_struct(array.type):
         for field in array.flatten():
             yield from _dictionaries(field)

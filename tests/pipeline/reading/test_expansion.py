@@ -97,3 +97,13 @@ def test_what_repeats_itself_in_earnest_is_read(tmp_path: Path):
     assert expanded > 20 * (tmp_path / "a.parquet").stat().st_size
     reading = read_path(tmp_path / "a.parquet")
     assert (len(reading.records), reading.rejects) == (2800, [])
+
+
+def test_one_long_text_among_short_ones_is_no_bomb(tmp_path: Path):
+    """By the longest of them all, these would be forty gigabytes."""
+    texts = [["x" * 900_000, "short"], *[[f"Passage {n % 50}.", "short"] for n in range(25_000)]]
+    names = [f"r{n}" for n in range(len(texts))]
+    table = pa.table({"record_id": names, "question": ["Why?"] * len(texts), "passages": texts})
+    pq.write_table(table, tmp_path / "a.parquet", compression="zstd")
+    reading = read_path(tmp_path / "a.parquet")
+    assert (len(reading.records), reading.rejects) == (25_001, [])
