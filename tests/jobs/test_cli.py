@@ -276,6 +276,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_job(night, tmp_path, address
         "input",
         "records",
         "output",
+        "links",
         "cluster",
     ]
     assert all(f["ok"] for f in findings)
