@@ -21,7 +21,7 @@ from tests.scripted import scripted, scripted_job
 from tests.support import ROOT, counts, job, job_file, overnight, rows, run, stored, write_jsonl
 
 TERMS = int(os.environ.get("OVERNIGHT_TERMS", "3"))
-RECORDS, ROWS_PER_FILE, GRACE_SECONDS = 1_000, 20, 10
+RECORDS, ROWS_PER_FILE, GRACE_SECONDS = 2_000, 20, 10
 LATER_SECONDS = 3
 """What a command takes to leave beyond the grace, on a machine with much else to do."""
 
@@ -68,7 +68,7 @@ def test_a_sigterm_at_any_moment_leaves_a_store_that_the_next_run_completes(ray_
             time.sleep(moment.uniform(2, 8))
         else:
             before = parts_of(store)
-            while parts_of(store) == before:
+            while parts_of(store) == before and running.poll() is None:
                 time.sleep(0.05)
             time.sleep(moment.uniform(0, 2))
         if running.poll() is not None:
