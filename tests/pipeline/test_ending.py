@@ -21,8 +21,8 @@ from tests.scripted import scripted, scripted_job
 from tests.support import ROOT, counts, job, job_file, overnight, rows, run, stored, write_jsonl
 
 TERMS = int(os.environ.get("OVERNIGHT_TERMS", "3"))
-RECORDS, ROWS_PER_FILE, GRACE_SECONDS = 2_000, 20, 10
-LATER_SECONDS = 3
+RECORDS, ROWS_PER_FILE, GRACE_SECONDS = 1_200, 20, 10
+LATER_SECONDS = 8
 """What a command takes to leave beyond the grace, on a machine with much else to do."""
 
 
@@ -71,8 +71,9 @@ def test_a_sigterm_at_any_moment_leaves_a_store_that_the_next_run_completes(ray_
             while parts_of(store) == before and running.poll() is None:
                 time.sleep(0.05)
             time.sleep(moment.uniform(0, 2))
-        if running.poll() is not None:
-            break  # it was done before
+        if running.poll() is not None:  # it was done before
+            held, kept = stored(store).num_rows, kept + 1
+            break
         document, seconds = told_to_end(running)
         stored_now = stored(store).num_rows
         print(f"{seconds:.1f} s, {stored_now - held} stored, {document.get('status')}")
@@ -92,7 +93,7 @@ def test_a_sigterm_at_any_moment_leaves_a_store_that_the_next_run_completes(ray_
     done = json.loads(last.stdout)
     assert counts(done)["read"] == RECORDS
     assert counts(done).get("current", 0) == held
-    assert {start["status"] for start in done["resumed"]} <= {"interrupted"}
+    assert "interrupted" in {start["status"] for start in done["resumed"]}
     record_ids = stored(store)["record_id"].to_pylist()
     assert len(record_ids) == len(set(record_ids)) == RECORDS
 
