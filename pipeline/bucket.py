@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 _WRITTEN = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
-_TAGGED = re.compile(r"-b([1-9]\d{0,8})of([1-9]\d{0,8})-")
+_TAGGED = re.compile(r"-b([1-9]\d{0,8})of([1-9]\d{0,8})-[0-9a-f]{12}\.parquet$")
 
 
 @dataclass(frozen=True, slots=True)

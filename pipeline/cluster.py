@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -20,6 +22,7 @@ from ray.util.scheduling_strategies import (
 
 from pipeline.config import Engine, Pool
 from pipeline.errors import EngineError, OvernightError, describe
+from pipeline.scrubbing import scrubbed
 
 BLOCK_BYTES = 16 * 2**20
 """Blocks between stages: small, so that work streams and a crash costs little; never one row."""
@@ -89,6 +92,7 @@ def _start(replicas: Pool, debug: bool) -> None:
     # A replica holds a CPU for good. On a cluster of few CPUs Ray Data would let reading have all
     # the others, and the first rows would be written when the last record has been read.
     cpus = (os.cpu_count() or 1) + replicas.max + 1
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address or "local",
@@ -100,6 +104,8 @@ def _start(replicas: Pool, debug: bool) -> None:
         )
     except Exception as error:
         raise EngineError(f"Ray did not start: {describe(error)}") from error
+    if at_sigterm is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own would end the process with 15
 
 
 def _configure(engine: Engine | None, debug: bool) -> None:
@@ -220,4 +226,4 @@ def cause_of(error: Exception) -> OvernightError:
 def _last_words(error: Exception) -> str:
     """What Ray says of an error in a line; of a remote traceback inside it, the exception."""
     raised = [line for line in str(error).splitlines() if _RAISED.match(line)]
-    return raised[-1][:500] if raised else describe(error)[:500]
+    return scrubbed(raised[-1])[:500] if raised else describe(error)[:500]

@@ -26,6 +26,9 @@ RETRIES, PAUSE_SECONDS, PATIENCE_SECONDS = 5, 1.0, 10.0
 """Of what passes: no connection, 429 and 5xx; with pauses twice as long each time, or as long as
 the receiver asks."""
 
+LONGEST_PAUSE_SECONDS = 60
+"""Whatever the receiver asks for: the job's machines are held meanwhile."""
+
 PATIENCE_INTERRUPTED = 2.0
 """A run that was interrupted has little time left, and tries once."""
 
@@ -58,6 +61,7 @@ def notify(run: Mapping[str, Any], store: Location, asked: Notify) -> str | None
         read=0,
         redirect=0,
         backoff_factor=PAUSE_SECONDS,
+        retry_after_max=LONGEST_PAUSE_SECONDS,
         status_forcelist=[429, *range(500, 600)],
         allowed_methods=None,
         raise_on_status=False,

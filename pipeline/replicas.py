@@ -7,12 +7,14 @@ import asyncio
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from heapq import nlargest
 from typing import Any, NamedTuple, Self
 
 import ray
+from ray.exceptions import RayError
 
 from pipeline.cluster import beside_driver
 from pipeline.config import Engine
@@ -80,6 +82,7 @@ class Roll:
         self._efforts: dict[Process, Effort] = {}
         self._passed = Passed()
         self._barren = 0
+        self._told: float | None = None
         self._deadline: float | None = None
 
     def enter(self, replica: Replica) -> int:
@@ -106,7 +109,8 @@ class Roll:
 
     def end(self, seconds: float) -> None:
         """The run is to end; what is in flight has so long."""
-        self._deadline = time.monotonic() + seconds
+        self._told = time.monotonic()
+        self._deadline = self._told + seconds
 
     def seconds_left(self, process: Process | None = None) -> float | None:
         """What is left of the time for what is in flight; None while the run goes on."""
@@ -125,13 +129,20 @@ class Roll:
         )
 
     def _is_heard(self, process: Process) -> bool:
-        """One that has no work, or loads its model, says nothing meanwhile."""
-        silent = time.monotonic() - self._heard[process] > SILENT_SECONDS
+        """One that has no work, or loads its model, says nothing meanwhile; none asks any more
+        once it is told to end.
+        """
+        now = time.monotonic() if self._told is None else self._told
+        silent = now - self._heard[process] > SILENT_SECONDS
         return not silent or self._replicas[process].state in ("placed", "loading")
 
     def read(self) -> list[Replica]:
+        now = time.monotonic()
+        until = {
+            p: now if r.state == "placed" else self._heard[p] for p, r in self._replicas.items()
+        }
         return [
-            replace(replica, seconds=round(self._heard[process] - self._entered[process], 3))
+            replace(replica, seconds=round(until[process] - self._entered[process], 3))
             for process, replica in self._replicas.items()
         ]
 
@@ -143,6 +154,8 @@ class Replicas:
 
     def __init__(self, engine: Engine) -> None:
         self._roll: Any = beside_driver(Roll).remote(engine.replicas.max)
+        # All that one node takes along at once are one accident.
+        self._most_deaths = BARREN_DEATHS + engine.replicas.max - 1
         self._asked = 0.0
 
     def report(self, state: ReplicaState, engine_version: str) -> None:
@@ -155,7 +168,7 @@ class Replicas:
         node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         replica = Replica(node, *Process.own(), devices, state, engine_version)
         deaths = ray.get(self._roll.enter.remote(replica))
-        if state == "loading" and deaths >= BARREN_DEATHS:
+        if state == "loading" and deaths >= self._most_deaths:
             raise EngineError(
                 f"replicas died {deaths} times without answering a table between, last on {node}; "
                 "Ray's logs there say why"
@@ -176,9 +189,10 @@ class Replicas:
     async def ending(self) -> float:
         """Called by a replica; returns once the run is to end, with the seconds that are left."""
         while True:
-            left: float | None = await self._roll.seconds_left.remote(Process.own())
-            if left is not None:
-                return left
+            with suppress(RayError):  # a link that breaks for a while is no end of the run
+                left: float | None = await self._roll.seconds_left.remote(Process.own())
+                if left is not None:
+                    return left
             await asyncio.sleep(ASK_SECONDS)
 
     def is_ending(self) -> bool:
@@ -186,7 +200,9 @@ class Replicas:
         if time.monotonic() - self._asked < ASK_SECONDS:
             return False
         self._asked = time.monotonic()
-        return ray.get(self._roll.seconds_left.remote()) is not None
+        with suppress(RayError):
+            return ray.get(self._roll.seconds_left.remote()) is not None
+        return False
 
     def headway(self, before: Headway) -> Headway:
         """How far the run has got; as `before` where the cluster does not say in time."""

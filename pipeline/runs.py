@@ -77,8 +77,8 @@ def execute(
     def sign() -> None:
         file.write(file.content("running", totals, timings.as_dict()))
 
-    sign()
     try:
+        sign()
         with file.signs_of_life(sign), cluster(job.engine, debug):
             timings.cluster_ready = timings.so_far()
             replicas = Replicas(job.engine)

@@ -49,13 +49,19 @@ def scrubbed_values(value: Any) -> Any:
     return value
 
 
+def _as_written(value: str) -> tuple[str, ...]:
+    """In a line, in Python's and JSON's quotes, in an address."""
+    line = " ".join(value.split())
+    return line, repr(value)[1:-1], quote(value), quote(value, safe="")
+
+
 def _secrets() -> list[str]:
     """Values to hide, also as they stand in addresses; the longest first: one may hold another."""
     values = {
         form
         for name, value in os.environ.items()
         if SECRET_NAME.search(name) and not name.endswith("_FILE")
-        for form in (value, quote(value), quote(value, safe=""))
+        for form in (value, value.strip(), *_as_written(value))
     }
     for address in os.environ.values():
         if found := _USERINFO.search(address):

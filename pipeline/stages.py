@@ -309,6 +309,7 @@ class Answerer:
         if self._is_ending:
             return []
         self._add(Effort(asked=len(prompts)))
+        self._tell_effort()  # at once: an engine without a model keeps the loop busy from here on
         asked = [asyncio.create_task(self._answer(prompt)) for prompt in prompts]
         every = asyncio.gather(*asked)
         either: list[asyncio.Future[Any]] = [every, self._end]
@@ -317,6 +318,8 @@ class Answerer:
             return every.result()
         every.cancel()
         await asyncio.wait([every])
+        if not self._is_ending:
+            await self._end  # raises: nothing counts as not read unless the run is to end
         self._add(Effort(asked=-sum(task.cancelled() for task in asked)))
         return [task.result() for task in asked if not task.cancelled()]
 

