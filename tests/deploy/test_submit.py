@@ -165,7 +165,8 @@ def test_a_sigterm_reaches_the_job_which_the_next_submission_resumes_under_its_i
     assert run.returncode == 130, (out, err)
     (held,) = all_runs(Storage(bucket.storage()).at("s3://submitted/stopped"))
     before = len(stored_ids(bucket, "stopped"))
-    assert (held["status"], held["counts"]["answered"]) == ("interrupted", before)
+    assert held["status"] == "interrupted"
+    assert 0 < held["counts"]["answered"] <= before  # what is stored last may not be counted
     run = submit(checkout, standing, file, "--run-id", "night-7")
     out, err = run.communicate(timeout=240)
     assert run.returncode == 0, (out, err)
