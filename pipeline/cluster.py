@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import (
     PlacementGroupSchedulingStrategy,
 )
 
-from pipeline.config import Engine, Pool
+from pipeline.config import Engine
 from pipeline.errors import EngineError, OvernightError, describe
 from pipeline.scrubbing import scrubbed
 
@@ -49,14 +49,14 @@ def cluster(engine: Engine | None = None, debug: bool = False) -> Iterator[None]
     this machine, as `ray.init()` would. Raises `EngineError` where the replicas of `engine` would
     find no place.
     """
-    replicas = engine.replicas if engine else Pool(min=1, max=1)
+    fewest, most = (engine.replicas.min, engine.replicas.max) if engine else (0, 0)
     joined = ray.is_initialized()
     with open(os.devnull, "wb") as nowhere, _backend_lines_to(2 if debug else nowhere.fileno()):
         if not joined:
-            _start(replicas, debug)
+            _start(most, debug)
         _configure(engine, debug)
         try:
-            _require_cpus(replicas)
+            _require_cpus(fewest)
             if engine and engine.gpus:
                 _require_gpus(engine)
             yield
@@ -87,11 +87,11 @@ def _backend_lines_to(target: int) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _start(replicas: Pool, debug: bool) -> None:
+def _start(replicas: int, debug: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
     # A replica holds a CPU for good. On a cluster of few CPUs Ray Data would let reading have all
     # the others, and the first rows would be written when the last record has been read.
-    cpus = (os.cpu_count() or 1) + replicas.max + 1
+    cpus = (os.cpu_count() or 1) + replicas + 1
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
@@ -123,11 +123,11 @@ def _configure(engine: Engine | None, debug: bool) -> None:
     logging.getLogger("ray.data").setLevel(logging.INFO if debug else logging.ERROR)
 
 
-def _require_cpus(replicas: Pool) -> None:
+def _require_cpus(replicas: int) -> None:
     cpus = int(cluster_resources().get("CPU", 0)) + _to_come(lambda held: int(held.get("CPU", 0)))
-    if cpus < replicas.min + 1:
+    if cpus < replicas + 1:
         raise EngineError(
-            f"the cluster has {cpus} CPUs; {replicas.min} replicas need one each and reading and "
+            f"the cluster has {cpus} CPUs; {replicas} replicas need one each and reading and "
             "writing one more: lower engine.replicas"
         )
 

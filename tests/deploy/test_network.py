@@ -196,6 +196,7 @@ def test_a_host_that_was_given_up_is_one_of_the_cluster_again_after_the_cut(
     hosts: Hosts, cut: Night
 ):
     hosts.until(lambda: len(hosts.living()) == 3, "three hosts")
+    assert set(hosts.living()) == {host.address for host in (hosts.head, *hosts.workers)}
 
 
 def night(hosts: Hosts, folder: Path, records: int, seconds: int) -> Night:
