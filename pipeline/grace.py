@@ -10,8 +10,8 @@ from types import FrameType
 STORING_SHARE, STORING_SECONDS = 0.3, 5.0
 """Of the grace, what is kept for the last parts on their way to the store; no more than so long."""
 
-HEARING_SECONDS, LOOK_SECONDS = 2.0, 0.25
-"""After so long all have heard of it; from then on one looks whether they are done."""
+LOOK_SECONDS = 0.25
+"""How often one looks whether all is done that was in flight."""
 
 
 @contextmanager
@@ -42,8 +42,7 @@ def grace(
         began = time.monotonic()
         begin(seconds - min(seconds * STORING_SHARE, STORING_SECONDS))
         while not over.wait(LOOK_SECONDS):
-            passed = time.monotonic() - began
-            if passed > seconds or (passed > HEARING_SECONDS and is_done()):
+            if time.monotonic() - began > seconds or is_done():
                 signal.pthread_kill(main, signal.SIGTERM)
                 return
 

@@ -80,6 +80,7 @@ class Roll:
         self._entered: dict[Process, float] = {}
         self._heard: dict[Process, float] = {}
         self._efforts: dict[Process, Effort] = {}
+        self._aware: set[Process] = set()
         self._passed = Passed()
         self._barren = 0
         self._told: float | None = None
@@ -98,9 +99,11 @@ class Roll:
             self._barren += 1
         return self._barren
 
-    def at_work(self, process: Process, effort: Effort) -> None:
-        """Notes what a replica has done since it started."""
+    def at_work(self, process: Process, effort: Effort, is_ending: bool) -> None:
+        """Notes what a replica has done since it started, and whether it begins nothing more."""
         self._efforts[process] = effort
+        if is_ending:
+            self._aware.add(process)
         self._heard[process] = time.monotonic()
 
     def passed(self, more: Passed) -> None:
@@ -125,7 +128,8 @@ class Roll:
             self._passed,
             reduce(Effort.plus, self._efforts.values(), Effort()),
             sum(effort.in_hand for process, effort in self._efforts.items() if process in living),
-            Counter(r.state for process, r in self._replicas.items() if process in living),
+            Counter(self._replicas[process].state for process in living),
+            sum(self._replicas[process].state != "placed" for process in living - self._aware),
         )
 
     def _is_heard(self, process: Process) -> bool:
@@ -174,9 +178,9 @@ class Replicas:
                 "Ray's logs there say why"
             )
 
-    def at_work(self, effort: Effort) -> None:
+    def at_work(self, effort: Effort, is_ending: bool) -> None:
         """Called by a replica, about itself; does not wait."""
-        self._roll.at_work.remote(Process.own(), effort)
+        self._roll.at_work.remote(Process.own(), effort, is_ending)
 
     def passed(self, more: Passed) -> None:
         """Called by a task, about what it hands on; does not wait."""

@@ -227,11 +227,12 @@ def unreported(state: ReplicaState, engine_version: str) -> None:
     """For an answerer that nobody waits for."""
 
 
-Tell: TypeAlias = Callable[[Effort], None]
-"""What a replica calls now and then with all that it has done; does not wait."""
+Tell: TypeAlias = Callable[[Effort, bool], None]
+"""What a replica calls now and then with all that it has done, and whether it begins nothing more;
+does not wait."""
 
 
-def untold(effort: Effort) -> None:
+def untold(effort: Effort, is_ending: bool) -> None:
     """For an answerer that nobody looks at."""
 
 
@@ -327,6 +328,7 @@ class Answerer:
         """Is over with the time that there is for what is in flight."""
         left = await self._ending()
         self._is_ending = True
+        self._tell_effort()
         await asyncio.sleep(left)
 
     async def _answer(self, prompt: Prompt) -> Answered:
@@ -346,7 +348,7 @@ class Answerer:
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
-        self._tell(self._effort)
+        self._tell(self._effort, self._is_ending)
 
     async def _opened(self) -> AnsweringLoop:
         """One opening for all tables that wait for it, and one failure."""

@@ -53,12 +53,15 @@ class Watch:
             self._progress(self._view())
 
     def is_all_stored(self) -> bool:
-        """Whether engines have nothing in hand, and all that they have answered is in the store."""
+        """Whether replicas that are to end have all heard of it and have nothing in hand, and all
+        that they have answered is in the store.
+        """
         headway = self._replicas.headway(self._headway)
         with self._lock:
             states = self._totals.states
             stored = states["answered"] + states["failed"]
-        return not headway.in_engines and stored >= headway.effort.done
+        is_idle = not headway.unaware and not headway.in_engines
+        return is_idle and stored >= headway.effort.done
 
     def _look(self) -> None:
         headway = self._replicas.headway(self._headway)

@@ -15,13 +15,12 @@ from urllib.request import urlopen
 
 import pytest
 import ray
-from ray.cluster_utils import Cluster
 
 from pipeline.storage import Storage
 from tests.browser import browser, found_browser
+from tests.clusters import nodes
 from tests.models import make_model
 from tests.support import (
-    KEEPS_WORKERS,
     S3,
     SMALL_ENGINE,
     Corpus,
@@ -39,6 +38,7 @@ from tests.support import (
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from ray.cluster_utils import Cluster
 
     from tests.talker import Talker
 
@@ -69,23 +69,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(environment: None) -> Iterator[Cluster]:
+def ray_cluster(environment: None) -> Iterator["Cluster"]:
     """Three nodes of two logical CPUs each; in-process jobs join it, commands by RAY_ADDRESS."""
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 2,
-            "object_store_memory": 256 * 2**20,
-            "_system_config": KEEPS_WORKERS,
-        },
-    )
-    for _ in range(2):
-        cluster.add_node(num_cpus=2, object_store_memory=256 * 2**20)
-    cluster.wait_for_nodes()
-    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    node = {"num_cpus": 2}
+    with nodes(node, node, node) as cluster:
+        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+        yield cluster
+        ray.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -181,7 +171,7 @@ def chromium() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="session")
-def shown_run(ray_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> ShownRun:
+def shown_run(ray_cluster: "Cluster", tmp_path_factory: pytest.TempPathFactory) -> ShownRun:
     """A run of forty records and a reject, with tokens and repairs, on a terminal."""
     from tests.scripted import scripted, scripted_job
 

@@ -43,10 +43,6 @@ SMALL_ENGINE = {
 }
 """Engine options of tests: starts fast, takes little memory."""
 
-KEEPS_WORKERS = {"num_workers_soft_limit": 6, "idle_worker_killing_time_threshold_ms": 30_000}
-"""How Ray is set on clusters of tests. With two CPUs a node it would end a process after an idle
-second, and take one or two to start the next."""
-
 BETTER_PROMPT = str(ROOT / "conf/prompts/instructions-first.md")
 
 

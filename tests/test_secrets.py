@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
-from ray.cluster_utils import Cluster
 
 from pipeline.config import load_job
 from pipeline.engines.engine import GenerationError
 from pipeline.engines.openai import OpenAIEngine
 from pipeline.errors import ConfigError, StorageError
 from pipeline.storage import storage_errors
+from tests.clusters import nodes
 from tests.proxy import Proxy
 from tests.support import (
-    KEEPS_WORKERS,
     ROOT,
     S3,
     free_port,
@@ -149,22 +149,13 @@ def scene(moto_s3) -> Iterator[Scene]:
     client.put(str(folder / "shards/a.jsonl"), f"{bucket}/shards/a.jsonl")
     proxies = Proxy(moto_s3.endpoint).start(), Proxy("http://127.0.0.1:9").start()
     planted = planted_environment(*proxies)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in planted.items():
-            patch.setenv(name, value)
-        cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 4,
-                "object_store_memory": 256 * 2**20,
-                "include_dashboard": False,
-                "temp_dir": str(folder / "ray"),
-                "_system_config": KEEPS_WORKERS,
-            },
-        )
-    cluster.wait_for_nodes()
-    yield Scene(cluster.address, folder, planted, *proxies, bucket)
-    cluster.shutdown()
+    with ExitStack() as standing:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in planted.items():
+                patch.setenv(name, value)
+            head = nodes({"num_cpus": 2, "temp_dir": str(folder / "ray")})
+            cluster = standing.enter_context(head)
+        yield Scene(cluster.address, folder, planted, *proxies, bucket)
     for proxy in proxies:
         proxy.close()
     shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline.config import Job
 from pipeline.engines.engine import Engine
-from pipeline.engines.extractive import ExtractiveEngine
 from pipeline.engines.openai_options import check_openai, endpoint_of
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.engines.vllm_options import check_vllm
@@ -53,11 +52,13 @@ def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
     """The engine that a job names, ready to answer.
 
     `sample` is a prompt in the shape that the job's template gives all of them, if it does.
-    Raises `EngineError` where its model cannot be loaded. Engines that take seconds to import are
-    imported here, by those who use them.
+    Raises `EngineError` where its model cannot be loaded. What takes long to import is
+    imported here, by those who use it.
     """
     match job.engine.kind:
         case "extractive":
+            from pipeline.engines.extractive import ExtractiveEngine
+
             return ExtractiveEngine(job.answer.max_words)
         case "recorded":
             return RecordedEngine()

@@ -18,29 +18,21 @@ from ray._raylet import GcsClient, GcsClientOptions
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
-from tests.support import KEEPS_WORKERS, ROOT, job, job_file, overnight, rows, stored, write_jsonl
+from tests.clusters import MEMORY, nodes
+from tests.support import ROOT, job, job_file, overnight, rows, stored, write_jsonl
 
-MOST_NODES, MEMORY = 2, 128 * 2**20
+MOST_NODES = 2
 
 
 @pytest.fixture(scope="module")
 def growing(environment) -> Iterator[Cluster]:
     """A head, and an autoscaler's word that two nodes of a GPU each may come."""
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 2,
-            "num_gpus": 0,
-            "object_store_memory": MEMORY,
-            "_system_config": KEEPS_WORKERS,
-        },
-    )
     config = ClusterConfig()
     group = config.node_group_configs.add(name="gpu", min_count=0, max_count=MOST_NODES)
     group.resources.update({"CPU": 1, "GPU": 1})
-    GcsClient(address=cluster.address).report_cluster_config(config.SerializeToString())
-    yield cluster
-    cluster.shutdown()
+    with nodes({"num_cpus": 2, "num_gpus": 0}) as cluster:
+        GcsClient(address=cluster.address).report_cluster_config(config.SerializeToString())
+        yield cluster
 
 
 def waits_for_gpus(state: GlobalState) -> bool:

@@ -93,7 +93,7 @@ def test_the_time_that_a_model_takes_to_load_slows_no_rate():
 
 def entered(roll: Roll, pid: int, effort: Effort) -> None:
     roll.enter(Replica("10.0.0.1", "node", pid, "", "answering", ""))
-    roll.at_work(Process("node", pid), effort)
+    roll.at_work(Process("node", pid), effort, False)
 
 
 def test_tasks_and_replicas_add_up():
@@ -113,7 +113,7 @@ def test_what_a_lost_replica_had_in_hand_is_no_longer_in_the_engines():
     roll = Roll(replicas=2)
     for pid in (1, 2):
         entered(roll, pid, Effort(asked=10))
-    roll.at_work(Process("node", 2), Effort(asked=10, answered=1))
+    roll.at_work(Process("node", 2), Effort(asked=10, answered=1), False)
     entered(roll, 3, Effort(asked=7))  # in the place of 1, which is silent
     assert (roll.headway().in_engines, roll.headway().replicas) == (9 + 7, {"answering": 2})
 
@@ -123,5 +123,18 @@ def test_a_replica_that_was_merely_silent_is_back_with_its_next_word():
     for pid in (1, 2, 3):
         entered(roll, pid, Effort(asked=pid))
     assert roll.headway().in_engines == 2 + 3
-    roll.at_work(Process("node", 1), Effort(asked=1))
+    roll.at_work(Process("node", 1), Effort(asked=1), False)
     assert roll.headway().in_engines == 1 + 3
+
+
+def test_a_replica_may_begin_a_table_until_it_says_that_it_ends():
+    roll = Roll(replicas=3)
+    roll.enter(Replica("10.0.0.1", "node", 3, "", "placed", ""))  # it has never had one
+    for pid in (1, 2):
+        entered(roll, pid, Effort(asked=1))
+    roll.end(10)
+    roll.at_work(Process("node", 1), Effort(asked=1, answered=1), True)
+    roll.at_work(Process("node", 2), Effort(asked=2, answered=2), False)  # sent before it heard
+    assert (roll.headway().in_engines, roll.headway().unaware) == (0, 1)
+    roll.at_work(Process("node", 2), Effort(asked=3, answered=2), True)
+    assert (roll.headway().in_engines, roll.headway().unaware) == (1, 0)

@@ -22,9 +22,9 @@ from ray.cluster_utils import Cluster
 
 from pipeline.storage import Location, Storage
 from pipeline.store.parts import list_parts
+from tests.clusters import KEEPS_WORKERS, SOON_MISSED, nodes
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.support import (
-    KEEPS_WORKERS,
     ROOT,
     S3,
     counts,
@@ -41,22 +41,13 @@ RECORDS, ROWS_PER_FILE, REPLICAS = 2_000, 20, 2
 IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
 """Rows that may be generated and not yet stored: a few tables for each replica, on their way."""
 
-SOON_MISSED = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
-"""A node that is gone is taken for dead after two seconds; left to itself, Ray takes fifteen."""
-
 
 @pytest.fixture(scope="module")
 def own_cluster(environment) -> Iterator[Cluster]:
     """Three nodes that nobody else works on; the head holds no records."""
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "_system_config": KEEPS_WORKERS | SOON_MISSED},
-    )
-    for _ in range(2):
-        cluster.add_node(num_cpus=3, object_store_memory=256 * 2**20)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
+    node, system = {"num_cpus": 3}, KEEPS_WORKERS | SOON_MISSED
+    with nodes({"num_cpus": 0}, node, node, system=system) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")

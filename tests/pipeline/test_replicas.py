@@ -13,13 +13,12 @@ from threading import Event, Thread
 
 import fsspec
 import pytest
-from ray.cluster_utils import Cluster
 
 from pipeline.errors import EngineError
 from pipeline.replicas import BARREN_DEATHS, Replica, Roll
+from tests.clusters import nodes
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.support import (
-    KEEPS_WORKERS,
     ROOT,
     job,
     job_file,
@@ -31,8 +30,6 @@ from tests.support import (
     vllm_job,
     write_jsonl,
 )
-
-MEMORY = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -46,24 +43,11 @@ class Gpus:
 @pytest.fixture(scope="module")
 def gpus(environment) -> Iterator[Gpus]:
     """A cluster: a head without GPUs, a node with two, one with a scarce kind."""
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 2,
-            "object_store_memory": MEMORY,
-            "_system_config": KEEPS_WORKERS,
-        },
-    )
-    cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=MEMORY)
-    scarce = cluster.add_node(
-        num_cpus=2,
-        num_gpus=1,
-        object_store_memory=MEMORY,
-        resources={"accelerator_type:SCARCE": 1},
-    )
-    cluster.wait_for_nodes()
-    yield Gpus(cluster.address, scarce.node_id)
-    cluster.shutdown()
+    two = {"num_cpus": 2, "num_gpus": 2}
+    scarce = {"num_cpus": 2, "num_gpus": 1, "resources": {"accelerator_type:SCARCE": 1}}
+    with nodes({"num_cpus": 2, "num_gpus": 0}, two, scarce) as cluster:
+        *_, last = cluster.worker_nodes
+        yield Gpus(cluster.address, last.node_id)
 
 
 def replay(tmp_path: Path, **engine) -> Path:
