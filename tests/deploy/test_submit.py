@@ -126,7 +126,7 @@ def test_a_run_outlives_each_of_its_nodes(standing, checkout, bucket):
         time.sleep(3)
         standing.cluster.add_node(**NODE)
     out, err = run.communicate(timeout=300)
-    assert run.returncode == 0, (out, err)
+    assert run.returncode == 0, f"{out}\n{err}"
     ended = document(out)
     assert killed == NODES
     assert ended["counts"]["read"] == RECORDS
@@ -142,7 +142,7 @@ def test_its_end_is_that_of_the_job(standing, checkout, bucket):
     file.write_text(file.read_text().replace("extractive", "extractiv"))
     run = submit(checkout, standing, file)
     out, err = run.communicate(timeout=120)
-    assert run.returncode == 2, (out, err)
+    assert run.returncode == 2, f"{out}\n{err}"
     assert "engine.kind" in out
 
 
@@ -154,14 +154,14 @@ def test_a_sigterm_reaches_the_job_which_the_next_submission_resumes_under_its_i
     wait_for_parts(run, bucket, "stopped", 1)
     run.send_signal(signal.SIGTERM)
     out, err = run.communicate(timeout=120)
-    assert run.returncode == 130, (out, err)
+    assert run.returncode == 130, f"{out}\n{err}"
     (held,) = all_runs(Storage(bucket.storage()).at("s3://submitted/stopped"))
     before = len(stored_ids(bucket, "stopped"))
     assert held["status"] == "interrupted"
     assert 0 < held["counts"]["answered"] <= before  # what is stored last may not be counted
     run = submit(checkout, standing, file, "--run-id", "night-7")
     out, err = run.communicate(timeout=240)
-    assert run.returncode == 0, (out, err)
+    assert run.returncode == 0, f"{out}\n{err}"
     ended = document(out)
     assert ended["run_id"] == "night-7"
     assert [start["status"] for start in ended["resumed"]] == ["interrupted"]
