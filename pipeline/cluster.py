@@ -92,6 +92,8 @@ def _start(replicas: int, debug: bool) -> None:
     # A replica holds a CPU for good. On a cluster of few CPUs Ray Data would let reading have all
     # the others, and the first rows would be written when the last record has been read.
     cpus = (os.cpu_count() or 1) + replicas + 1
+    if not address:  # a process that tells Ray's makers of runs; who starts a cluster decides
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(

@@ -59,6 +59,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         OVERNIGHT_TEST_EXIT=str(tmp_path_factory.mktemp("exit")),
         OVERNIGHT_CACHE=str(tmp_path_factory.mktemp("cache")),
         HF_HUB_OFFLINE="1",
+        RAY_USAGE_STATS_ENABLED="0",
         OPENAI_API_KEY=OPENAI_KEY,
     )
     # A shell that runs the tests in the background has them, and every command they start, ignore

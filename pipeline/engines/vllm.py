@@ -5,6 +5,7 @@ and the supervisor that keeps it all alive. Importing this module takes seconds.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,7 @@ class VllmEngine:
     version = vllm.__version__
 
     def __init__(self, job: Job, sample: Sequence[Message]) -> None:
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         encoder = load_encoder(job)
         encoder.check_shape(sample)
         body = VllmBody(job, encoder)
