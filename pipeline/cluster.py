@@ -14,7 +14,7 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext, Dataset
 from ray.exceptions import GetTimeoutError
-from ray.util.placement_group import placement_group
+from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
     PlacementGroupSchedulingStrategy,
@@ -170,21 +170,26 @@ def _to_come(counted: Callable[[Mapping[str, float]], int]) -> int:
     )
 
 
-def placement(engine: Engine, memory: int) -> dict[str, Any]:
+@contextmanager
+def placement(engine: Engine, memory: int) -> Iterator[dict[str, Any]]:
     """How Ray places the replicas: over the nodes, as Ray Data has it, or on as few as hold them.
 
     Packed ones stand in one placement group, so that their places are found together; a replica
-    that starts again keeps its own.
+    that starts again keeps its own. With the block they are free for others.
     """
     if engine.placement == "spread":
-        return {}
+        yield {}
+        return
     bundle: dict[str, float] = {"CPU": 1, "memory": memory}
     if engine.gpus:
         bundle["GPU"] = engine.gpus
     if engine.accelerator_type:
         bundle[f"accelerator_type:{engine.accelerator_type}"] = 0.001
     group = placement_group([bundle] * engine.replicas.max, strategy="PACK")
-    return {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
+    try:
+        yield {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
+    finally:
+        remove_placement_group(group)
 
 
 def beside_driver(keeper: type[Any]) -> Any:

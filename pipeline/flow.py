@@ -110,37 +110,40 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
     sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
     ledger = ray.put(Ledger.of(prepared.store, prepared.selection, job.input.bucket))
     work = prompts(prepared, ledger, replicas.passed, replicas.is_ending)
-    receipts = (
-        tables(work, prepared, replicas.passed)
-        .map_batches(
-            Answerer,
-            fn_constructor_args=(
-                job,
-                prepared.source,
-                replicas.report,
-                replicas.at_work,
-                replicas.ending,
-            ),
-            batch_format="pyarrow",
-            batch_size=1,
-            compute=ActorPoolStrategy(
-                min_size=job.engine.replicas.min,
-                max_size=job.engine.replicas.max,
-                max_concurrent_calls_per_actor=tables_at_once(job),
-                max_tasks_in_flight_per_actor=tables_at_once(job) + 1,
-            ),
-            num_cpus=1,
-            num_gpus=job.engine.gpus,
-            memory=REPLICA_MEMORY_BYTES,
-            accelerator_type=job.engine.accelerator_type,
-            **placement(job.engine, REPLICA_MEMORY_BYTES),
+    with placement(job.engine, REPLICA_MEMORY_BYTES) as places:
+        receipts = (
+            tables(work, prepared, replicas.passed)
+            .map_batches(
+                Answerer,
+                fn_constructor_args=(
+                    job,
+                    prepared.source,
+                    replicas.report,
+                    replicas.at_work,
+                    replicas.ending,
+                ),
+                batch_format="pyarrow",
+                batch_size=1,
+                compute=ActorPoolStrategy(
+                    min_size=job.engine.replicas.min,
+                    max_size=job.engine.replicas.max,
+                    max_concurrent_calls_per_actor=tables_at_once(job),
+                    max_tasks_in_flight_per_actor=tables_at_once(job) + 1,
+                ),
+                num_cpus=1,
+                num_gpus=job.engine.gpus,
+                memory=REPLICA_MEMORY_BYTES,
+                accelerator_type=job.engine.accelerator_type,
+                **places,
+            )
+            .map_batches(
+                partial(_store, job=job, sink=sink), batch_format="pyarrow", batch_size=None
+            )
         )
-        .map_batches(partial(_store, job=job, sink=sink), batch_format="pyarrow", batch_size=None)
-    )
-    try:
-        yield from map(Totals.of_receipt, receipts_of(receipts))
-    except GetTimeoutError as error:
-        raise EngineError(replicas.why_not_all(job.engine)) from error
+        try:
+            yield from map(Totals.of_receipt, receipts_of(receipts))
+        except GetTimeoutError as error:
+            raise EngineError(replicas.why_not_all(job.engine)) from error
 
 
 def _store(outcomes: pa.Table, job: Job, sink: Sink) -> pa.Table:

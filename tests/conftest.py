@@ -73,9 +73,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def ray_cluster(environment: None) -> Iterator["Cluster"]:
-    """Three nodes of two logical CPUs each; in-process jobs join it, commands by RAY_ADDRESS."""
-    node = {"num_cpus": 2}
-    with nodes(node, node, node) as cluster:
+    """Three nodes of two logical CPUs each; in-process jobs join it, commands by RAY_ADDRESS.
+
+    One says that it has two GPUs, and one that it has one of a scarce kind; there are none.
+    """
+    cpus = {"num_cpus": 2}
+    two = {**cpus, "num_gpus": 2}
+    scarce = {**cpus, "num_gpus": 1, "resources": {"accelerator_type:SCARCE": 1}}
+    with nodes({**cpus, "num_gpus": 0}, two, scarce) as cluster:
         ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
         yield cluster
         ray.shutdown()

@@ -41,7 +41,6 @@ from tests.proxy import Proxy
 from tests.support import (
     ROOT,
     S3,
-    free_port,
     job,
     job_file,
     overnight,
@@ -54,7 +53,7 @@ ONCE = {"config_kwargs": {"retries": {"max_attempts": 1}}}
 """A client that tries once: what it gives up on is what is looked at."""
 
 
-def planted_environment(store: Proxy, endpoint: Proxy) -> dict[str, str]:
+def planted_environment(store: Proxy, endpoint: Proxy, webhook: Proxy) -> dict[str, str]:
     """Values of the shapes that services give out, each of them new, with signs that are quoted in
     addresses; and addresses with a password."""
     password = f"pass{secrets.token_hex(8)}"
@@ -64,7 +63,7 @@ def planted_environment(store: Proxy, endpoint: Proxy) -> dict[str, str]:
         "AWS_SESSION_TOKEN": f"FwoG/{secrets.token_hex(16)}+==",
         "OPENAI_API_KEY": f"sk-proj-{secrets.token_hex(16)}",
         "HF_TOKEN": f"hf_{secrets.token_hex(12)}",
-        "OVERNIGHT_WEBHOOK": f"http://127.0.0.1:{free_port()}/hook{secrets.token_hex(8)}",
+        "OVERNIGHT_WEBHOOK": f"{webhook.url}/hook{secrets.token_hex(8)}",
         "AWS_ENDPOINT_URL": f"http://someone:{password}@127.0.0.1:{store.port}",
         "OPENAI_BASE_URL": f"http://someone:{password}@127.0.0.1:{endpoint.port}/v1",
     }
@@ -147,16 +146,18 @@ def scene(moto_s3) -> Iterator[Scene]:
     client = any_client(moto_s3)
     client.mkdir(bucket := f"secrets-{secrets.token_hex(4)}")
     client.put(str(folder / "shards/a.jsonl"), f"{bucket}/shards/a.jsonl")
-    proxies = Proxy(moto_s3.endpoint).start(), Proxy("http://127.0.0.1:9").start()
-    planted = planted_environment(*proxies)
+    nowhere = "http://127.0.0.1:9"
+    store, endpoint = Proxy(moto_s3.endpoint).start(), Proxy(nowhere).start()
+    webhook = Proxy(nowhere, refuse_message).start()
+    planted = planted_environment(store, endpoint, webhook)
     with ExitStack() as standing:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in planted.items():
                 patch.setenv(name, value)
             head = nodes({"num_cpus": 2, "temp_dir": str(folder / "ray")})
             cluster = standing.enter_context(head)
-        yield Scene(cluster.address, folder, planted, *proxies, bucket)
-    for proxy in proxies:
+        yield Scene(cluster.address, folder, planted, store, endpoint, bucket)
+    for proxy in (store, endpoint, webhook):
         proxy.close()
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -196,6 +197,11 @@ async def refuse_credentials(request: web.Request, body: bytes) -> web.Response:
     said = f"{request.headers['Authorization']} {request.headers['X-Amz-Security-Token']}"
     text = f"<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"
     return web.Response(status=403, text=text, content_type="application/xml")
+
+
+async def refuse_message(request: web.Request, body: bytes) -> web.Response:
+    """A receiver of webhooks that repeats where it was called."""
+    return web.Response(status=403, text=f"nobody at {request.url}")
 
 
 async def say_nothing(request: web.Request, body: bytes) -> web.Response:

@@ -90,7 +90,7 @@ def exit_at_once(process: psutil.Process) -> None:
     (Path(os.environ["OVERNIGHT_TEST_EXIT"]) / str(process.pid)).touch()
 
 
-PART, RECORDS, APART = 20, 400, 5
+PART, RECORDS, APART = 20, 300, 4
 BLOWS = [("ray::MapWorker", exit_at_once), ("VLLM::EngineCore", kill), ("VLLM::EngineCore", stop)]
 """An actor that exits, an engine that is killed and one that stalls."""
 

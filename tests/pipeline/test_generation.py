@@ -11,8 +11,9 @@ from tests.support import Corpus, rows, run, stored, vllm_job, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
+MODEL = "s3://models/tiny"
 MAX_WORDS = 40
-RECORDS = 200
+RECORDS = 120
 
 ENDINGS = list(range(300, 325))
 """Tokens that end an answer of a random model after some eighty, of 2,000 that are as likely."""
@@ -27,13 +28,19 @@ def records(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def enforced(records, tiny_model, ray_cluster, tmp_path_factory) -> tuple[dict, list[dict]]:
-    """A run whose decoder keeps format and word limit: its document and its rows."""
+def enforced(
+    records, tiny_model, rclone_s3, ray_cluster, tmp_path_factory
+) -> tuple[dict, list[dict]]:
+    """A run whose decoder keeps format and word limit, by a model from an object store: its
+    document and its rows.
+    """
     store = tmp_path_factory.mktemp("enforced")
+    shutil.copytree(tiny_model, rclone_s3.folder / MODEL.removeprefix("s3://"))
     night = vllm_job(
-        tiny_model,
+        MODEL,
         records,
         store,
+        storage=rclone_s3.storage(),
         options={"max_num_seqs": 64},
         answer={"decoding": "enforced", "max_words": MAX_WORDS},
         checks={"format": "fail"},
@@ -56,11 +63,11 @@ def test_enforced_answers_pass_format_and_word_count_every_one(enforced):
     assert max(row["word_count"] for row in answers) <= MAX_WORDS
 
 
-def test_every_row_tells_by_what_and_at_what_cost_it_was_generated(enforced, tiny_model):
+def test_every_row_tells_by_what_and_at_what_cost_it_was_generated(enforced):
     document, answers = enforced
     for row in answers:
         assert (row["engine"], row["engine_version"]) == ("vllm", vllm.__version__)
-        assert row["model"] == str(tiny_model)
+        assert row["model"] == MODEL
         (attempt,) = row["attempts"]
         assert attempt["completion"] == row["completion"]
         assert attempt["prompt_tokens"] == row["prompt_tokens"] > 300

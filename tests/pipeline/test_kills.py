@@ -15,13 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import fsspec
-import psutil
 import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
 from pipeline.storage import Location, Storage
 from pipeline.store.parts import list_parts
+from pipeline.store.runs import all_runs
 from tests.clusters import KEEPS_WORKERS, SOON_MISSED, nodes
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.support import (
@@ -31,12 +31,13 @@ from tests.support import (
     job,
     job_file,
     overnight,
+    processes_titled,
     rows,
     write_jsonl,
 )
 
 KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
-RECORDS, ROWS_PER_FILE, REPLICAS = 2_000, 20, 2
+RECORDS, ROWS_PER_FILE, REPLICAS = 1_200, 20, 2
 
 IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
 """Rows that may be generated and not yet stored: a few tables for each replica, on their way."""
@@ -80,20 +81,16 @@ def start(file, address: str) -> subprocess.Popen:
 
 
 def kill_driver(run: subprocess.Popen, cluster: Cluster) -> bool:
+    """Its run says of itself for good that it is running."""
     run.kill()
     return True
 
 
-def actors_titled(title: str) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if " ".join(process.info["cmdline"] or []).startswith(title)
-    ]
+ANSWERER = "ray::MapWorker(MapBatches(Answerer)"
 
 
 def kill_actor(run: subprocess.Popen, cluster: Cluster) -> bool:
-    actors = actors_titled("ray::MapWorker(MapBatches(Answerer)")
+    actors = list(processes_titled(ANSWERER))
     if not actors:  # all is answered, and waits for the store
         return False
     victim = random.choice(actors)
@@ -112,7 +109,7 @@ def kill_raylet(run: subprocess.Popen, cluster: Cluster) -> bool:
 def has_begun(kill: "Victim", answers: Location) -> bool:
     """Something is stored, or an actor is at work: they may be done before the store is."""
     if kill is kill_actor:
-        return bool(actors_titled("ray::MapWorker(MapBatches(Answerer)).submit"))
+        return any(processes_titled(f"{ANSWERER}).submit"))
     return bool(list_parts(answers))
 
 
@@ -148,13 +145,16 @@ def test_after_a_kill_the_next_run_has_every_record_once(
         run = start(file, own_cluster.address)
         store = Storage(server.storage()).at(uri)
         while not has_begun(kill, store.join("answers")) and run.poll() is None:
-            time.sleep(0.05)
+            time.sleep(0.2)
         time.sleep(random.uniform(0, 1.5))
         assert run.poll() is None  # it is killed in the middle, or nothing is shown
         hit = kill(run, own_cluster)
         run.communicate(timeout=120)
         if not hit:
             continue  # too late a moment: another one
+        if kill is kill_driver:
+            (held,) = all_runs(store)
+            assert held["status"] == "running"
         stored_before = Counter(_record_ids(store))
         next_run = overnight("run", file, "--json", address=own_cluster.address)
         assert next_run.returncode == 0, next_run.stderr
