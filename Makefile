@@ -11,7 +11,7 @@ demo: $(VENV)/run.stamp  ## the job on the bundled samples: no GPU, no model, no
 	$(BIN)/overnight run conf/demo/job.yaml
 
 test: $(VENV)/dev.stamp  ## every test, on real vLLM, real Ray clusters and real S3 servers
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 lint: audit  ## format, lint, types, and pins among known vulnerabilities
 	$(BIN)/ruff format --check .

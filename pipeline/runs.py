@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,9 +79,12 @@ def execute(
 
     try:
         sign()
-        with file.signs_of_life(sign), cluster(job.engine, debug):
+        with (
+            file.signs_of_life(sign),
+            cluster(job.engine, debug),
+            closing(Replicas(job.engine)) as replicas,
+        ):
             timings.cluster_ready = timings.so_far()
-            replicas = Replicas(job.engine)
             watch = Watch(job.name, prepared.extent, totals, replicas, progress)
             with watch.kept(), grace(job.grace_seconds, replicas.end, watch.is_all_stored) as told:
                 for receipt in answer(prepared, file.run_id, replicas):

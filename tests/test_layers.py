@@ -15,7 +15,7 @@ FLOORS = [
     {"tokens", "checks", "totals"},
     {"selection", "headway"},
     {"reading", "prompting", "engines", "store"},
-    {"answering", "export", "difference", "prefixes", "notify"},
+    {"answering", "export", "difference", "prefixes", "notify", "roll"},
     {"stages", "outlook", "report"},
     {"cluster"},
     {"replicas", "allowance", "metrics"},

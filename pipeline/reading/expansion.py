@@ -5,8 +5,10 @@ list entry, a billion times at no cost; of that its metadata tells a part, and i
 rest.
 """
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -47,10 +49,13 @@ class Expansion:
         often as a mean row has values there.
         """
         group = file.metadata.row_group(number)
+        _check_columns(source, file, number)
         columns = [group.column(at) for at in range(group.num_columns)]
         stored = sum(column.total_compressed_size for column in columns)
         values, in_full = Counter[str](), 0
         for at, column in enumerate(columns):
+            if column.path_in_schema != (named := file.schema.column(at).path):
+                raise Fault("corrupt", f"the footer has column {named} as {column.path_in_schema}")
             values[_name(column, file.schema_arrow.names)] += column.num_values
             width = file.schema.column(at).length if column.physical_type == FIXED else 0
             in_full += column.num_values * max(width, INDEX_BYTES)
@@ -62,6 +67,46 @@ class Expansion:
         except Fault:
             self.check(encoded.bytes_of_values(), stored)  # one long text makes no bomb
         return sum(longest[n] * -(-values[n] // max(group.num_rows, 1)) for n in longest)
+
+
+class _Untouched(Exception):
+    """A reader has come as far as the bytes of a column."""
+
+
+class _Bytes(io.RawIOBase):
+    """As many as a file has, and none to be had."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._at = size, 0
+
+    def seek(self, to: int, whence: int = io.SEEK_SET) -> int:
+        self._at = to + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        raise _Untouched
+
+
+def _check_columns(source: pa.NativeFile, file: pq.ParquetFile, number: int) -> None:
+    """Raises what pyarrow finds wrong with what the footer says of a row group's columns.
+
+    Asked for it directly, pyarrow ends the process where that is damaged. Its reader looks at it
+    too, and raises; here it comes no further than to the first bytes.
+    """
+    nothing = pa.PythonFile(_Bytes(source.size()), mode="r")
+    reader = pq.ParquetFile(nothing, metadata=file.metadata).reader
+    for column in range(file.metadata.num_columns):
+        with suppress(_Untouched):
+            next(reader.iter_batches(1, [number], [column]), None)
 
 
 def _name(column: pq.ColumnChunkMetaData, names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from pipeline.reading.rows import id_of, row_record
 BATCH_ROWS, BATCH_BYTES = 256, 64 * 2**20
 """What is in memory at a time: so many rows, or fewer where a row may take much."""
 
-_DAMAGE = (pa.ArrowException, OSError, ValueError)
+_DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError)
 
 _NO_VALUE = (ValueError, OverflowError, KeyError, pa.ArrowException)
 """Dates beyond Python's, unknown time zones, struct fields of one name, bytes that are no text."""

@@ -31,8 +31,8 @@ def test_a_job_that_would_run_has_nothing_wrong_with_it(shards, tmp_path, tiny_m
     assert "20 of 20 sampled make a prompt" in found["records"].said
 
 
-def test_a_cluster_without_a_gpu_is_told(shards, tmp_path, tiny_model):
-    night = vllm_job(tiny_model, shards, tmp_path / "store", engine={"gpus_per_replica": 1})
+def test_a_cluster_without_a_place_for_a_replica_is_told(shards, tmp_path, tiny_model):
+    night = vllm_job(tiny_model, shards, tmp_path / "store", engine={"gpus_per_replica": 3})
     assert set(wrong(night)) == {"cluster"}
     assert "0 of 1 have a place in the cluster" in wrong(night)["cluster"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import vllm
 
+from pipeline.storage import Storage
 from tests.support import Corpus, rows, run, stored, vllm_job, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -35,7 +36,9 @@ def enforced(
     document and its rows.
     """
     store = tmp_path_factory.mktemp("enforced")
-    shutil.copytree(tiny_model, rclone_s3.folder / MODEL.removeprefix("s3://"))
+    models = Storage(rclone_s3.storage()).at(MODEL)
+    models.fs.mkdir(models.path.partition("/")[0])
+    models.fs.put(f"{tiny_model}/", f"{models.path}/", recursive=True)
     night = vllm_job(
         MODEL,
         records,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.headway import WINDOW_SECONDS, Effort, Extent, Headway, Pace, Passed, Rates, View
-from pipeline.replicas import Process, Replica, Roll
+from pipeline.roll import Process, Replica, Roll
 from pipeline.totals import Totals
 
 

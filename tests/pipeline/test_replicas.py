@@ -14,7 +14,8 @@ import ray
 
 from pipeline.config import Job
 from pipeline.errors import ConfigError, EngineError
-from pipeline.replicas import BARREN_DEATHS, Replica, Roll
+from pipeline.replicas import BARREN_DEATHS
+from pipeline.roll import Replica, Roll
 from tests.support import ROOT, job, job_file, processes_titled, rows, run, stored, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

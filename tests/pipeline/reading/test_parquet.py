@@ -265,6 +265,15 @@ def test_any_damage_becomes_records_and_rejects(damages: list[tuple[int, bytes]]
         assert isinstance(item, Record) or item.detail
 
 
+@pytest.mark.parametrize("damage", [0x00, 0xFF])
+def test_no_byte_of_a_footer_can_end_the_process(damage: int) -> None:
+    """pyarrow would, where it is asked for some of what a footer says and that is damaged."""
+    length = int.from_bytes(GOOD[-8:-4], "little")
+    for at in range(len(GOOD) - 8 - length, len(GOOD)):
+        for item in items(GOOD[:at] + bytes([damage]) + GOOD[at + 1 :]):
+            assert isinstance(item, Record) or item.detail
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, len(GOOD) - 1))
 def test_a_file_cut_anywhere_is_one_reject(length: int) -> None:
