@@ -20,7 +20,7 @@ from pipeline.store.runs import all_runs
 from tests.clusters import KEEPS_WORKERS, MEMORY, SOON_MISSED, nodes
 from tests.support import ROOT, S3, free_port, job, job_file, rows, write_jsonl
 
-RECORDS, FEW, NODES = 5_000, 1_500, 3
+RECORDS, FEW, NODES = 5_000, 1_000, 3
 NODE = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": MEMORY}
 GRACE_SECONDS, STOP_SECONDS = 8, 20
 

@@ -17,7 +17,21 @@ import pytest
 import typer
 
 from jobs import cli
-from tests.support import ROOT, free_port, job, job_file, overnight, rows, stored, write_jsonl
+from pipeline.config import load_job
+from pipeline.flow import prepare
+from pipeline.runs import foresee
+from tests.support import (
+    ROOT,
+    free_port,
+    ignore,
+    job,
+    job_file,
+    overnight,
+    rows,
+    run,
+    stored,
+    write_jsonl,
+)
 
 LONG = 4_000
 """Records that take a run some seconds."""
@@ -85,8 +99,7 @@ def test_more_failures_than_the_budget_allows_end_with_1(tmp_path, address):
         tmp_path / "job.yaml",
         job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"}),
     )
-    tolerant = overnight("run", file, "failure_budget=0.2", "--json", address=address)
-    assert tolerant.returncode == 0
+    assert run(load_job(file, ["failure_budget=0.2"]))["status"] == "done"
     elsewhere = f"output.uri={tmp_path / 'other'}"
     strict = overnight("run", file, "failure_budget=0.19", elsewhere, "--json", address=address)
     assert strict.returncode == 1
@@ -220,14 +233,14 @@ def test_export_writes_a_row_a_paper_where_it_is_to_be_wide(morning, tmp_path, e
     assert second["Q5 stance"] == "answered"
 
 
-def test_export_defuses_what_a_spreadsheet_would_run(tmp_path, address):
+def test_export_defuses_what_a_spreadsheet_would_run(tmp_path, ray_cluster):
     (row,) = rows([1])
     write_jsonl(tmp_path / "shards/a.jsonl", [{**row, "recorded_answer": '=HYPERLINK("x").'}])
     file = job_file(
         tmp_path / "job.yaml",
         job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"}),
     )
-    overnight("run", file, address=address)
+    run(load_job(file))
     overnight("export", file, "--to", tmp_path / "out.csv")
     assert _read(tmp_path / "out.csv")[0]["answer"] == '\'=HYPERLINK("x").'
 
@@ -300,12 +313,9 @@ def edited(tmp_path_factory, address) -> Path:
     night, template = night_in(folder), folder / "trial.md"
     for version, text in ((1, "{{ question }}"), (2, "{{ question }} Say how many.")):
         template.write_text(f"---\nname: trial\nversion: {version}\n---\n{text}\n")
-        held = json.loads(
-            overnight("plan", night, f"prompt={template}", "--json", address=address).stdout
-        )
-        assert held["work"] == 12
-        done = overnight("run", night, f"prompt={template}", address=address)
-        assert done.returncode == 0, done.stderr
+        trial = load_job(night, [f"prompt={template}"])
+        assert foresee(prepare(trial), ignore).totals.standings["work"] == 12
+        assert run(trial)["status"] == "done"
     return night
 
 
@@ -330,11 +340,11 @@ def test_plan_names_what_changed_shows_it_and_says_what_it_costs(edited, tmp_pat
     assert held["parts"] == 1
 
 
-def test_run_takes_a_few_papers_or_a_few_records_first(night, address):
-    one = overnight("run", night, "--only", "paper_id=paper-1", "--json", address=address)
-    assert json.loads(one.stdout)["counts"]["answered"] == 6
-    two = overnight("run", night, "--limit", "2", "--json", address=address)
+def test_run_takes_a_few_records_of_a_few_papers_first(night, tmp_path, address):
+    asked = ("--only", "paper_id=paper-1", "--limit", "2")
+    two = overnight("run", night, *asked, "--json", address=address)
     assert json.loads(two.stdout)["counts"]["answered"] == 2
+    assert set(stored(tmp_path / "store")["paper_id"].to_pylist()) == {"paper-1"}
     wrong = overnight("run", night, "--retry", "failed:eco", address=address)
     assert wrong.returncode == 2
     assert "did you mean 'echo'?" in wrong.stderr
