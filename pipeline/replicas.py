@@ -96,7 +96,8 @@ class Replicas:
         """Ends the roll's process, which a driver that goes on would keep for as long as anything
         of the run is not yet collected.
         """
-        ray.kill(self._roll)
+        with suppress(RayError, RuntimeError):  # of a cluster that is lost
+            ray.kill(self._roll)
 
     def listed(self) -> list[dict[str, Any]]:
         """Every replica that has reported, for the record of a run."""
