@@ -65,7 +65,7 @@ def test_a_sigterm_at_any_moment_leaves_a_store_that_the_next_run_completes(ray_
     for turn in range(TERMS):
         running = start(file, ray_cluster.address, "--run-id", "night-7")
         if turn % 2:  # on its way to its first part, or while it stores them
-            time.sleep(moment.uniform(2, 8))
+            time.sleep(moment.uniform(2, 6))
         else:
             before = parts_of(store)
             while parts_of(store) == before and running.poll() is None:
