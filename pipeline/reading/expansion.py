@@ -52,12 +52,14 @@ class Expansion:
         _check_columns(source, file, number)
         columns = [group.column(at) for at in range(group.num_columns)]
         stored = sum(column.total_compressed_size for column in columns)
+        names, schema = file.schema_arrow.names, file.schema
         values, in_full = Counter[str](), 0
         for at, column in enumerate(columns):
-            if column.path_in_schema != (named := file.schema.column(at).path):
-                raise Fault("corrupt", f"the footer has column {named} as {column.path_in_schema}")
-            values[_name(column, file.schema_arrow.names)] += column.num_values
-            width = file.schema.column(at).length if column.physical_type == FIXED else 0
+            described = schema.column(at)
+            if (path := column.path_in_schema) != described.path:
+                raise Fault("corrupt", f"the footer has column {described.path} as {path}")
+            values[_name(column, names)] += column.num_values
+            width = described.length if column.physical_type == FIXED else 0
             in_full += column.num_values * max(width, INDEX_BYTES)
         self.check(group.total_byte_size + in_full, stored)
         encoded = _Encoded(source, file, number, tuple(filter(_has_dictionary, columns)))

@@ -183,7 +183,9 @@ def test_kubernetes_knows_every_field_of_what_is_its_own(overlay: str):
 @in_every_overlay
 @by_hand_and_nightly
 def test_kubernetes_knows_every_field_of_every_pod(overlay: str, kind: str):
-    for name, template in templates(night(overlay, kind)).items():
+    made = templates(night(overlay, kind))
+    assert len(made) >= 3  # the head's, the GPU workers' and the submitter's at least
+    for name, template in made.items():
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",

@@ -20,7 +20,7 @@ from pipeline.store.runs import all_runs
 from tests.scripted import scripted, scripted_job
 from tests.support import ROOT, counts, job, job_file, overnight, rows, run, stored, write_jsonl
 
-TERMS = int(os.environ.get("OVERNIGHT_TERMS", "2"))
+TERMS = int(os.environ.get("OVERNIGHT_TERMS", "3"))
 RECORDS, ROWS_PER_FILE, GRACE_SECONDS = 1_600, 20, 10
 LATER_SECONDS = 8
 """What a command takes to leave beyond the grace, on a machine with much else to do."""
