@@ -120,7 +120,7 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
                     prepared.source,
                     replicas.report,
                     replicas.at_work,
-                    replicas.ending,
+                    replicas.seconds_left,
                 ),
                 batch_format="pyarrow",
                 batch_size=1,

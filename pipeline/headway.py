@@ -109,14 +109,14 @@ class Effort(NamedTuple):
 class Headway:
     """How far the stages have got; replicas that were lost are in `effort` and not `in_engines`.
 
-    Once a run is to end, `unaware` are the replicas that may begin a table yet.
+    `free` are the replicas that may begin a table: none, soon after a run was told to end.
     """
 
     passed: Passed = field(default_factory=Passed)
     effort: Effort = field(default_factory=Effort)
     in_engines: int = 0
     replicas: Mapping[ReplicaState, int] = field(default_factory=dict)
-    unaware: int = 0
+    free: int = 0
 
     @property
     def can_answer(self) -> bool:

@@ -1,6 +1,5 @@
 """Who answers: the replicas of a run's engine, and how they, its tasks and its driver speak."""
 
-import asyncio
 import os
 import time
 from contextlib import suppress
@@ -15,10 +14,7 @@ from pipeline.config import Engine
 from pipeline.errors import EngineError
 from pipeline.headway import Effort, Headway, Passed
 from pipeline.model import ReplicaState
-from pipeline.roll import Process, Replica, Roll
-
-ASK_SECONDS = 1.0
-"""How often replicas and tasks ask whether the run is to end."""
+from pipeline.roll import ASK_SECONDS, Process, Replica, Roll
 
 BARREN_DEATHS = 5
 """So many replicas lost in a row, and no table answered meanwhile, are no accidents."""
@@ -66,14 +62,12 @@ class Replicas:
         """Called by the driver: what is in flight has so long; nothing else is begun."""
         self._roll.end.remote(seconds)
 
-    async def ending(self) -> float:
-        """Called by a replica; returns once the run is to end, with the seconds that are left."""
-        while True:
-            with suppress(RayError):  # a link that breaks for a while is no end of the run
-                left: float | None = await self._roll.seconds_left.remote(_own_process())
-                if left is not None:
-                    return left
-            await asyncio.sleep(ASK_SECONDS)
+    async def seconds_left(self) -> float | None:
+        """Called by a replica: what it has for what is in flight; None while the run goes on."""
+        with suppress(RayError):  # a link that breaks for a while is no end of the run
+            left: float | None = await self._roll.seconds_left.remote(_own_process())
+            return left
+        return None
 
     def is_ending(self) -> bool:
         """Called by a task, as often as it likes: it asks no more than now and then."""

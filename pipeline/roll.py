@@ -13,6 +13,9 @@ from typing import NamedTuple
 from pipeline.headway import Effort, Headway, Passed
 from pipeline.model import ReplicaState
 
+ASK_SECONDS = 1.0
+"""How often replicas and tasks ask whether the run is to end."""
+
 SILENT_SECONDS = 60.0
 """A replica at work that has not even asked for so long is there no more."""
 
@@ -58,7 +61,7 @@ class Roll:
         self._entered: dict[Process, float] = {}
         self._heard: dict[Process, float] = {}
         self._efforts: dict[Process, Effort] = {}
-        self._aware: set[Process] = set()
+        self._free: set[Process] = set()
         self._passed = Passed()
         self._barren = 0
         self._told: float | None = None
@@ -81,7 +84,9 @@ class Roll:
         """Notes what a replica has done since it started, and whether it begins nothing more."""
         self._efforts[process] = effort
         if is_ending:
-            self._aware.add(process)
+            self._free.discard(process)
+        else:
+            self._free.add(process)
         self._heard[process] = time.monotonic()
 
     def passed(self, more: Passed) -> None:
@@ -94,10 +99,16 @@ class Roll:
         self._deadline = self._told + seconds
 
     def seconds_left(self, process: Process | None = None) -> float | None:
-        """What is left of the time for what is in flight; None while the run goes on."""
+        """What is left of the time for what is in flight; None while the run goes on: a replica
+        that hears so is free to begin a table.
+        """
         if process in self._heard:
             self._heard[process] = time.monotonic()
-        return None if self._deadline is None else self._deadline - time.monotonic()
+        if self._deadline is not None:
+            return self._deadline - time.monotonic()
+        if process is not None:
+            self._free.add(process)
+        return None
 
     def headway(self) -> Headway:
         heard = filter(self._is_heard, self._heard)
@@ -107,7 +118,7 @@ class Roll:
             reduce(Effort.plus, self._efforts.values(), Effort()),
             sum(effort.in_hand for process, effort in self._efforts.items() if process in living),
             Counter(self._replicas[process].state for process in living),
-            sum(self._replicas[process].state != "placed" for process in living - self._aware),
+            len(living & self._free),
         )
 
     def _is_heard(self, process: Process) -> bool:

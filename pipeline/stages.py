@@ -35,6 +35,7 @@ from pipeline.prefixes.groups import cut, grouped
 from pipeline.prompting.fit import Fit, fitting
 from pipeline.prompting.keys import canonical, prompt_and_generation_key
 from pipeline.prompting.template import PromptSource
+from pipeline.roll import ASK_SECONDS
 from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
 from pipeline.store.schema import OUTCOMES, answers_table
 from pipeline.tables import (
@@ -236,14 +237,13 @@ def untold(effort: Effort, is_ending: bool) -> None:
     """For an answerer that nobody looks at."""
 
 
-Ending: TypeAlias = Callable[[], Awaitable[float]]
-"""What a replica awaits: it returns once the run is to end, with the seconds that are left."""
+Ending: TypeAlias = Callable[[], Awaitable[float | None]]
+"""What a replica asks, before its first table and now and then: the seconds that it has for what
+is in flight, once the run is to end."""
 
 
-async def never_ending() -> float:
+async def never_ending() -> None:
     """For an answerer that is left in peace."""
-    await asyncio.Event().wait()
-    return 0.0
 
 
 class Answerer:
@@ -275,7 +275,7 @@ class Answerer:
         self._effort = Effort()
         self._telling: asyncio.TimerHandle | None = None
         self._ending = ending
-        self._is_ending = False
+        self._has_asked, self._is_ending = asyncio.Event(), False
         self._end: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[AnsweringLoop] | None = None
         report("placed", "")
@@ -307,6 +307,7 @@ class Answerer:
     async def _answers(self, prompts: Sequence[Prompt]) -> list[Answered]:
         """Of all prompts in their order, but for those that there is no time for."""
         self._end = self._end or asyncio.create_task(self._told_to_end())
+        await self._has_asked.wait()
         if self._is_ending:
             return []
         self._add(Effort(asked=len(prompts)))
@@ -326,8 +327,13 @@ class Answerer:
 
     async def _told_to_end(self) -> None:
         """Is over with the time that there is for what is in flight."""
-        left = await self._ending()
-        self._is_ending = True
+        try:
+            while (left := await self._ending()) is None:
+                self._has_asked.set()
+                await asyncio.sleep(ASK_SECONDS)
+            self._is_ending = True
+        finally:
+            self._has_asked.set()
         self._tell_effort()
         await asyncio.sleep(left)
 

@@ -60,7 +60,7 @@ class Watch:
         with self._lock:
             states = self._totals.states
             stored = states["answered"] + states["failed"]
-        is_idle = not headway.unaware and not headway.in_engines
+        is_idle = not headway.free and not headway.in_engines
         return is_idle and stored >= headway.effort.done
 
     def _look(self) -> None:

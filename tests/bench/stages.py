@@ -36,7 +36,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     storage = Storage()
     source = load_prompt(night.prompt.template, night.answer.max_words)
     listed = list_shards(str(shards), storage).shards
-    answerer = Answerer(night, source)
+    answerer, loop = Answerer(night, source), asyncio.Runner()
     sink = Sink(str(store), storage, Writer("bench"), night.rows_per_file)
     spent = dict.fromkeys(STAGES, 0.0)
     settle()
@@ -54,9 +54,10 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
         packed = timed(STAGES[2], lambda t=prompts: to_tables(t, night, source, 1, 0))
         for at in range(packed.num_rows):
             table = packed.slice(at, 1)
-            waiting.append(timed(STAGES[3], lambda t=table: asyncio.run(answerer(t))))
+            waiting.append(timed(STAGES[3], lambda t=table: loop.run(answerer(t))))
         if sum(t.num_rows for t in waiting) >= night.rows_per_file:
             timed(STAGES[4], lambda: sink.write(pa.concat_tables(waiting)))
             waiting.clear()
     timed(STAGES[4], lambda: sink.write(pa.concat_tables(waiting)))
+    loop.close()
     return spent

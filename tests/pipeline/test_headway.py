@@ -127,14 +127,20 @@ def test_a_replica_that_was_merely_silent_is_back_with_its_next_word():
     assert roll.headway().in_engines == 1 + 3
 
 
-def test_a_replica_may_begin_a_table_until_it_says_that_it_ends():
-    roll = Roll(replicas=3)
-    roll.enter(Replica("10.0.0.1", "node", 3, "", "placed", ""))  # it has never had one
+def test_a_replica_that_heard_that_the_run_goes_on_is_free_until_it_says_that_it_ends():
+    roll = Roll(replicas=4)
+    for pid in (3, 4):
+        roll.enter(Replica("10.0.0.1", "node", pid, "", "placed", ""))
     for pid in (1, 2):
         entered(roll, pid, Effort(asked=1))
+    assert roll.seconds_left(Process("node", 3)) is None  # it may have begun its first table since
+    assert roll.headway().free == 3
     roll.end(10)
+    assert roll.seconds_left(Process("node", 4)) is not None  # it begins none
+    assert roll.headway().free == 3
+    roll.at_work(Process("node", 3), Effort(), True)
     roll.at_work(Process("node", 1), Effort(asked=1, answered=1), True)
     roll.at_work(Process("node", 2), Effort(asked=2, answered=2), False)  # sent before it heard
-    assert (roll.headway().in_engines, roll.headway().unaware) == (0, 1)
+    assert (roll.headway().in_engines, roll.headway().free) == (0, 1)
     roll.at_work(Process("node", 2), Effort(asked=3, answered=2), True)
-    assert (roll.headway().in_engines, roll.headway().unaware) == (1, 0)
+    assert (roll.headway().in_engines, roll.headway().free) == (1, 0)

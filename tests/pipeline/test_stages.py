@@ -1,11 +1,13 @@
 """Tables of prompts for engines that generate: by paper, arranged, under keys that stay."""
 
+import asyncio
 import json
 import random
 from dataclasses import replace
 from itertools import pairwise
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pipeline.config import Job
@@ -13,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.flow import prepare
 from pipeline.model import Passage, Place, Record, Reject, Tally
 from pipeline.prompting.template import PromptSource, load_prompt
-from pipeline.stages import to_prompts, to_tables
+from pipeline.stages import Answerer, never_ending, to_prompts, to_tables
 from pipeline.store.ledger import Ledger
 from pipeline.tables import items_table, split_work, table_prompts, unpack
 from tests.support import job
@@ -158,3 +160,29 @@ def test_tables_are_the_same_in_whatever_order_a_shuffle_hands_their_rows_on():
     order = list(range(prompts.num_rows))
     random.Random(3).shuffle(order)
     assert to_tables(prompts.take(order), *made, 4, 0).equals(to_tables(prompts, *made, 4, 0))
+
+
+# A replica that is to end.
+
+
+async def five_seconds_left() -> float:
+    return 5.0
+
+
+@pytest.mark.parametrize(("ending", "answered"), [(five_seconds_left, 0), (never_ending, 3)])
+def test_a_replica_begins_its_first_table_only_if_the_run_goes_on(ending, answered):
+    made = job("shards", "store", ROWS, engine={"kind": "recorded"})
+    source = load_prompt(made.prompt.template, 399)
+    told = []
+    answerer = Answerer(
+        made, source, tell=lambda effort, is_ending: told.append((effort, is_ending)), ending=ending
+    )
+    items = items_table([record(n, "abc") for n in range(3)])
+    packed = to_tables(to_prompts(items, made, source, Ledger.empty()), made, source, 1, 0)
+    outcomes = asyncio.run(answerer(packed))
+    standings = outcomes["standing"].to_pylist()
+    assert len(standings) - standings.count("tally") == answered
+    tallies = outcomes.filter(pc.equal(outcomes["standing"], "tally"))
+    assert sum(tallies["read"].to_pylist()) == answered - 3
+    assert {is_ending for _, is_ending in told} == {not answered}
+    assert told[-1][0].done == answered
