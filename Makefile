@@ -19,13 +19,13 @@ lint: audit  ## format, lint, types, and pins among known vulnerabilities
 	$(BIN)/mypy
 
 audit: $(VENV)/dev.stamp  ## pins among known vulnerabilities
-	$(BIN)/python -m tests.audit
+	$(BIN)/python -m tests.support.audit
 
 bench: $(VENV)/dev.stamp  ## the figures of docs/benchmarks.md, measured on this machine
 	$(BIN)/python -m tests.bench $(SECTIONS)
 
 pictures: $(VENV)/dev.stamp  ## the pictures of the README, of a real run
-	$(BIN)/python -m tests.pictures
+	$(BIN)/python -m tests.support.pictures
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.errors import OvernightError, describe
-from pipeline.scrubbing import scrubbed
+from pipeline.core.errors import OvernightError, describe
+from pipeline.core.redaction import scrubbed
 
 if TYPE_CHECKING:
-    from pipeline.selection import Selection
+    from pipeline.config.selection import Selection
 
 app = typer.Typer(
     name="overnight",
@@ -211,7 +211,7 @@ def main() -> None:
 
 def _selection(only: list[str] | None, limit: int | None, retry: list[str] | None) -> "Selection":
     """Called within `_finish`, so that its errors reach a person as all others do."""
-    from pipeline.selection import select
+    from pipeline.config.selection import select
 
     return select(only or (), limit, retry or ())
 

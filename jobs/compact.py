@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.config import load_job
-from pipeline.errors import ConfigError
-from pipeline.storage import Storage
+from pipeline.config.schema import load_job
+from pipeline.core.errors import ConfigError
+from pipeline.core.filesystem import Storage
 from pipeline.store.compaction import TARGET_BYTES, compact
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.terminal import harmless
-from pipeline.config import load_job
-from pipeline.difference import Difference, Pair, compare, find_sides
-from pipeline.report.comparison import comparison_page
-from pipeline.storage import Storage
+from pipeline.config.schema import load_job
+from pipeline.core.filesystem import Storage
+from pipeline.core.terminal import harmless
+from pipeline.results.compare import Difference, Pair, compare, find_sides
+from pipeline.results.pages.comparison import comparison_page
 
 COUNTED = ("word_count", "prompt_tokens", "completion_tokens")
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.config import load_job
-from pipeline.doctor import examine
+from pipeline.config.schema import load_job
+from pipeline.run.doctor import examine
 
 
 def doctor(console: Console, job_file: str, overrides: Sequence[str]) -> tuple[int, dict[str, Any]]:

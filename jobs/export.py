@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.config import load_job
-from pipeline.export.files import export_papers, export_records
-from pipeline.storage import Storage
+from pipeline.config.schema import load_job
+from pipeline.core.filesystem import Storage
+from pipeline.results.export.files import export_papers, export_records
 
 
 def export(

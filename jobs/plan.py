@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.progress import PLANNING, JobProgress
-from jobs.terminal import harmless
-from pipeline.config import Job, load_job
+from pipeline.config.schema import Job, load_job
+from pipeline.config.selection import Selection
+from pipeline.core.records import Message
+from pipeline.core.terminal import harmless
+from pipeline.engines.token_budget import TOKENS_PER_WORD
 from pipeline.flow import Prepared, prepare
-from pipeline.model import Message
-from pipeline.outlook import Cause, Outlook, now_of
-from pipeline.prefixes.forecast import forecast
-from pipeline.runs import foresee
-from pipeline.selection import Selection
+from pipeline.prompting.cache_estimate import forecast
+from pipeline.run.execute import foresee
+from pipeline.run.plan import Cause, Outlook, now_of
 from pipeline.store.history import Circumstances, stored_messages
-from pipeline.store.runs import Measured, last_measured
-from pipeline.tokens.room import TOKENS_PER_WORD
+from pipeline.store.run_file import Measured, last_measured
 
 WORTH_TELLING = 0.02
 """By which a share of the prefix cache would have to be larger."""

@@ -12,8 +12,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from jobs.terminal import harmless
-from pipeline.headway import Stage, View
+from pipeline.cluster.counters import Stage, View
+from pipeline.core.terminal import harmless
 
 LINE_SECONDS = 30.0
 REDRAWN_A_SECOND = 4

@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.terminal import harmless
+from pipeline.answering.checks import chosen_checks
 from pipeline.answering.recheck import Rechecked, Verdict
-from pipeline.checks import chosen_checks
-from pipeline.config import load_job
-from pipeline.runs import recheck_store
+from pipeline.config.schema import load_job
+from pipeline.core.terminal import harmless
+from pipeline.run.execute import recheck_store
 
 SHOWN = 100
 """Changed verdicts that a terminal gets to see; `--json` lists all."""

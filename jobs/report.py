@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.config import load_job
-from pipeline.report.night import write_report
-from pipeline.storage import Storage
+from pipeline.config.schema import load_job
+from pipeline.core.filesystem import Storage
+from pipeline.results.pages.run_page import write_report
 
 
 def report(

@@ -8,14 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.progress import JobProgress
-from pipeline.config import load_job
-from pipeline.errors import describe
+from pipeline.config.schema import load_job
+from pipeline.config.selection import Selection
+from pipeline.core.errors import describe
 from pipeline.flow import Prepared, prepare
-from pipeline.notify import check_webhook, notify
-from pipeline.report.night import write_report
-from pipeline.runs import EXIT_CODES, execute
-from pipeline.selection import Selection
-from pipeline.store.runs import running
+from pipeline.results.pages.run_page import write_report
+from pipeline.run.execute import EXIT_CODES, execute
+from pipeline.run.notify import check_webhook, notify
+from pipeline.store.run_file import running
 
 
 def run(

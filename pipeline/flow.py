@@ -19,26 +19,26 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import GetTimeoutError
 
-from pipeline.allowance import Allowance
-from pipeline.checks import chosen_checks
-from pipeline.cluster import placement, receipts_of
-from pipeline.config import Job
+from pipeline.answering.checks import chosen_checks
+from pipeline.answering.replica import Answerer, foretold, settle, to_prompts, to_tables, within
+from pipeline.cluster.counters import Extent, Passed
+from pipeline.cluster.limit import Allowance
+from pipeline.cluster.reporter import Replicas
+from pipeline.cluster.session import placement, receipts_of
+from pipeline.config.schema import Job
+from pipeline.config.selection import EVERYTHING, Selection
+from pipeline.core.accounting import Totals
+from pipeline.core.errors import ConfigError, EngineError
+from pipeline.core.filesystem import Location, Storage
 from pipeline.engines import check_engine, tables_at_once
-from pipeline.errors import ConfigError, EngineError
-from pipeline.headway import Extent, Passed
-from pipeline.outlook import Outlook, foresee_table
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import ShardSource, never
-from pipeline.replicas import Replicas
-from pipeline.selection import EVERYTHING, Selection
-from pipeline.stages import Answerer, foretold, settle, to_prompts, to_tables, within
-from pipeline.storage import Location, Storage
+from pipeline.run.plan import Outlook, foresee_table
 from pipeline.store.history import History
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import Writer
 from pipeline.store.sink import Sink
-from pipeline.totals import Totals
 
 REPLICA_MEMORY_BYTES = 2**30
 """What a replica's own process takes; asking for it also keeps Ray Data from fusing reading and

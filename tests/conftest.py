@@ -16,11 +16,10 @@ from urllib.request import urlopen
 import pytest
 import ray
 
-from pipeline.storage import Storage
-from tests.browser import browser, found_browser
-from tests.clusters import nodes
-from tests.models import make_model
-from tests.support import (
+from pipeline.core.filesystem import Storage
+from tests.support.browser import browser, found_browser
+from tests.support.clusters import nodes
+from tests.support.jobs import (
     S3,
     SMALL_ENGINE,
     Corpus,
@@ -35,12 +34,13 @@ from tests.support import (
     vllm_job,
     write_jsonl,
 )
+from tests.support.models import make_model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from ray.cluster_utils import Cluster
 
-    from tests.talker import Talker
+    from tests.support.talker import Talker
 
 ROOT = Path(__file__).parent.parent
 
@@ -137,7 +137,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def talker(tiny_model: Path) -> Iterator["Talker"]:
     """vLLM's engine in this process, with small batches, for all tests that need no cluster."""
-    from tests.talker import Talker
+    from tests.support.talker import Talker
 
     talker = Talker(vllm_job(tiny_model))
     yield talker
@@ -181,7 +181,7 @@ def chromium() -> Iterator["Browser"]:
 @pytest.fixture(scope="session")
 def shown_run(ray_cluster: "Cluster", tmp_path_factory: pytest.TempPathFactory) -> ShownRun:
     """A run of forty records and a reject, with tokens and repairs, on a terminal."""
-    from tests.scripted import scripted, scripted_job
+    from tests.support.scripted import scripted, scripted_job
 
     folder = tmp_path_factory.mktemp("shown")
     write_jsonl(folder / "shards/a.jsonl", [*rows(range(40)), {"record_id": "empty"}])

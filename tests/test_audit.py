@@ -1,6 +1,6 @@
 """What `make audit` says of pip-audit's findings."""
 
-from tests.audit import verdict
+from tests.support.audit import verdict
 
 SOUND = {"name": "attrs", "version": "26.1.0", "vulns": []}
 UNKNOWN = {"name": "ray", "skip_reason": "not found"}

@@ -16,19 +16,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.answering.extract import extract_answer
+from pipeline.answering.replica import to_prompts
 from pipeline.answering.stance import stance_of
-from pipeline.config import Input, TextGrammar
-from pipeline.model import Place, Record
+from pipeline.config.schema import Input, TextGrammar
+from pipeline.core.arrow import split_work, table_records
+from pipeline.core.filesystem import Storage
+from pipeline.core.records import Place, Record
 from pipeline.prompting.template import load_prompt, render
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
 from pipeline.reading.text import text_record
-from pipeline.stages import to_prompts
-from pipeline.storage import Storage
 from pipeline.store.ledger import Ledger
-from pipeline.tables import split_work, table_records
 from tests.conftest import S3_KEY, S3_SECRET
-from tests.support import S3, Corpus, job, run
+from tests.support.jobs import S3, Corpus, job, run
 
 RECORDS, COMPLETIONS = 6_104, 24_416
 

@@ -31,14 +31,13 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from pipeline.config import load_job
+from pipeline.config.schema import load_job
+from pipeline.core.errors import ConfigError, StorageError
+from pipeline.core.filesystem import storage_errors
 from pipeline.engines.engine import GenerationError
 from pipeline.engines.openai import OpenAIEngine
-from pipeline.errors import ConfigError, StorageError
-from pipeline.storage import storage_errors
-from tests.clusters import nodes
-from tests.proxy import Proxy
-from tests.support import (
+from tests.support.clusters import nodes
+from tests.support.jobs import (
     ROOT,
     S3,
     job,
@@ -47,6 +46,7 @@ from tests.support import (
     rows,
     write_jsonl,
 )
+from tests.support.proxy import Proxy
 
 RECORDS = 20
 ONCE = {"config_kwargs": {"retries": {"max_attempts": 1}}}

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from pipeline.answering.judge import Judge, Tried, best_of, without_completion
+from pipeline.answering.evaluate import Judge, Tried, best_of, without_completion
 from pipeline.answering.repair import next_request
+from pipeline.core.records import Answered, Prompt, failing
 from pipeline.engines.engine import Engine, GenerationError, Request
-from pipeline.model import Answered, Prompt, failing
 
 
 @dataclass(frozen=True, slots=True)

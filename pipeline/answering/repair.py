@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from pipeline.core.records import Ask, Completion, Repair
 from pipeline.engines.engine import Request
-from pipeline.model import Ask, Completion, Repair
 
 
 def next_request(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from pipeline.model import Stance
+from pipeline.core.records import Stance
 
 _SENTENCE = re.compile(r"[.!?]\s+|\n+")
 

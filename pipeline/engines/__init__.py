@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.config import Job
+from pipeline.config.schema import Job
+from pipeline.core.errors import ConfigError
+from pipeline.core.records import Message, Record
 from pipeline.engines.engine import Engine
 from pipeline.engines.openai_options import check_openai, endpoint_of
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.engines.vllm_options import check_vllm
-from pipeline.errors import ConfigError
-from pipeline.model import Message, Record
 
 LARGEST_BATCH = 1024
 """Of vLLM, where the job does not say and no GPU is at hand to be asked."""

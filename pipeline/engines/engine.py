@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
-from pipeline.model import Ask, Completion, Message, Prompt
+from pipeline.core.records import Ask, Completion, Message, Prompt
 
 
 @dataclass(frozen=True, slots=True)

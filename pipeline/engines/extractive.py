@@ -10,8 +10,8 @@ import bm25s
 import sentencex
 import Stemmer
 
+from pipeline.core.records import ANSWER_MARKER, Completion, Passage, Prompt, count_words
 from pipeline.engines.engine import Request
-from pipeline.model import ANSWER_MARKER, Completion, Passage, Prompt, count_words
 
 QUOTED_SENTENCES = 4
 SHARED_STEMS = 2

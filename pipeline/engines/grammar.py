@@ -10,7 +10,7 @@ in an answer is taken for a marker. A word ends after 80 characters or somewhat 
 space between two words after four: a model in a loop comes to an end, and every answer with it.
 """
 
-from pipeline.model import ANSWER_MARKER
+from pipeline.core.records import ANSWER_MARKER
 
 BACKEND = "guidance"
 """vLLM's backend for it. A counted expression takes llguidance below 2 ms a token at a vocabulary

@@ -12,13 +12,13 @@ from typing import Any
 
 import openai
 
-from pipeline.config import Job
+from pipeline.config.schema import Job
+from pipeline.core.errors import EngineError, describe
+from pipeline.core.records import PLAIN, Completion, FinishReason
+from pipeline.core.redaction import scrubbed
+from pipeline.core.suggest import nearest
 from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.openai_options import endpoint_of
-from pipeline.errors import EngineError, describe
-from pipeline.model import PLAIN, Completion, FinishReason
-from pipeline.scrubbing import scrubbed
-from pipeline.suggest import nearest
 
 KEY = "OPENAI_API_KEY"
 

@@ -2,9 +2,9 @@
 
 from pydantic import Field, ValidationError
 
-from pipeline.config import Job, Section
-from pipeline.errors import ConfigError
-from pipeline.suggest import nearest
+from pipeline.config.schema import Job, Section
+from pipeline.core.errors import ConfigError
+from pipeline.core.suggest import nearest
 
 
 class Endpoint(Section):

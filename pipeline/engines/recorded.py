@@ -1,7 +1,7 @@
 """Replays the answer that each record came with, so that earlier work can be checked."""
 
+from pipeline.core.records import Completion
 from pipeline.engines.engine import Request
-from pipeline.model import Completion
 
 
 class RecordedEngine:

@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 
+from pipeline.core.errors import EngineError, describe
+from pipeline.core.records import Completion
 from pipeline.engines.engine import GenerationError, Request
-from pipeline.errors import EngineError, describe
-from pipeline.model import Completion
 
 CONVICTIONS_IN_A_ROW = 3
 """So many records convicted with no answer between them: it is not the records."""

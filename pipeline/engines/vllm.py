@@ -21,16 +21,16 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from pipeline.config import Job
+from pipeline.config.schema import Job
+from pipeline.core.errors import EngineError, describe
+from pipeline.core.faults import Fault
+from pipeline.core.records import Completion, Message
 from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.grammar import BACKEND, answer_regex
+from pipeline.engines.model_files import context_tokens, model_files
 from pipeline.engines.supervisor import EngineDied, Supervisor
+from pipeline.engines.tokenizer import PromptEncoder, load_encoder
 from pipeline.engines.vllm_processes import end, error_log, processes_below, strike
-from pipeline.errors import EngineError, describe
-from pipeline.faults import Fault
-from pipeline.model import Completion, Message
-from pipeline.tokens.encoder import PromptEncoder, load_encoder
-from pipeline.tokens.files import context_tokens, model_files
 
 LARGE_GPU_BYTES = 70 * 2**30
 BATCH_OF_LARGE_GPU = {"max_num_seqs": 1024, "max_num_batched_tokens": 16384}

@@ -6,9 +6,9 @@ from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.config import Job
-from pipeline.errors import ConfigError
-from pipeline.suggest import nearest
+from pipeline.config.schema import Job
+from pipeline.core.errors import ConfigError
+from pipeline.core.suggest import nearest
 
 OWNED = {
     "model": "engine.model",

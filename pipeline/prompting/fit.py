@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TypeAlias
 
-from pipeline.config import Job
-from pipeline.faults import Fault
-from pipeline.model import Message, Record
+from pipeline.config.schema import Job
+from pipeline.core.faults import Fault
+from pipeline.core.records import Message, Record
+from pipeline.engines.token_budget import Room
 from pipeline.prompting.template import PromptSource, render
-from pipeline.tokens.room import Room
 
 Rendered: TypeAlias = tuple[tuple[Message, ...], str]
 Fit: TypeAlias = Callable[[Record, PromptSource], tuple[Record, Rendered]]

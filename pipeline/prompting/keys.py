@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.model import Message
+from pipeline.core.records import Message
 
 DIGEST_BYTES = 16
 

@@ -15,10 +15,10 @@ import yaml
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
-from pipeline.errors import ConfigError
-from pipeline.faults import Fault
-from pipeline.model import PLAIN, Message, Passage, Place, Record
-from pipeline.suggest import nearest
+from pipeline.core.errors import ConfigError
+from pipeline.core.faults import Fault
+from pipeline.core.records import PLAIN, Message, Passage, Place, Record
+from pipeline.core.suggest import nearest
 
 VERBATIM = "verbatim"
 FIELDS = (

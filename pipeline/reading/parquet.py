@@ -9,10 +9,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import StorageError
-from pipeline.faults import Fault
-from pipeline.model import Place, Record, Reject
-from pipeline.reading.expansion import Expansion
+from pipeline.core.errors import StorageError
+from pipeline.core.faults import Fault
+from pipeline.core.records import Place, Record, Reject
+from pipeline.reading.expansion_limit import Expansion
 from pipeline.reading.rows import id_of, row_record
 
 BATCH_ROWS, BATCH_BYTES = 256, 64 * 2**20

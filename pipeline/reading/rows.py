@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.faults import Fault
-from pipeline.model import PLAIN, Message, Passage, Place, Record
-from pipeline.reading.repair import repair_record
-from pipeline.tables import dump_extra
+from pipeline.core.arrow import dump_extra
+from pipeline.core.faults import Fault
+from pipeline.core.records import PLAIN, Message, Passage, Place, Record
+from pipeline.reading.mojibake import repair_record
 
 ID_FIELDS = ("record_id", "id", "custom_id")
 ANSWER_FIELDS = ("recorded_answer", "answer", "completion")

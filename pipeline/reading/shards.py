@@ -16,16 +16,16 @@ from typing import Literal, TypeAlias
 
 from fsspec import AbstractFileSystem
 
-from pipeline.config import Input
-from pipeline.errors import ConfigError
-from pipeline.faults import PAYLOAD_BYTES, Fault
-from pipeline.model import Place, Record, Reject
-from pipeline.reading.expansion import Expansion
-from pipeline.reading.lines import jsonl_items
+from pipeline.config.schema import Input
+from pipeline.core.errors import ConfigError
+from pipeline.core.faults import PAYLOAD_BYTES, Fault
+from pipeline.core.filesystem import GuardedStream, Location, Storage, storage_errors
+from pipeline.core.records import Place, Record, Reject
+from pipeline.reading.expansion_limit import Expansion
+from pipeline.reading.jsonl import jsonl_items
 from pipeline.reading.parquet import parquet_items
 from pipeline.reading.rows import batch_record, row_record
 from pipeline.reading.text import record_id_of, text_record
-from pipeline.storage import GuardedStream, Location, Storage, storage_errors
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -10,14 +10,14 @@ from ray.data import DataContext
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from pipeline.config import Input
-from pipeline.errors import StorageError, describe
-from pipeline.faults import Fault
-from pipeline.model import Item, Record, Reject, Tally
+from pipeline.config.schema import Input
+from pipeline.config.selection import EVERYTHING, Selection
+from pipeline.core.arrow import dump_extra, items_table
+from pipeline.core.errors import StorageError, describe
+from pipeline.core.faults import Fault
+from pipeline.core.filesystem import GuardedStream, Storage
+from pipeline.core.records import Item, Record, Reject, Tally
 from pipeline.reading.shards import Shard, read_shard, whole_file
-from pipeline.selection import EVERYTHING, Selection
-from pipeline.storage import GuardedStream, Storage
-from pipeline.tables import dump_extra, items_table
 
 BLOCK_RECORDS = 1000
 BLOCK_CHARACTERS = 8 * 2**20
@@ -32,7 +32,7 @@ REQUEST_BYTES = 64 * 2**10
 
 
 class ShardSource(Datasource):
-    """The input's shards as blocks of `pipeline.tables.ITEMS`.
+    """The input's shards as blocks of `pipeline.core.arrow.ITEMS`.
 
     Of what the selection or the bucket does not cover nothing is handed on; no more is read once
     `enough` says so.

@@ -3,10 +3,10 @@
 import re
 from pathlib import PurePosixPath
 
-from pipeline.config import TextGrammar
-from pipeline.faults import Fault
-from pipeline.model import PLAIN, Message, Passage, Place, Record
-from pipeline.reading.repair import repair_text
+from pipeline.config.schema import TextGrammar
+from pipeline.core.faults import Fault
+from pipeline.core.records import PLAIN, Message, Passage, Place, Record
+from pipeline.reading.mojibake import repair_text
 
 _PAPER_AND_QUESTION = re.compile(r"(?P<paper>.+)_(?P<question>CQ\d+)", re.DOTALL)
 _STORED_AS = {".txt", ".gz", ".zst", ".zstd"}

@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.bucket import Bucket
-from pipeline.storage import Location, storage_errors
-from pipeline.store.newest import as_digests, digest, flags, micros, newest, row_digests
+from pipeline.config.bucket import Bucket
+from pipeline.core.filesystem import Location, storage_errors
 from pipeline.store.parts import UNLIKE, is_part, read_part, read_parts
 from pipeline.store.reader import COUNTING
+from pipeline.store.reader_rule import as_digests, digest, flags, micros, newest, row_digests
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
 
 TARGET_BYTES = 256 * 2**20

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from pipeline.storage import Location, Storage
+from pipeline.core.filesystem import Location, Storage
 from pipeline.store.parts import read_part
 from pipeline.store.reader import PartRows, counting_rows
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER

@@ -9,14 +9,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.bucket import WHOLE, Bucket
-from pipeline.model import Message
-from pipeline.storage import Location
-from pipeline.store.newest import DIGEST_BYTES, Digests, as_digests, micros, newest, row_digests
+from pipeline.config.bucket import WHOLE, Bucket
+from pipeline.core.arrow import structs_of_lists
+from pipeline.core.filesystem import Location
+from pipeline.core.records import Message
 from pipeline.store.parts import columns_in, read_part, read_parts, rows_in, with_parts
 from pipeline.store.reader import LATEST
+from pipeline.store.reader_rule import (
+    DIGEST_BYTES,
+    Digests,
+    as_digests,
+    micros,
+    newest,
+    row_digests,
+)
 from pipeline.store.schema import ANSWERS_FOLDER
-from pipeline.tables import structs_of_lists
 
 Numbers = npt.NDArray[np.int32]
 

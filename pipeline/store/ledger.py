@@ -12,12 +12,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.bucket import WHOLE, Bucket
-from pipeline.selection import EVERYTHING, Selection
-from pipeline.storage import Location
-from pipeline.store.newest import DIGEST, Digests, as_digests, digest, micros, newest, row_digests
+from pipeline.config.bucket import WHOLE, Bucket
+from pipeline.config.selection import EVERYTHING, Selection
+from pipeline.core.filesystem import Location
 from pipeline.store.parts import columns_in, read_parts, rows_in, with_parts
 from pipeline.store.reader import COUNTING
+from pipeline.store.reader_rule import (
+    DIGEST,
+    Digests,
+    as_digests,
+    digest,
+    micros,
+    newest,
+    row_digests,
+)
 from pipeline.store.schema import ANSWERS_FOLDER, REJECTS_FOLDER
 
 Flags = npt.NDArray[np.bool_]

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from pipeline.bucket import WHOLE, Bucket
-from pipeline.errors import StorageError
-from pipeline.storage import Location, storage_errors
+from pipeline.config.bucket import WHOLE, Bucket
+from pipeline.core.errors import StorageError
+from pipeline.core.filesystem import Location, storage_errors
 from pipeline.store.schema import TIMESTAMP
 
 T = TypeVar("T")

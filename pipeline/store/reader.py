@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.storage import Location
-from pipeline.store.newest import Digests, as_digests, flags, micros, newest, row_digests
+from pipeline.core.filesystem import Location
 from pipeline.store.parts import LISTINGS, PartGone, read_batches, read_parts, with_parts
+from pipeline.store.reader_rule import Digests, as_digests, flags, micros, newest, row_digests
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 
 COUNTING = ("record_id", "generation_key")

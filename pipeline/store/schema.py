@@ -6,8 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.model import Answered, Attempt, count_words
-from pipeline.tables import (
+from pipeline.core.arrow import (
     MESSAGES,
     STRINGS,
     build,
@@ -15,6 +14,7 @@ from pipeline.tables import (
     lists_of_structs,
     record_columns,
 )
+from pipeline.core.records import Answered, Attempt, count_words
 
 ANSWERS_FOLDER, REJECTS_FOLDER, RUNS_FOLDER = "answers", "rejects", "runs"
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.storage import Storage
+from pipeline.core.accounting import Totals
+from pipeline.core.filesystem import Storage
 from pipeline.store.parts import Writer, write_part
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
-from pipeline.totals import Totals
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.store.runs import versions
+from pipeline.store.run_file import versions
 from tests.bench import balance, engines, masks, prefixes, without_model
-from tests.support import ROOT
+from tests.support.jobs import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS: dict[str, Callable[[Path], list[str]]] = {

@@ -22,14 +22,14 @@ import ray
 from ray.data import ActorPoolStrategy
 
 from pipeline import flow
-from pipeline.cluster import cluster
-from pipeline.config import Job
-from pipeline.model import count_words
-from pipeline.replicas import Replicas
+from pipeline.cluster.reporter import Replicas
+from pipeline.cluster.session import cluster
+from pipeline.config.schema import Job
+from pipeline.core.arrow import carry, split_work, table_prompts, unpack
+from pipeline.core.records import count_words
 from pipeline.store.ledger import Ledger
 from pipeline.store.schema import OUTCOMES
-from pipeline.tables import carry, split_work, table_prompts, unpack
-from tests.support import job, unpacked
+from tests.support.jobs import job, unpacked
 
 REPLICAS, IDEAL_SECONDS, ROUNDS = 8, 30.0, 3
 FRESH = 0.45
@@ -162,8 +162,8 @@ def _default(prepared: flow.Prepared) -> None:
 
 
 def _all_work(prepared: flow.Prepared) -> Iterator[float]:
+    from pipeline.answering.replica import to_prompts
     from pipeline.reading.source import read_tables
-    from pipeline.stages import to_prompts
 
     for items in read_tables(prepared.listing.shards, prepared.job.input, prepared.storage):
         yield from _work(to_prompts(items, prepared.job, prepared.source, Ledger.empty()))

@@ -24,7 +24,7 @@ def overnight_as_given(task: dict[str, Any]) -> None:
 
 
 def _job(task: dict[str, Any], passages: str) -> None:
-    from tests.support import job, job_file
+    from tests.support.jobs import job, job_file
 
     folder = Path(task["folder"])
     engine = {

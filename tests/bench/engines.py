@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.model import Record
+from pipeline.core.records import Record
 from pipeline.prompting.template import load_prompt, render
 from tests.bench.contenders import WAYS
-from tests.models import MIDDLING, make_model
-from tests.structured import as_row, structured
-from tests.support import BETTER_PROMPT, ROOT, unpacked, write_jsonl
+from tests.support.jobs import BETTER_PROMPT, ROOT, unpacked, write_jsonl
+from tests.support.models import MIDDLING, make_model
+from tests.support.structured import as_row, structured
 
 PAPERS, ANSWER_TOKENS, ROUNDS = 3, 100, 3
 OPTIONS = {

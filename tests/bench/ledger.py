@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.store.schema import ANSWERS
-from tests.support import ROOT
+from tests.support.jobs import ROOT
 
 KEYS, PART_ROWS = 10_000_000, 250_000
 
 READ = """
 import json, resource, sys, time
-from pipeline.storage import Storage
+from pipeline.core.filesystem import Storage
 from pipeline.store.ledger import Ledger
 store = Storage().at(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

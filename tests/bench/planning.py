@@ -4,12 +4,12 @@ import random
 import time
 from functools import lru_cache
 
-from pipeline.model import Message, Passage, Place, Prompt, Record
-from pipeline.prefixes.arrangement import arranged
-from pipeline.prefixes.groups import cut, grouped
+from pipeline.core.records import Message, Passage, Place, Prompt, Record
+from pipeline.prompting.arrangement import arranged
+from pipeline.prompting.grouping import cut, grouped
 from pipeline.prompting.template import load_prompt
 from tests.bench.records import PASSAGE_WORDS, QUESTIONS_PER_PAPER, prose
-from tests.support import BETTER_PROMPT
+from tests.support.jobs import BETTER_PROMPT
 
 RECORDS, PASSAGES, POOL = 100_000, 12, 40
 """Each of a paper's questions draws so many of its passages, those at the front more often."""

@@ -45,7 +45,7 @@ class Found:
 def measure(scratch: Path) -> dict[str, Any]:
     """Shares for every size of the cache with the smallest model; seconds with 25 million
     parameters, arm after arm, round after round."""
-    from tests.models import MIDDLING, TINY, make_model
+    from tests.support.models import MIDDLING, TINY, make_model
 
     scratch.mkdir(parents=True)
     arms = prompts_by_arm(PAPERS)
@@ -94,7 +94,7 @@ def best_known(papers: int) -> list[list[dict[str, str]]]:
     from pipeline.prompting.template import load_prompt
     from tests.bench.trees import looked_further
 
-    with patch("pipeline.prefixes.tree._saved", looked_further):
+    with patch("pipeline.prompting.passage_order._saved", looked_further):
         trees = _arranged(_records(papers))
     return _ordered(trees, load_prompt("conf/prompts/instructions-first.md", 399))
 
@@ -117,8 +117,8 @@ def repeated_share(prompts: list[list[dict[str, str]]], model: Path) -> float:
 def _records(papers: int) -> list[Any]:
     import tempfile
 
-    from tests.structured import structured
-    from tests.support import unpacked
+    from tests.support.jobs import unpacked
+    from tests.support.structured import structured
 
     with tempfile.TemporaryDirectory() as folder:
         held = structured(unpacked(Path(folder)), papers)
@@ -129,7 +129,7 @@ def _arranged(records: list[Any]) -> list[Any]:
     from dataclasses import replace
     from itertools import groupby
 
-    from pipeline.prefixes.tree import arrange
+    from pipeline.prompting.passage_order import arrange
 
     made = []
     for _, held in groupby(records, key=lambda r: r.paper_id):
@@ -146,7 +146,7 @@ def _rendered(records: list[Any], source: Any) -> list[list[dict[str, str]]]:
 
 
 def _ordered(records: list[Any], source: Any) -> list[list[dict[str, str]]]:
-    from pipeline.prefixes.groups import cut, grouped
+    from pipeline.prompting.grouping import cut, grouped
 
     prompts = _rendered(records, source)
     texts = ["\n".join(message["content"] for message in prompt) for prompt in prompts]
@@ -192,9 +192,9 @@ def _answer(task: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Inside a process of its own: every arm in turn, each with an empty cache."""
     from vllm import LLM, SamplingParams, TokensPrompt
 
-    from pipeline.model import Message
-    from pipeline.prefixes.cache import Batching, cached_tokens
-    from pipeline.tokens.encoder import PromptEncoder
+    from pipeline.core.records import Message
+    from pipeline.engines.tokenizer import PromptEncoder
+    from pipeline.prompting.cache_simulator import Batching, cached_tokens
 
     llm = LLM(
         model=task["model"],

@@ -8,15 +8,15 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from pipeline.answering.replica import Answerer, settle, to_prompts, to_tables
+from pipeline.core.filesystem import Storage
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
-from pipeline.stages import Answerer, settle, to_prompts, to_tables
-from pipeline.storage import Storage
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import Writer
 from pipeline.store.sink import Sink
-from tests.support import job
+from tests.support.jobs import job
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """A longer search for the tree of passages that saves most, to hold the fast one against."""
 
-from pipeline.prefixes import tree
-from pipeline.prefixes.tree import Bundles, Members
+from pipeline.prompting import passage_order as tree
+from pipeline.prompting.passage_order import Bundles, Members
 
 TRIED = 8
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support import ROOT, job, job_file
+from tests.support.jobs import ROOT, job, job_file
 
 SAMPLE_SECONDS = 0.5
 

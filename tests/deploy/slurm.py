@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support import ROOT, free_port
+from tests.support.jobs import ROOT, free_port
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel")
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])

@@ -18,9 +18,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipeline.config import Job, load_job
+from pipeline.config.schema import Job, load_job
 from tests.deploy.test_images import environment, named
-from tests.support import ROOT
+from tests.support.jobs import ROOT
 
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("development", "production")

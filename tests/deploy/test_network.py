@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from pipeline.store import read_answers
-from tests.clusters import KEEPS_WORKERS
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.deploy.namespaces import Host, lacking, network
-from tests.support import counts, job, job_file, rows, stored, write_jsonl
+from tests.support.clusters import KEEPS_WORKERS
+from tests.support.jobs import counts, job, job_file, rows, stored, write_jsonl
 
 ROWS_PER_FILE, REPLICAS = 20, 2
 BEFORE = 15 * ROWS_PER_FILE

@@ -18,14 +18,13 @@ import pytest
 import urllib3
 from aiohttp import web
 
-from pipeline.config import Job
-from pipeline.report.night import write_report
-from pipeline.storage import Storage
+from pipeline.config.schema import Job
+from pipeline.core.filesystem import Storage
+from pipeline.results.pages.run_page import write_report
 from pipeline.store.reader import count_rows
-from pipeline.store.runs import all_runs
+from pipeline.store.run_file import all_runs
 from tests.conftest import _wait_for
-from tests.proxy import Proxy
-from tests.support import (
+from tests.support.jobs import (
     BETTER_PROMPT,
     ROOT,
     counts,
@@ -36,6 +35,7 @@ from tests.support import (
     rows,
     run,
 )
+from tests.support.proxy import Proxy
 
 POLICIES = ROOT / "deploy/policies"
 APPEND_ONLY, READER_WRITER = "append-only", "reader-writer"

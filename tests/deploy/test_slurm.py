@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.slurm import SCRIPT, Slurm, State, missing, slurm
-from tests.support import job, job_file, rows, stored, write_jsonl
+from tests.support.jobs import job, job_file, rows, stored, write_jsonl
 
 MANY = 6_000
 """More records than two engines answer while a test looks for the first parts."""

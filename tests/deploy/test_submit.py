@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from pipeline.storage import Storage
+from pipeline.core.filesystem import Storage
 from pipeline.store.reader import read_rows
-from pipeline.store.runs import all_runs
-from tests.clusters import KEEPS_WORKERS, MEMORY, SOON_MISSED, nodes
-from tests.support import ROOT, S3, free_port, job, job_file, rows, write_jsonl
+from pipeline.store.run_file import all_runs
+from tests.support.clusters import KEEPS_WORKERS, MEMORY, SOON_MISSED, nodes
+from tests.support.jobs import ROOT, S3, free_port, job, job_file, rows, write_jsonl
 
 RECORDS, FEW, NODES = 5_000, 1_000, 3
 NODE = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": MEMORY}

@@ -17,10 +17,10 @@ import pytest
 import typer
 
 from jobs import cli
-from pipeline.config import load_job
+from pipeline.config.schema import load_job
 from pipeline.flow import prepare
-from pipeline.runs import foresee
-from tests.support import (
+from pipeline.run.execute import foresee
+from tests.support.jobs import (
     ROOT,
     free_port,
     ignore,
@@ -161,7 +161,7 @@ def test_errors_are_json_too(night):
 def test_a_run_interrupted_by_ctrl_c_ends_with_130_and_the_next_one_finishes(
     long_night, tmp_path, address
 ):
-    """A SIGTERM leaves it some time: tests/pipeline/test_ending.py."""
+    """A SIGTERM leaves it some time: tests/pipeline/run/test_shutdown.py."""
     store = tmp_path / "store"
     process = _start("run", long_night, address=address)
     _wait_for_parts(store, 2)

@@ -7,9 +7,9 @@ from rich.console import Console
 
 from jobs import progress
 from jobs.progress import PLANNING, JobProgress
-from pipeline.headway import Effort, Extent, Headway, Passed, Rates, View
-from pipeline.totals import Totals
-from tests.support import job, job_file, on_a_terminal, rows, write_jsonl
+from pipeline.cluster.counters import Effort, Extent, Headway, Passed, Rates, View
+from pipeline.core.accounting import Totals
+from tests.support.jobs import job, job_file, on_a_terminal, rows, write_jsonl
 
 ANSWERING = View(
     Totals(Counter(answered=5000, failed=20)),

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from jobs.run import run as run_job
-from pipeline.selection import select
-from tests.nights import store_night
-from tests.support import job, job_file, overnight, rows, run, write_jsonl
+from pipeline.config.selection import select
+from tests.support.jobs import job, job_file, overnight, rows, run, write_jsonl
+from tests.support.nights import store_night
 
 
 @pytest.fixture

@@ -9,14 +9,24 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
+from pipeline.core.filesystem import Storage
 from pipeline.flow import prepare
-from pipeline.outlook import Cause
-from pipeline.report.night import write_report
-from pipeline.runs import execute, foresee
-from pipeline.storage import Storage
+from pipeline.results.pages.run_page import write_report
+from pipeline.run.execute import execute, foresee
+from pipeline.run.plan import Cause
 from pipeline.store.reader import read_rows
-from tests.support import BETTER_PROMPT, ROOT, counts, ignore, job, rows, run, stored, write_jsonl
+from tests.support.jobs import (
+    BETTER_PROMPT,
+    ROOT,
+    counts,
+    ignore,
+    job,
+    rows,
+    run,
+    stored,
+    write_jsonl,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -181,7 +191,7 @@ def test_the_demo_shows_answers_a_failed_check_and_rejects(tmp_path):
 
 
 def test_a_run_whose_reading_fails_ends_with_the_storages_error(tmp_path, moto_s3):
-    from pipeline.errors import StorageError
+    from pipeline.core.errors import StorageError
 
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3)))
     night = job(tmp_path / "shards", "s3://no-such-bucket/store", storage=moto_s3.storage())

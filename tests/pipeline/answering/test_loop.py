@@ -5,12 +5,12 @@ The engine is a fake that says what its test has it say, and notes what it was a
 
 import asyncio
 
-from pipeline.answering.judge import Judge
+from pipeline.answering.checks import chosen_checks
+from pipeline.answering.evaluate import Judge
 from pipeline.answering.loop import AnsweringLoop
-from pipeline.checks import chosen_checks
+from pipeline.core.records import Answered, Completion, Message, Prompt
 from pipeline.engines.engine import GenerationError, Request
-from pipeline.model import Answered, Completion, Message, Prompt
-from tests.support import record
+from tests.support.jobs import record
 
 ASKED = (Message("user", "How many herons nested?"),)
 GOOD = "Eleven herons nested at the pond."

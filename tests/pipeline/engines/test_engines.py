@@ -3,11 +3,11 @@ import asyncio
 import pytest
 
 from pipeline.answering.extract import extract_answer
+from pipeline.core.errors import ConfigError
+from pipeline.core.records import Completion, Message, Passage, Prompt, Record
 from pipeline.engines import check_engine, generation_identity, open_engine
 from pipeline.engines.engine import Engine, Request
-from pipeline.errors import ConfigError
-from pipeline.model import Completion, Message, Passage, Prompt, Record
-from tests.support import job, record
+from tests.support.jobs import job, record
 
 
 def ask(rec: Record, max_words: int = 399, messages: tuple[Message, ...] = ()) -> str:

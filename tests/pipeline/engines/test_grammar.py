@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.answering.checks import chosen_checks, run_checks
+from pipeline.answering.checks.base import Subject
 from pipeline.answering.extract import extract_answer
-from pipeline.checks import chosen_checks, run_checks
-from pipeline.checks.subject import Subject
+from pipeline.core.records import Completion
 from pipeline.engines.grammar import answer_regex
-from pipeline.model import Completion
 
 MOST = 6
 REGEX = answer_regex(MOST)

@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from pipeline.config import Job
+from pipeline.config.schema import Job
+from pipeline.core.errors import ConfigError, EngineError
+from pipeline.core.records import PLAIN, Completion, Message, Prompt
 from pipeline.engines import check_engine
 from pipeline.engines.engine import GenerationError, Request
-from pipeline.errors import ConfigError, EngineError
-from pipeline.model import PLAIN, Completion, Message, Prompt
 from tests.conftest import OPENAI_KEY
-from tests.proxy import Proxy
-from tests.support import free_port, job, record, rows, run, stored, write_jsonl
+from tests.support.jobs import free_port, job, record, rows, run, stored, write_jsonl
+from tests.support.proxy import Proxy
 
 CHAT = (Message("system", "Be brief."), Message("user", "How many herons nested at the pond?"))
 TEXT = (Message(PLAIN, "Herons nested at the pond.\n\nHow many herons nested?"),)

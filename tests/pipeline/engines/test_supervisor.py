@@ -10,12 +10,12 @@ from itertools import count
 
 import pytest
 
+from pipeline.core.errors import EngineError
+from pipeline.core.records import Completion, Prompt
 from pipeline.engines import supervisor
 from pipeline.engines.engine import GenerationError, Request
 from pipeline.engines.supervisor import EngineDied, Supervisor
-from pipeline.errors import EngineError
-from pipeline.model import Completion, Prompt
-from tests.support import record
+from tests.support.jobs import record
 
 TOKENS = 5
 

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.answering.checks import chosen_checks, run_checks
+from pipeline.answering.checks.base import Subject
 from pipeline.answering.extract import extract_answer
-from pipeline.checks import chosen_checks, run_checks
-from pipeline.checks.subject import Subject
+from pipeline.core.errors import ConfigError, EngineError
+from pipeline.core.records import PLAIN, Ask, Completion, Message, Prompt
 from pipeline.engines import check_engine, generation_identity
 from pipeline.engines.engine import GenerationError, Request
 from pipeline.engines.supervisor import EngineDied
 from pipeline.engines.vllm_options import option_names
-from pipeline.errors import ConfigError, EngineError
-from pipeline.model import PLAIN, Ask, Completion, Message, Prompt
-from tests.models import NO_SYSTEM, make_model
-from tests.support import record, vllm_job
+from tests.support.jobs import record, vllm_job
+from tests.support.models import NO_SYSTEM, make_model
 
 CHAT = (Message("system", "Be brief."), Message("user", "How many herons nested at the pond?"))
 TEXT = (Message(PLAIN, "Herons nested at the pond.\n\nHow many herons nested?"),)
@@ -237,7 +237,7 @@ def test_a_folder_without_a_model_is_told_in_a_line(tmp_path):
 
 
 def test_a_template_that_the_model_refuses_stops_the_job_before_the_model_is_loaded(tmp_path):
-    from tests.models import CHAT_TEMPLATE
+    from tests.support.models import CHAT_TEMPLATE
 
     make_model(tmp_path, chat_template=NO_SYSTEM + CHAT_TEMPLATE)
     with pytest.raises(ConfigError, match=r"system and user messages, .*system is not supported"):
@@ -245,7 +245,7 @@ def test_a_template_that_the_model_refuses_stops_the_job_before_the_model_is_loa
 
 
 def test_a_chat_for_a_model_without_a_template_goes_plain(tmp_path):
-    from pipeline.tokens.encoder import load_encoder
+    from pipeline.engines.tokenizer import load_encoder
 
     encoder = load_encoder(vllm_job(make_model(tmp_path, chat_template="")))
     plain = Message(PLAIN, "\n\n".join(m.content for m in CHAT))
@@ -255,7 +255,7 @@ def test_a_chat_for_a_model_without_a_template_goes_plain(tmp_path):
 def test_two_engines_in_turn_leave_no_process_behind(tiny_model):
     """The second has its workers in processes of their own, as an engine of several GPUs has."""
     from pipeline.engines.vllm_processes import processes_below
-    from tests.talker import Talker
+    from tests.support.talker import Talker
 
     before = processes_below()
     talker = Talker(vllm_job(tiny_model, options={"distributed_executor_backend": "mp"}))

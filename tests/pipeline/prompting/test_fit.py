@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipeline.faults import Fault
-from pipeline.model import PLAIN, Message, Passage, Record
+from pipeline.core.faults import Fault
+from pipeline.core.records import PLAIN, Message, Passage, Record
+from pipeline.engines.token_budget import Room
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.template import load_prompt
-from pipeline.tokens.room import Room
-from tests.support import BETTER_PROMPT, record, vllm_job
+from tests.support.jobs import BETTER_PROMPT, record, vllm_job
 
 SOURCE = load_prompt(BETTER_PROMPT, 30)
 CONTEXT = 2000
@@ -81,7 +81,7 @@ def test_a_prompt_of_few_bytes_is_never_tokenized(tiny_model):
 
 
 def test_a_chat_that_the_template_refuses_is_a_fault(tmp_path):
-    from tests.models import CHAT_TEMPLATE, NO_SYSTEM, make_model
+    from tests.support.models import CHAT_TEMPLATE, NO_SYSTEM, make_model
 
     make_model(tmp_path, chat_template=NO_SYSTEM + CHAT_TEMPLATE)
     long = (Message("system", "x"), Message("user", "We counted herons. " * 500))
@@ -90,7 +90,7 @@ def test_a_chat_that_the_template_refuses_is_a_fault(tmp_path):
 
 
 def test_what_no_engine_here_counts_is_never_too_long():
-    from tests.support import job
+    from tests.support.jobs import job
 
     endless = with_passages(300)
     assert fitting(job("shards", "store"))(endless, SOURCE)[0] == endless

@@ -1,7 +1,7 @@
 import json
 from hashlib import blake2b
 
-from pipeline.model import Message
+from pipeline.core.records import Message
 from pipeline.prompting.keys import canonical, prompt_and_generation_key
 
 MESSAGES = (Message("system", "Sei kurz.\n"), Message("user", "Wie „hoch“? 𝐵 ≥ 3\x00\t\\"))

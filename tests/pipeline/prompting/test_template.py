@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import TextGrammar
-from pipeline.errors import ConfigError
-from pipeline.faults import Fault
-from pipeline.model import Message, Passage, Place
+from pipeline.config.schema import TextGrammar
+from pipeline.core.errors import ConfigError
+from pipeline.core.faults import Fault
+from pipeline.core.records import Message, Passage, Place
 from pipeline.prompting.template import load_prompt, render
 from pipeline.reading.text import text_record
-from tests.support import BETTER_PROMPT, ROOT, record
+from tests.support.jobs import BETTER_PROMPT, ROOT, record
 
 FRONT = "---\nname: trial\nversion: 3\n---\n"
 PUBLISHED_FORMAT = str(ROOT / "conf/prompts/context-first.md")
@@ -76,7 +76,7 @@ def test_verbatim_without_a_text_of_its_own_is_the_records_fault():
         (FRONT + "{{ question | nofilter }}", ":5: No filter named 'nofilter'"),
         (
             FRONT + "\n{{ passages[0].txt }}\n",
-            ":6: 'pipeline.model.Passage object' has no attribute",
+            ":6: 'pipeline.core.records.Passage object' has no attribute",
         ),
         (FRONT + "{% include 'x' %}", ":5: a prompt is one file"),
         (FRONT, "no message below the front matter"),

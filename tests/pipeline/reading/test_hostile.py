@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.faults import PAYLOAD_BYTES
-from tests.hostile import MAX_RECORD_BYTES, PLACE, Expected, hostile_files, make_hostile_folder
-from tests.pipeline.reading.helpers import faults, read_path
+from pipeline.core.faults import PAYLOAD_BYTES
+from tests.support.hostile import (
+    MAX_RECORD_BYTES,
+    PLACE,
+    Expected,
+    hostile_files,
+    make_hostile_folder,
+)
+from tests.support.shards import faults, read_path
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,17 @@ from backports import zstd
 
 from pipeline.reading.source import BLOCK_CHARACTERS
 from tests.bench.records import generate
-from tests.pipeline.reading.helpers import read_path
-from tests.support import ROOT, rows, write_jsonl
+from tests.support.jobs import ROOT, rows, write_jsonl
+from tests.support.shards import read_path
 
 MIB = 2**20
 
 READ = """
 import resource, sys
-from pipeline.config import Input
+from pipeline.config.schema import Input
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
-from pipeline.storage import Storage
+from pipeline.core.filesystem import Storage
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import StorageError
-from pipeline.model import Message, Passage, Record, Reject
-from pipeline.reading.expansion import Expansion
+from pipeline.core.arrow import items_table
+from pipeline.core.errors import StorageError
+from pipeline.core.filesystem import GuardedStream
+from pipeline.core.records import Message, Passage, Record, Reject
+from pipeline.reading.expansion_limit import Expansion
 from pipeline.reading.parquet import BATCH_ROWS, parquet_items
-from pipeline.storage import GuardedStream
-from pipeline.tables import items_table
-from tests.hostile import (
+from tests.support.hostile import (
     PASSAGES,
     ids,
     not_utf8_strings,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.faults import Fault
-from pipeline.model import PLAIN, Message, Passage, Place, Record
+from pipeline.core.arrow import items_table, table_records
+from pipeline.core.faults import Fault
+from pipeline.core.records import PLAIN, Message, Passage, Place, Record
 from pipeline.reading.rows import batch_record, id_of, row_record
-from pipeline.tables import items_table, table_records
 
 PLACE = Place("file:///logs/lamps.jsonl", 4)
 GOOD = {"id": "a", "question": "Which lamp?", "passages": ["Amber at dusk."]}

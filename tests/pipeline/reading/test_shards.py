@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Input
-from pipeline.errors import ConfigError, StorageError
-from pipeline.model import Record, Reject
+from pipeline.config.schema import Input
+from pipeline.core.errors import ConfigError, StorageError
+from pipeline.core.filesystem import GuardedStream, Storage
+from pipeline.core.records import Record, Reject
 from pipeline.reading.shards import Shard, list_shards, read_shard
 from pipeline.reading.source import (
     BLOCK_RECORDS,
@@ -25,8 +26,7 @@ from pipeline.reading.source import (
     read_tables,
     share_out,
 )
-from pipeline.storage import GuardedStream, Storage
-from tests.hostile import (
+from tests.support.hostile import (
     hostile_files,
     ids,
     parquet_bytes,
@@ -36,7 +36,7 @@ from tests.hostile import (
     text_file,
     zstd,
 )
-from tests.pipeline.reading.helpers import as_reading, faults, read_path
+from tests.support.shards import as_reading, faults, read_path
 
 STORAGE = Storage()
 

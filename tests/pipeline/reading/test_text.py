@@ -4,12 +4,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import TextGrammar
-from pipeline.faults import Fault
-from pipeline.model import PLAIN, Message, Passage, Place, Record
-from pipeline.reading.repair import repair_text
+from pipeline.config.schema import TextGrammar
+from pipeline.core.faults import Fault
+from pipeline.core.records import PLAIN, Message, Passage, Place, Record
+from pipeline.reading.mojibake import repair_text
 from pipeline.reading.text import record_id_of, text_record
-from tests.hostile import text_file
+from tests.support.hostile import text_file
 
 GRAMMAR = TextGrammar()
 PLACE = Place("file:///logs/lamps-1911_CQ7.txt", 0)

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.model import Place, Reject
-from pipeline.storage import Location, Storage
+from pipeline.core.arrow import rejects_table
+from pipeline.core.filesystem import Location, Storage
+from pipeline.core.records import Place, Reject
 from pipeline.store import read_answers
 from pipeline.store.compaction import compact
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import list_parts
 from pipeline.store.reader import read_rows
 from pipeline.store.schema import OUTCOMES
-from pipeline.tables import rejects_table
 from tests.pipeline.store.test_store import outcomes, sink
-from tests.support import ROOT
+from tests.support.jobs import ROOT
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 PARTS = 6
@@ -91,7 +91,7 @@ def test_parts_are_grouped_up_to_a_size_and_large_ones_left_alone(store):
 KILLED = """
 import os, sys
 from datetime import UTC, datetime
-from pipeline.storage import Location, Storage
+from pipeline.core.filesystem import Location, Storage
 from pipeline.store import compaction
 from fsspec.implementations.local import LocalFileSystem
 

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import StorageError
-from pipeline.model import Message
-from pipeline.storage import Location, Storage
+from pipeline.core.errors import StorageError
+from pipeline.core.filesystem import Location, Storage
+from pipeline.core.records import Message
 from pipeline.store import read_answers
 from pipeline.store.compaction import compact
 from pipeline.store.history import History, stored_messages

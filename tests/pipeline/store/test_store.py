@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.answering.judge import Judge
+from pipeline.answering.checks import chosen_checks
+from pipeline.answering.evaluate import Judge
 from pipeline.answering.loop import AnsweringLoop
-from pipeline.checks import chosen_checks
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import rejects_table
+from pipeline.core.errors import StorageError
+from pipeline.core.filesystem import Location, Storage
+from pipeline.core.records import Message, Place, Prompt, Reject
 from pipeline.engines.recorded import RecordedEngine
-from pipeline.errors import StorageError
-from pipeline.model import Message, Place, Prompt, Reject
-from pipeline.storage import Location, Storage
 from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
-from pipeline.store.newest import as_digests, newest
 from pipeline.store.parts import Writer, list_parts, write_part
 from pipeline.store.reader import LATEST, read_rows
+from pipeline.store.reader_rule import as_digests, newest
 from pipeline.store.schema import ANSWERS, OUTCOMES, REJECTS, answers_table
 from pipeline.store.sink import Sink
-from pipeline.tables import rejects_table
-from pipeline.totals import Totals
-from tests.support import record
+from tests.support.jobs import record
 
 
 def outcomes(*answers: tuple[str, str, str], key: str = "k") -> pa.Table:

@@ -1,0 +1,16 @@
+"""There is an answer at all."""
+
+from pipeline.answering.checks.base import Finding, Subject, quote
+from pipeline.core.records import Ask, Level
+
+LEVEL: Level = "fail"
+
+_ASK = Ask("Your answer is empty. Answer the question, or say that the passages do not.")
+
+
+def test(subject: Subject) -> Finding:
+    if subject.answer:
+        return Finding(True, f"{len(subject.answer)} characters")
+    if subject.completion.text.strip():
+        return Finding(False, f"nothing but the frame: {quote(subject.completion.text)}", _ASK)
+    return Finding(False, "the completion is empty", "sample_anew")

@@ -1,0 +1,1 @@
+"""What every room stands on: records, tables, files, errors. A closed list."""

@@ -1,0 +1,63 @@
+"""The ways a job can end early, each with its exit code.
+
+Bad *input* is never one of them: it becomes a reject (`pipeline.core.records.Reject`).
+"""
+
+import sys
+
+from pipeline.core.redaction import scrubbed, scrubbed_values
+
+
+class OvernightError(Exception):
+    """An error meant for a person: what is wrong, where, and the way out.
+
+    The message is one or two lines and holds no secret; `exit_code` is what the process returns.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str) -> None:
+        self._message = scrubbed(message)  # Ray adds advice of its own to the arguments
+        super().__init__(self._message)
+        _hide_in(sys.exception())
+
+    def __str__(self) -> str:
+        return self._message
+
+
+class ConfigError(OvernightError):
+    """The job file, an override or a prompt template is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class StorageError(OvernightError):
+    """Object storage or a disk failed after the client's own retries."""
+
+
+class EngineError(OvernightError):
+    """An engine or the cluster below it failed in a way that no retry mends."""
+
+
+class AccountingError(OvernightError):
+    """Records read and records accounted for differ: a bug, never a condition of the input."""
+
+
+def _hide_in(error: BaseException | None) -> None:
+    """Takes secrets out of what one of ours is raised for: Ray writes both into its logs."""
+    met: set[int] = set()
+    while error is not None and id(error) not in met:
+        met.add(id(error))
+        error.args = tuple(scrubbed_values(list(error.args)))
+        error = error.__cause__ or error.__context__
+
+
+DESCRIBED_CHARACTERS = 600
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, with its kind where the text alone would not say."""
+    faults = getattr(error, "errors", None)  # Pydantic's list, whose text is a page
+    text = faults()[0]["msg"] if callable(faults) else " ".join(str(error).split())
+    kind = type(error).__name__
+    return f"{kind}: {scrubbed(text)[:DESCRIBED_CHARACTERS]}" if text else kind

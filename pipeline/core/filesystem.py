@@ -1,0 +1,246 @@
+"""One path to every file: local disks and object stores, through fsspec.
+
+Nothing here retries: s3fs and its client do, before an error gets this far.
+"""
+
+import inspect
+import io
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import get_protocol
+
+from pipeline.core.errors import ConfigError, OvernightError, StorageError, describe
+from pipeline.core.suggest import nearest
+
+S3_PROTOCOLS = ("s3", "s3a")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The job file's `storage` section: options for every URI that is not a local path."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, uri: str) -> "Location":
+        """The file system of `uri` and the path in it; `ConfigError` for one that is unknown."""
+        protocol = get_protocol(uri)
+        try:
+            cls = fsspec.get_filesystem_class(protocol)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"{uri}: no file system for {protocol}://: {error}") from error
+        if protocol in ("file", "local"):
+            return Location(
+                LocalFileSystem(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri))
+            )
+        options = _with_defaults(protocol, self.options)
+        _check_options(cls, options)
+        try:
+            return Location(cls(**options), cls._strip_protocol(uri).rstrip("/"))
+        except Exception as error:  # botocore's own errors share no base with anything
+            raise ConfigError(f"storage: {protocol}:// could not be set up: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A path in a file system."""
+
+    fs: fsspec.AbstractFileSystem
+    path: str
+
+    @property
+    def uri(self) -> str:
+        return str(self.fs.unstrip_protocol(self.path))
+
+    def join(self, *names: str) -> "Location":
+        return Location(self.fs, "/".join([self.path, *names]))
+
+    def files(self) -> dict[str, int]:
+        """Every file below this folder, path to size in bytes; none where there is no folder."""
+        return {path: int(info["size"] or 0) for path, info in self._found().items()}
+
+    def file_times(self) -> dict[str, float]:
+        """The same, path to when it was written, in seconds since 1970; 0 where nothing says so."""
+        return {path: _modified(info) for path, info in self._found().items()}
+
+    def _found(self) -> dict[str, dict[str, Any]]:
+        with storage_errors(self.uri):
+            try:
+                return dict(sorted(self.fs.find(self.path, detail=True).items()))
+            except FileNotFoundError:
+                return {}
+
+    def write_whole(self, data: bytes) -> None:
+        """Makes the file appear whole or not at all; replaces one that is there.
+
+        An object store shows an object when its upload is complete. On a disk the bytes go to a
+        hidden neighbour first, which a rename makes visible. *Crash window:* a kill before the
+        rename leaves that neighbour, `.<name>.<random>.tmp`, which no reader looks at.
+        """
+        with storage_errors(self.uri):
+            if not isinstance(self.fs, LocalFileSystem):
+                self.fs.pipe_file(self.path, data)
+                return
+            with self._draft() as draft:
+                _write_through(draft, data)
+                os.replace(draft, self.path)
+
+    def create(self, data: bytes) -> None:
+        """Makes the file appear whole, where there is none; else raises `FileExistsError`.
+
+        An object store is asked with `If-None-Match: *`, which a bucket's policy may demand.
+        *Crash window:* as for `write_whole`.
+        """
+        with storage_errors(self.uri, FileExistsError):
+            if not isinstance(self.fs, LocalFileSystem):
+                self.fs.pipe_file(self.path, data, mode="create")
+                return
+            with self._draft() as draft:
+                _write_through(draft, data)
+                os.link(draft, self.path)
+
+    def create_beside(self, data: bytes) -> "Location":
+        """Creates the file or, where it is there, the first of `name-2`, `name-3`, … that is not.
+
+        Returns which.
+        """
+        stem, _, ending = self.path.rpartition(".")
+        for number in count(1):
+            place = self if number == 1 else Location(self.fs, f"{stem}-{number}.{ending}")
+            try:
+                place.create(data)
+            except FileExistsError:
+                continue
+            return place
+        raise AssertionError
+
+    def adopt(self, finished: str) -> None:
+        """Moves a finished local file here, whole or not at all, whatever its size."""
+        with storage_errors(self.uri):
+            if not isinstance(self.fs, LocalFileSystem):
+                self.fs.put_file(finished, self.path)
+                return
+            with self._draft() as draft:
+                shutil.copyfile(finished, draft)
+                _flush(draft)
+                os.replace(draft, self.path)
+
+    @contextmanager
+    def _draft(self) -> Iterator[str]:
+        """A hidden path beside this one, for a file that is to take its place."""
+        folder, name = os.path.split(self.path)
+        os.makedirs(folder, exist_ok=True)
+        draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            yield draft
+        finally:
+            if os.path.exists(draft):
+                os.unlink(draft)
+
+
+def _write_through(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+    _flush(path)
+
+
+def _flush(path: str) -> None:
+    """Has the disk hold what was written, before its name says so."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    """By the words of disks and of object stores."""
+    time = info.get("mtime", info.get("LastModified", 0))
+    return float(time.timestamp() if isinstance(time, datetime) else time)
+
+
+@contextmanager
+def storage_errors(uri: str, *expected: type[Exception]) -> Iterator[None]:
+    """Turns whatever a file system raises into a `StorageError` that names the URI, but for what
+    the caller expects.
+    """
+    try:
+        yield
+    except OvernightError:
+        raise
+    except expected:
+        raise
+    except Exception as error:
+        raise StorageError(f"{uri}: {describe(error)}") from error
+
+
+class GuardedStream(io.RawIOBase):
+    """A stored file whose failures are the storage's, so that a decoder's are the data's.
+
+    Parsers of damaged bytes and broken connections both raise `OSError`; only here can the two
+    be told apart. `consumed` counts the bytes read so far.
+    """
+
+    def __init__(self, raw: Any, uri: str) -> None:
+        self._raw = raw
+        self._uri = uri
+        self.consumed = 0
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with storage_errors(self._uri):
+            data = self._raw.read(len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        self.consumed += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with storage_errors(self._uri):
+            self._position = int(self._raw.seek(offset, whence))
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+def _with_defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    if protocol not in S3_PROTOCOLS:
+        return dict(options)
+    config = {
+        # Some servers answer a read of a range with the checksum of the whole object.
+        "response_checksum_validation": "when_required",
+        **options.get("config_kwargs", {}),
+    }
+    # A cached listing would hide the parts that another run has written meanwhile.
+    return {"use_listings_cache": False, **options, "config_kwargs": config}
+
+
+def _check_options(cls: type, options: Mapping[str, Any]) -> None:
+    """A misspelt option would vanish in a file system's `**kwargs`."""
+    known = {
+        name
+        for base in cls.__mro__
+        if "__init__" in vars(base)
+        for name in inspect.signature(base.__init__).parameters  # type: ignore[misc]
+    } | {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"storage.{name}: no option of {cls.__name__}{nearest(name, known)}")

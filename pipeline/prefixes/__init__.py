@@ -1,1 +1,0 @@
-"""Prompts arranged so that what they share stands first, next to each other, and is read once."""

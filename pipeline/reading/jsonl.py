@@ -1,0 +1,74 @@
+"""JSON lines to records, in memory bounded by one record whatever the shard holds."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from pipeline.core.faults import Fault
+from pipeline.core.records import Place, Record, Reject
+from pipeline.reading.rows import id_of
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def jsonl_items(
+    uri: str, chunks: Iterable[bytes], limit: int, parse: Callable[[Any, Place], Record]
+) -> Iterator[Record | Reject]:
+    """A record or a reject for every line that is not blank; rows are line numbers from 0."""
+    for row, line in _lines(chunks, limit):
+        place = Place(uri, row)
+        if isinstance(line, _CutLine):
+            yield line.at(place, line.payload)
+        elif text := (line if row else line.removeprefix(_BOM)).strip():
+            yield _item(place, text, parse)
+
+
+def _item(place: Place, line: bytes, parse: Callable[[Any, Place], Record]) -> Record | Reject:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return _undecodable(line, error).at(place, line)
+    try:
+        return parse(row, place)
+    except Fault as fault:
+        return fault.at(place, line, id_of(row))
+
+
+def _undecodable(line: bytes, error: orjson.JSONDecodeError) -> Fault:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        return Fault("not_utf8", f"byte {wrong.start} of the line is not UTF-8: {wrong.reason}")
+    return Fault("invalid_json", f"not one JSON document: {error}")
+
+
+class _CutLine(Fault):
+    """A line that could not be read to its end, with what there is of it."""
+
+    def __init__(self, fault: Fault, payload: bytes) -> None:
+        super().__init__(fault.reason, fault.detail)
+        self.payload = payload
+
+
+def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[tuple[int, bytes | _CutLine]]:
+    """Lines by number. Of one over `limit` bytes the rest is dropped as it streams by."""
+    row, line = 0, b""
+    try:
+        for chunk in chunks:
+            for i, piece in enumerate(chunk.split(b"\n")):
+                if i:
+                    yield row, _checked(line, limit)
+                    row, line = row + 1, b""
+                if len(line) <= limit:
+                    line = (line + piece)[: limit + 1]
+        if line:
+            yield row, _checked(line, limit)
+    except Fault as fault:
+        yield row, _CutLine(fault, line)
+
+
+def _checked(line: bytes, limit: int) -> bytes | _CutLine:
+    if len(line) <= limit:
+        return line
+    return _CutLine(Fault("too_large", f"the line is over {limit} bytes"), line)

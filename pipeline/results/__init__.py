@@ -1,0 +1,1 @@
+"""What people make of a store: comparisons, pages, exports."""

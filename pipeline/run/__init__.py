@@ -1,0 +1,1 @@
+"""What a command does with a job: execute, plan, recheck, examine."""

@@ -1,0 +1,188 @@
+"""What a run would do and why: the work that a plan foresees, by its causes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config.schema import Job
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import split_work, structs_of_lists, table_prompts
+from pipeline.core.records import Message, Passage, Place, Prompt, Record
+from pipeline.engines import model_of, sampling_of
+from pipeline.prompting.cache_estimate import is_sampled
+from pipeline.prompting.grouping import CHARACTERS_PER_TOKEN
+from pipeline.prompting.keys import canonical
+from pipeline.prompting.template import PromptSource
+from pipeline.store.history import Circumstances, History, Past
+from pipeline.store.ledger import Ledger, answer_digest, held
+
+Change: TypeAlias = Literal[
+    "prompt", "model", "model_revision", "sampling", "decoding", "recorded_answer"
+]
+
+
+class Cause(NamedTuple):
+    """Why a record is work: new, changed since it was last answered, or failed and asked again.
+
+    `before` is what it was last answered under, None for a new one; `changes` are empty for one
+    that failed.
+    """
+
+    kind: Literal["new", "changed", "failed_before"]
+    changes: tuple[Change, ...] = ()
+    before: Circumstances | None = None
+
+
+class Example(NamedTuple):
+    """A record whose prompt has changed, with the messages that it would be asked with, and the
+    part that holds what it was asked with.
+    """
+
+    record_id: str
+    cause: Cause
+    messages: tuple[Message, ...]
+    part: str
+
+
+@dataclass(slots=True)
+class Outlook:
+    """The totals of a plan; records and estimated prompt tokens by cause; a few examples, and the
+    prompts of a sample of papers.
+    """
+
+    totals: Totals = field(default_factory=Totals)
+    records: Counter[Cause] = field(default_factory=Counter)
+    prompt_tokens: Counter[Cause] = field(default_factory=Counter)
+    examples: list[Example] = field(default_factory=list)
+    sample: list[Prompt] = field(default_factory=list)
+
+    def add(self, other: Self) -> None:
+        self.totals.add(other.totals)
+        self.records.update(other.records)
+        self.prompt_tokens.update(other.prompt_tokens)
+        self.examples.extend(other.examples)
+        self.sample.extend(other.sample)
+
+    def receipt(self) -> pa.Table:
+        """All of it as one row, for its way to the driver."""
+        said = {
+            "totals": self.totals,
+            "causes": [[c, n, self.prompt_tokens[c]] for c, n in self.records.items()],
+            "examples": self.examples,
+            "sample": self.sample,
+        }
+        return pa.table({"receipt": [orjson.dumps(said, default=tuple)]})
+
+    @classmethod
+    def of_receipt(cls, receipt: bytes) -> Self:
+        said: dict[str, Any] = orjson.loads(receipt)
+        counted = [(_cause(c), n, tokens) for c, n, tokens in said["causes"]]
+        return cls(
+            Totals.of_receipt(orjson.dumps(said["totals"])),
+            Counter({cause: n for cause, n, _ in counted}),
+            Counter({cause: tokens for cause, _, tokens in counted}),
+            [
+                Example(record_id, _cause(cause), tuple(Message(*m) for m in messages), part)
+                for record_id, cause, messages, part in said["examples"]
+            ],
+            list(map(_prompt, said["sample"])),
+        )
+
+
+def _cause(fields: Sequence[Any]) -> Cause:
+    kind, changes, before = fields
+    return Cause(kind, tuple(changes), Circumstances(*before) if before else None)
+
+
+def _prompt(fields: dict[str, Any]) -> Prompt:
+    record, said = fields["record"], tuple(Message(*m) for m in fields["messages"])
+    passages = tuple(Passage(*p) for p in record["passages"])
+    held = {**record, "place": Place(*record["place"]), "passages": passages, "messages": ()}
+    return Prompt(**{**fields, "record": Record(**held), "messages": said})
+
+
+def foresee_table(
+    prompts: pa.Table,
+    job: Job,
+    source: PromptSource,
+    ledger: Ledger,
+    history: History,
+    examples: int,
+    sampled: float,
+) -> Outlook:
+    """What a run would make of a table of prompts, with at most so many examples, and all prompts
+    of that share of the papers.
+    """
+    work, _ = split_work(prompts)
+    causes = _causes(work, job, source, ledger, history)
+    tokens = _estimated_tokens(work)
+    outlook = Outlook(Totals.of(prompts), Counter(causes))
+    for cause, count in zip(causes, tokens, strict=True):
+        outlook.prompt_tokens[cause] += count
+    shown = [at for at, cause in enumerate(causes) if "prompt" in cause.changes][:examples]
+    if shown:
+        rows = work.take(shown)
+        messages = structs_of_lists(rows["messages"], Message)
+        ids = rows["record_id"].to_pylist()
+        parts = [past.part for past in history.find(ids) if past]
+        outlook.examples = list(map(Example, ids, [causes[at] for at in shown], messages, parts))
+    if sampled:
+        chosen = [is_sampled(paper, sampled) for paper in work["paper"].to_pylist()]
+        outlook.sample = table_prompts(work.filter(pa.array(chosen, pa.bool_())))
+    return outlook
+
+
+def now_of(job: Job, source: PromptSource) -> Circumstances:
+    """What a job's answers would be stored under."""
+    return Circumstances(
+        source.name, source.version, *model_of(job), canonical(sampling_of(job)).decode()
+    )
+
+
+def _causes(
+    work: pa.Table, job: Job, source: PromptSource, ledger: Ledger, history: History
+) -> list[Cause]:
+    now = now_of(job, source)
+    ids = work["record_id"].to_pylist()
+    digests = list(map(answer_digest, ids, work["generation_key"].to_pylist()))
+    prompt_keys = map(bytes.fromhex, work["prompt_key"].to_pylist())
+    rest: Change = "recorded_answer" if job.engine.kind == "recorded" else "decoding"
+    return [
+        Cause("failed_before", (), past.circumstances if past else None)
+        if again
+        else _changed(past, prompt_key, now, rest)
+        for past, prompt_key, again in zip(
+            history.find(ids), prompt_keys, held(ledger.again, digests), strict=True
+        )
+    ]
+
+
+def _changed(past: Past | None, prompt_key: bytes, now: Circumstances, rest: Change) -> Cause:
+    """`rest` is what must have changed where nothing that the store's columns tell has."""
+    if past is None:
+        return Cause("new")
+    before = past.circumstances
+    compared: tuple[tuple[Change, bool], ...] = (
+        ("prompt", past.prompt_key != prompt_key),
+        ("model", before.model != now.model),
+        ("model_revision", before.model_revision != now.model_revision),
+        ("sampling", before.sampling != now.sampling),
+    )
+    changes = tuple(change for change, differs in compared if differs)
+    return Cause("changed", changes or (rest,), before)
+
+
+def _estimated_tokens(work: pa.Table) -> list[int]:
+    messages = work["messages"].combine_chunks()
+    lengths = pc.utf8_length(messages.flatten().field("content"))
+    sums = pa.array(messages.value_lengths()).to_pylist()
+    characters, tokens, start = lengths.to_pylist(), [], 0
+    for count in sums:
+        tokens.append(sum(characters[start : start + count]) // CHARACTERS_PER_TOKEN)
+        start += count
+    return tokens

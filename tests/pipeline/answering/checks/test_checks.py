@@ -1,0 +1,158 @@
+import pytest
+
+from pipeline.answering.checks import chosen_checks, known_checks, run_checks
+from pipeline.answering.checks.base import Subject
+from pipeline.core.errors import ConfigError
+from pipeline.core.records import Completion
+
+PROMPT_WORDS = "State only what the passages say and keep their numbers as they are"
+
+
+def look(check: str, completion: str, answer: str | None = None, **fields):
+    """One check's result for a completion whose answer is, unless given, all of it."""
+    subject = Subject(
+        Completion(completion, fields.get("finish_reason", "stop")),
+        completion if answer is None else answer,
+        fields.get("boilerplate", PROMPT_WORDS),
+        fields.get("max_words", 10),
+    )
+    (result,), _ = run_checks(tuple(c for c in chosen_checks({}) if c.name == check), subject)
+    return result
+
+
+def test_the_checks_are_the_files_of_the_folder():
+    assert list(known_checks()) == [
+        "complete",
+        "echo",
+        "empty",
+        "format",
+        "repetition",
+        "word_count",
+    ]
+
+
+def test_levels_come_from_the_job_file_and_off_runs_nothing():
+    chosen = {c.name: c.level for c in chosen_checks({"format": "fail", "echo": "off"})}
+    assert chosen["format"] == "fail"
+    assert "echo" not in chosen
+    assert chosen["empty"] == "fail"
+
+
+def test_format_is_a_label_while_decoding_is_free():
+    assert known_checks()["format"].level == "label"
+
+
+def test_an_unknown_check_stops_the_job_with_the_nearest_name():
+    with pytest.raises(ConfigError, match="did you mean 'word_count'"):
+        chosen_checks({"wordcount": "fail"})
+
+
+@pytest.mark.parametrize(("words", "passed"), [(9, True), (10, True), (11, False)])
+def test_an_answer_may_have_as_many_words_as_allowed_and_no_more(words, passed):
+    result = look("word_count", "w\u00e4 " * (words - 1) + "end\u2014of-it.", max_words=10)
+    assert (result.passed, result.evidence) == (passed, f"{words} words, at most 10")
+
+
+@pytest.mark.parametrize(
+    ("completion", "passed"),
+    [
+        ("Answer:::\nHerons.\nAnswer:::", True),
+        ("  Answer::: Herons. Answer:::\n", True),
+        ("Herons.", False),
+        ("Answer:::\nHerons.", False),
+        ("Well: Answer:::\nHerons.\nAnswer:::", False),
+        ("Answer:::\nHerons.\nAnswer:::\nMore.", False),
+        ("Answer:::\nHerons.\nAnswer:::\nEgrets.\nAnswer:::", False),
+        ("Answer:::\n\nAnswer:::", False),
+        ("", False),
+    ],
+)
+def test_format_is_one_answer_between_two_markers(completion, passed):
+    assert look("format", completion).passed is passed
+
+
+def test_an_answer_of_nothing_is_empty_and_its_evidence_says_what_there_was():
+    assert look("empty", "Answer:::\nAnswer:::", "").evidence == (
+        "nothing but the frame: Answer::: Answer:::"
+    )
+    assert not look("empty", "", "").passed
+    assert look("empty", "x").passed
+
+
+@pytest.mark.parametrize("reason", ["length", "abort", "error"])
+def test_an_engine_that_stopped_early_left_the_answer_incomplete(reason):
+    assert not look("complete", "All done.", finish_reason=reason).passed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The nests were counted from a",
+        "They used three methods,",
+        "They used:",
+        "Counts were high (Marsh et al., 2",
+        "The nests were counted twice. Afterwards the second obser",
+        "First paragraph.\n\nIt follows that",
+    ],
+)
+def test_a_text_that_goes_on_where_it_ends_is_incomplete(answer):
+    result = look("complete", answer, finish_reason=None)
+    assert not result.passed
+    assert answer.split()[-1] in result.evidence
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The nests were counted.",
+        "I don't know",
+        "They used:\n- drones\n- boats",
+        "Counted by hand (see page 4)",
+        "The code is kept. See https://example.org/herons",
+        'They call it a "slow" method."',
+        "**Adam**",
+        "",
+    ],
+)
+def test_a_text_that_ends_as_texts_do_is_complete(answer):
+    assert look("complete", answer, finish_reason=None).passed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Herons. Answer::: Egrets.",
+        "(provide your answer to the query here)",
+        "[your answer]",
+        "%Query herons",
+        "I shall state only what the passages say and keep their numbers.",
+    ],
+)
+def test_an_answer_that_repeats_the_prompt_is_an_echo(answer):
+    assert not look("echo", answer).passed
+
+
+def test_quoting_the_passages_is_no_echo():
+    assert look("echo", "At pond 4 we counted seven herons on their nests in May.").passed
+
+
+def test_a_loop_is_found_and_quoted():
+    result = look("repetition", "the nests were counted from the tower each day of May, " * 4)
+    assert not result.passed
+    assert result.evidence.startswith("4 times: the nests were counted from the tower")
+
+
+def test_short_runs_that_fill_half_an_answer_are_a_loop():
+    assert not look("repetition", "one two three four " * 10).passed
+
+
+def test_a_list_of_like_sentences_is_no_loop():
+    answer = " ".join(f"Pond {n} held {n * 7} herons and {n * 3} egrets in May." for n in range(12))
+    assert look("repetition", answer).passed
+
+
+@pytest.mark.parametrize("name", list(known_checks()))
+@pytest.mark.parametrize("text", ["", " ", "\x00", "a" * 300_000, "(" * 5_000, "x " * 50_000])
+def test_no_check_chokes_on_hostile_text(name, text):
+    assert isinstance(look(name, text).passed, bool)
+    assert len(look(name, text).evidence) < 1000

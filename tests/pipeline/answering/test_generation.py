@@ -1,0 +1,159 @@
+"""Whole runs on vLLM over the published records: what is generated, checked, repaired and kept."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import vllm
+
+from pipeline.core.filesystem import Storage
+from tests.support.jobs import Corpus, rows, run, stored, vllm_job, write_jsonl
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+MODEL = "s3://models/tiny"
+MAX_WORDS = 40
+RECORDS = 120
+
+ENDINGS = list(range(300, 325))
+"""Tokens that end an answer of a random model after some eighty, of 2,000 that are as likely."""
+
+
+@pytest.fixture(scope="session")
+def records(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    for path in sorted(corpus.records.iterdir())[:RECORDS]:
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def enforced(
+    records, tiny_model, rclone_s3, ray_cluster, tmp_path_factory
+) -> tuple[dict, list[dict]]:
+    """A run whose decoder keeps format and word limit, by a model from an object store: its
+    document and its rows.
+    """
+    store = tmp_path_factory.mktemp("enforced")
+    models = Storage(rclone_s3.storage()).at(MODEL)
+    models.fs.mkdir(models.path.partition("/")[0])
+    models.fs.put(f"{tiny_model}/", f"{models.path}/", recursive=True)
+    night = vllm_job(
+        MODEL,
+        records,
+        store,
+        storage=rclone_s3.storage(),
+        options={"max_num_seqs": 64},
+        answer={"decoding": "enforced", "max_words": MAX_WORDS},
+        checks={"format": "fail"},
+        attempts=1,
+    )
+    return run(night), stored(store).to_pylist()
+
+
+def test_enforced_answers_pass_format_and_word_count_every_one(enforced):
+    document, answers = enforced
+    assert document["counts"]["read"] == len(answers) == RECORDS
+    assert {row["finish_reason"] for row in answers} == {"stop"}
+    found = {
+        (check["name"], check["passed"])
+        for row in answers
+        for check in row["checks"]
+        if check["name"] in ("format", "word_count")
+    }
+    assert found == {("format", True), ("word_count", True)}
+    assert max(row["word_count"] for row in answers) <= MAX_WORDS
+
+
+def test_every_row_tells_by_what_and_at_what_cost_it_was_generated(enforced):
+    document, answers = enforced
+    for row in answers:
+        assert (row["engine"], row["engine_version"]) == ("vllm", vllm.__version__)
+        assert row["model"] == MODEL
+        (attempt,) = row["attempts"]
+        assert attempt["completion"] == row["completion"]
+        assert attempt["prompt_tokens"] == row["prompt_tokens"] > 300
+        assert attempt["completion_tokens"] == row["completion_tokens"] > MAX_WORDS
+        assert attempt["seconds"] > 0
+    sums = document["sums"]
+    assert sums["prompt_tokens"] == sum(row["prompt_tokens"] for row in answers)
+    assert sums["completion_tokens"] == sum(row["completion_tokens"] for row in answers)
+    # Instructions come first, so that all prompts share at least those.
+    assert 0 < sums["cached_tokens"] < sums["prompt_tokens"]
+
+
+def test_the_run_tells_which_replica_answered(enforced):
+    (replica,) = enforced[0]["replicas"]
+    assert (replica["state"], replica["engine_version"]) == ("answering", vllm.__version__)
+
+
+@pytest.fixture(scope="session")
+def free(records, tiny_model, ray_cluster, tmp_path_factory) -> tuple[dict, list[dict]]:
+    """The same records decoded freely, with three attempts each."""
+    store = tmp_path_factory.mktemp("free")
+    night = vllm_job(
+        tiny_model,
+        records,
+        store,
+        options={"max_num_seqs": 64},
+        answer={"max_words": MAX_WORDS},
+        sampling={"max_tokens": 120, "stop_token_ids": ENDINGS},
+        attempts=3,
+    )
+    return run(night), stored(store).to_pylist()
+
+
+def test_repair_raises_the_share_that_passes(free):
+    document, answers = free
+    first = sum(not row["attempts"][0]["failed_checks"] for row in answers)
+    assert document["counts"]["answered"] >= first + 0.1 * RECORDS
+    assert {row["status"] for row in answers} == {"answered", "failed"}
+
+
+def test_every_attempt_is_kept_and_the_best_is_the_answer(free):
+    _, answers = free
+    assert {len(row["attempts"]) for row in answers} == {1, 2, 3}
+    for row in answers:
+        *earlier, last = row["attempts"]
+        assert all(attempt["failed_checks"] for attempt in earlier)
+        assert (row["status"] == "answered") == (not last["failed_checks"])
+        assert row["completion"] in {attempt["completion"] for attempt in row["attempts"]}
+        said = [a["failed_checks"] for a in row["attempts"] if "empty" not in a["failed_checks"]]
+        if row["answer"]:  # some answer before none, then the fewest checks failed
+            assert len(row["failed_checks"]) == min(map(len, said))
+        assert row["completion_tokens"] == sum(a["completion_tokens"] for a in row["attempts"])
+
+
+def test_a_repair_asks_with_the_answer_and_takes_a_longer_prompt(free):
+    _, answers = free
+    talked = [
+        row
+        for row in answers
+        if row["attempts"][0]["failed_checks"] == ["word_count"] and len(row["attempts"]) > 1
+    ]
+    assert talked
+    for row in talked:
+        first, second, *_ = row["attempts"]
+        assert second["prompt_tokens"] > first["prompt_tokens"] + first["completion_tokens"]
+        assert second["cached_tokens"] > 0
+
+
+def test_free_answers_keep_no_format(free):
+    _, answers = free
+    formats = [c["passed"] for row in answers for c in row["checks"] if c["name"] == "format"]
+    assert formats.count(True) == 0
+
+
+def test_prompts_without_room_are_rejected_with_both_numbers(tmp_path, tiny_model):
+    """Before a model is loaded: nothing is left to load it for."""
+    (row,) = rows([1])
+    shards = [{**row, "passages": ["Herons everywhere. " * 3000]}]
+    write_jsonl(tmp_path / "shards/a.jsonl", shards)
+    night = vllm_job(tiny_model, tmp_path / "shards", tmp_path / "store")
+    for _ in range(2):
+        assert run(night)["rejects"] == {"too_long": 1}
+    (reject,) = stored(tmp_path / "store", "rejects").to_pylist()
+    assert reject["record_id"] == row["record_id"]
+    assert "a context of 8,192 leaves 7,644 beside an answer of 548" in reject["detail"]
+    assert json.loads(reject["payload"])["question"] == row["question"]

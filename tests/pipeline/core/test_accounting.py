@@ -1,0 +1,44 @@
+import pyarrow as pa
+import pytest
+
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import PROMPTS, build, carry, items_table
+from pipeline.core.errors import AccountingError
+from pipeline.core.records import Place, Reject, Tally
+from pipeline.store.schema import OUTCOMES
+
+
+def totals(*items: Reject | Tally) -> Totals:
+    return Totals.of(carry(items_table(items), PROMPTS))
+
+
+def reject(row: int) -> Reject:
+    return Reject(f"r{row}", "invalid_json", "cut", Place("file:///a", row))
+
+
+def test_what_was_read_and_what_arrived_have_to_agree():
+    totals(reject(0), reject(1), Tally(2, 10)).check()
+    with pytest.raises(AccountingError, match="3 records were read and 2 accounted for"):
+        totals(reject(0), reject(1), Tally(3, 10)).check()
+    with pytest.raises(AccountingError, match="1 records were read and 2 accounted for"):
+        totals(reject(0), reject(1), Tally(1, 10)).check()
+
+
+def test_totals_add_up_and_survive_their_receipt():
+    whole = totals(reject(0), Tally(1, 4))
+    whole.add(Totals.of_receipt(totals(reject(1), Tally(1, 6)).receipt()["receipt"][0].as_py()))
+    assert (whole.counts["read"], whole.counts["rejected"]) == (2, 2)
+    assert (whole.reasons["invalid_json"], whole.sums["stored_bytes"]) == (2, 10)
+    whole.check()
+
+
+def test_repairs_are_the_attempts_after_a_records_first():
+    attempts = {"attempts": [[{"seconds": 1.0}] * n for n in (1, 3, 2)] + [None]}
+    standings = {"standing": ["answered", "answered", "failed", "rejected"]}
+    assert Totals.of(build(OUTCOMES, {**standings, **attempts}, 4)).sums["repairs"] == 2 + 1
+    assert Totals.of(build(OUTCOMES, {}, 0)).sums["repairs"] == 0
+    assert "repairs" not in totals(reject(0)).sums  # of prompts, which nobody has attempted
+
+
+def test_an_empty_table_counts_nothing():
+    assert Totals.of(pa.table([[] for _ in PROMPTS], schema=PROMPTS)).done == 0

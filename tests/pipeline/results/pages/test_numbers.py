@@ -1,0 +1,177 @@
+"""Every number on the page equals a query on the store."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline.answering.checks import known_checks
+from pipeline.config.schema import load_job
+from pipeline.core.filesystem import Storage
+from pipeline.results.pages.run_page import write_report
+from tests.support.browser import Visit, visit
+from tests.support.jobs import ROOT, job, run
+from tests.support.nights import store_night
+
+PRICE = {"prompt": 0.25, "cached": 0.05, "completion": 1.5, "currency": "EUR"}
+NEWEST = (
+    "(SELECT * FROM '{store}/answers/*.parquet' QUALIFY row_number() "
+    "OVER (PARTITION BY record_id ORDER BY written_at DESC) = 1)"
+)
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory) -> Path:
+    """A night with tokens, after a smaller one."""
+    store = tmp_path_factory.mktemp("generated") / "store"
+    night = job("shards", store)
+    store_night(night, 300, nights_ago=1)
+    store_night(night, 2_000)
+    return store
+
+
+@pytest.fixture(scope="module")
+def demo(ray_cluster, tmp_path_factory) -> Path:
+    store = tmp_path_factory.mktemp("numbers") / "store"
+    run(load_job(ROOT / "conf/demo/job.yaml", [f"output.uri={store}"]))
+    return store
+
+
+@pytest.fixture(params=["generated", "demo"])
+def night(request, chromium) -> Iterator[tuple[Path, Visit]]:
+    store = request.getfixturevalue(request.param)
+    priced = job("shards", store, report={"price": PRICE})
+    page = Path(write_report(Storage().at(str(store)), priced).path)
+    with visit(chromium, page) as seen:
+        yield store, seen
+
+
+def ask(store: Path, query: str) -> list[tuple]:
+    (run_id,) = {r["run_id"] for r in runs(store)[-1:]}
+    return duckdb.sql(
+        query.replace("NEWEST", NEWEST)
+        .replace("{store}", str(store))
+        .replace("MINE", f"'{store}/answers/part-{run_id}-*.parquet'")
+    ).fetchall()
+
+
+def runs(store: Path) -> list[dict]:
+    return [json.loads(p.read_text()) for p in sorted(store.glob("runs/*/run.json"))]
+
+
+def test_every_figure_equals_a_query(night):
+    store, seen = night
+    last = runs(store)[-1]
+    shown = seen.figures()
+    expected = {
+        "answers": ask(store, "SELECT count(*) FROM NEWEST")[0][0],
+        **dict(ask(store, "SELECT 'counts.' || status, count(*) FROM MINE GROUP BY 1")),
+        **dict(
+            ask(
+                store,
+                "SELECT 'stances.' || stance, count(*) FROM MINE "
+                "WHERE status = 'answered' GROUP BY 1",
+            )
+        ),
+        **dict(
+            ask(
+                store,
+                "SELECT 'failed_checks.' || c, count(*) "
+                "FROM (SELECT unnest(failed_checks) AS c FROM MINE) GROUP BY 1",
+            )
+        ),
+        **dict(
+            ask(
+                store,
+                "SELECT 'passed.' || c.name, avg(c.passed::INT) "
+                "FROM (SELECT unnest(checks) AS c FROM MINE) GROUP BY 1",
+            )
+        ),
+        "counts.read": last["counts"]["read"],
+        "counts.current": last["counts"]["current"],
+        "counts.current_failed": last["counts"]["current_failed"],
+        "counts.rejected": last["counts"]["rejected"],
+        "timings.total": last["timings"]["total"],
+    }
+    if list(store.glob("rejects/*.parquet")):
+        every = f"FROM '{store}/rejects/*.parquet'"
+        expected["rejects"] = expected["counts.rejected"] = ask(store, f"SELECT count(*) {every}")[
+            0
+        ][0]
+        expected |= ask_dict(store, f"SELECT 'rejects.' || reason, count(*) {every} GROUP BY 1")
+    tokens = ask(
+        store, "SELECT sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens) FROM MINE"
+    )
+    prompt, cached, completion = tokens[0]
+    if prompt:
+        expected["sums.prompt_tokens"] = prompt
+        expected["sums.cached_tokens"] = cached
+        expected["sums.completion_tokens"] = completion
+    expected["sums.paid"] = ((prompt - cached) * 0.25 + cached * 0.05 + completion * 1.5) / 1e6
+    assert {name for name in shown if name.startswith("passed.")} == {
+        f"passed.{name}" for name in known_checks()
+    }
+    assert shown == pytest.approx(expected)
+
+
+def ask_dict(store: Path, query: str) -> dict:
+    return dict(ask(store, query))
+
+
+def test_the_figures_of_the_run_before_stand_beside_them(generated, chromium):
+    page = Path(write_report(Storage().at(str(generated)), job("shards", generated)).path)
+    before = runs(generated)[0]
+    with visit(chromium, page) as seen:
+        for name in ("read", "answered", "failed"):
+            row = seen.page.locator(f'tr:has([data-figure="counts.{name}"]) td')
+            assert row.nth(1).inner_text() == f"{before['counts'][name]:,}"
+
+
+def test_the_tables_below_the_charts_equal_queries(night):
+    store, seen = night
+    assert table(seen, "attempts") == [
+        [str(a), str(n)]
+        for a, n in ask(store, "SELECT len(attempts), count(*) FROM MINE GROUP BY 1 ORDER BY 1")
+    ]
+    words = table(seen, "words")
+    assert sum(int(n) for *_, n in words) == ask(store, "SELECT count(*) FROM NEWEST")[0][0]
+    width = 399 // 20
+    for start, status, answers in words:
+        if int(start) < 2 * 399 // width * width:
+            (counted,) = ask(
+                store,
+                f"SELECT count(*) FROM NEWEST WHERE status = '{status}' "
+                f"AND word_count >= {start} AND word_count < {start} + {width}",
+            )
+            assert int(answers) == counted[0]
+    for question, check, count in table(seen, "failures"):
+        (counted,) = ask(
+            store,
+            f"SELECT count(*) FROM NEWEST WHERE question_id = '{question}' "
+            f"AND list_contains(failed_checks, '{check}')",
+        )
+        assert int(count) == counted[0]
+    assert (
+        sum(int(n) for _, n in table(seen, "rate")) == ask(store, "SELECT count(*) FROM MINE")[0][0]
+    )
+
+
+def table(seen: Visit, chart: str) -> list[list[str]]:
+    return seen.page.locator(f"#chart-{chart} tbody tr").evaluate_all(
+        "all => all.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+
+
+def test_the_cells_of_the_matrix_equal_queries(night):
+    store, seen = night
+    page = seen.page
+    for stance in ("answered", "hedged", "abstained"):
+        page.select_option("[name=stance]", stance)
+        expected = ask(
+            store,
+            f"SELECT count(*), count(DISTINCT paper_id) FROM NEWEST WHERE stance = '{stance}'",
+        )
+        answers, papers = expected[0]
+        assert seen.matched() == f"{answers:,} answers of {papers:,} papers"

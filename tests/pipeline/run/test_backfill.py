@@ -1,0 +1,197 @@
+"""Whole runs after a change: exactly what it touched is work, and a plan says why."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.cluster.counters import View
+from pipeline.config.selection import select
+from pipeline.flow import prepare
+from pipeline.run.execute import execute, foresee
+from pipeline.run.plan import Cause
+from pipeline.store import run_file as runs
+from tests.support.jobs import counts, ignore, job, rows, run, stored, write_jsonl
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+PAPERS, QUESTIONS = 5, 28
+TEMPLATE = "---\nname: trial\nversion: {version}\n---\n{{{{ passages[0].text }}}}\n{text}\n"
+PLAIN = "{{ question }}"
+
+
+def library(papers: range = range(PAPERS)) -> list[dict]:
+    """Every paper with every question."""
+    (row,) = rows([0])
+    return [
+        {
+            **row,
+            "record_id": f"p{paper}_q{question}",
+            "paper_id": f"p{paper}",
+            "question_id": f"q{question}",
+            "question": f"How many herons of kind {question} nested at pond {paper}?",
+        }
+        for paper in papers
+        for question in range(QUESTIONS)
+    ]
+
+
+@pytest.fixture
+def shards(tmp_path) -> Path:
+    write_jsonl(tmp_path / "shards/a.jsonl", library())
+    return tmp_path / "shards"
+
+
+@pytest.fixture
+def template(tmp_path) -> Path:
+    path = tmp_path / "trial.md"
+    path.write_text(TEMPLATE.format(version=1, text=PLAIN))
+    return path
+
+
+@pytest.fixture
+def night(shards, tmp_path, template):
+    def with_(**sections):
+        return job(shards, tmp_path / "store", prompt=str(template), **sections)
+
+    return with_
+
+
+def plan(job_, examples: int = 0, **asked):
+    return foresee(prepare(job_, select(**asked)), ignore, examples)
+
+
+def test_a_prompt_that_three_questions_render_differently_is_work_for_those_alone(
+    night, tmp_path, template
+):
+    assert counts(run(night())) == {"read": 140, "answered": 140}
+    edited = "{{ question }}{% if question_id in ('q3', 'q5', 'q7') %} Say how many.{% endif %}"
+    template.write_text(TEMPLATE.format(version=2, text=edited))
+    outlook = plan(night(), examples=10)
+    ((cause, records),) = outlook.records.items()
+    assert (cause.kind, cause.changes, records) == ("changed", ("prompt",), 15)
+    assert (cause.before.prompt_name, cause.before.prompt_version) == ("trial", "1")
+    assert len(outlook.examples) == 10
+    assert all(e.messages[0].content.endswith("Say how many.") for e in outlook.examples)
+    before = stored(tmp_path / "store")
+    assert counts(run(night())) == {"read": 140, "answered": 15, "current": 125}
+    new = stored(tmp_path / "store").to_pylist()[-15:]
+    assert {row["question_id"] for row in new} == {"q3", "q5", "q7"}
+    assert stored(tmp_path / "store").num_rows == before.num_rows + 15
+    assert counts(run(night())) == {"read": 140, "current": 140}
+
+
+def test_a_comment_in_a_template_is_no_work(night, template):
+    run(night())
+    template.write_text(TEMPLATE.format(version=9, text="{# to be kept short #}" + PLAIN))
+    assert not plan(night()).records
+    assert counts(run(night())) == {"read": 140, "current": 140}
+
+
+@pytest.mark.parametrize(
+    ("sections", "changes"),
+    [
+        ({"engine": {"revision": "r2"}}, ("model_revision",)),
+        ({"engine": {"model": "other"}, "sampling": {"top_p": 0.5}}, ("model", "sampling")),
+    ],
+)
+def test_another_model_revision_or_sampling_is_work_for_all(night, sections, changes):
+    run(night())
+    ((cause, records),) = plan(night(**sections)).records.items()
+    assert (cause.kind, cause.changes, records) == ("changed", changes, 140)
+    assert counts(run(night(**sections))) == {"read": 140, "answered": 140}
+
+
+def test_a_new_shard_is_the_only_work(night, shards):
+    run(night())
+    write_jsonl(shards / "b.jsonl", library(range(PAPERS, PAPERS + 1)))
+    assert plan(night()).records == {Cause("new"): 28}
+    assert counts(run(night())) == {"read": 168, "answered": 28, "current": 140}
+
+
+@pytest.fixture
+def cut(tmp_path):
+    """Recorded answers, some of which break off and one of which echoes its frame."""
+    good, broken, echo = (
+        "Answer:::\nThere were three.\nAnswer:::",
+        "There were herons at the",
+        "There were three (provide your answer to query) of them.",
+    )
+    said = [broken, broken, echo, *[good] * 7]
+    lines = [{**row, "recorded_answer": a} for row, a in zip(rows(range(10)), said, strict=True)]
+    write_jsonl(tmp_path / "shards/a.jsonl", lines)
+    return job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"})
+
+
+def test_what_failed_is_work_when_it_is_asked_for_and_by_its_check(cut):
+    assert counts(run(cut)) == {"read": 10, "answered": 7, "failed": 3}
+    assert counts(run(cut)) == {"read": 10, "current": 10, "current_failed": 3}
+    assert counts(run(cut, retry=["failed:complete"])) == {
+        "read": 10,
+        "failed": 2,
+        "current": 8,
+        "current_failed": 1,
+    }
+    assert counts(run(cut, retry=["failed"])) == {"read": 10, "failed": 3, "current": 7}
+    ((cause, records),) = plan(cut, retry=["failed:echo"]).records.items()
+    assert (cause.kind, records) == ("failed_before", 1)
+
+
+def test_a_new_recorded_answer_is_work_and_called_so(cut, tmp_path):
+    run(cut)
+    lines = [{**row, "recorded_answer": "None nested."} for row in rows(range(4))]
+    write_jsonl(tmp_path / "shards/a.jsonl", [*lines, *rows(range(4, 10))])
+    causes = {cause.changes: n for cause, n in plan(cut).records.items()}
+    assert causes == {("recorded_answer",): 10}
+
+
+def test_only_some_papers_are_read_at_all(night):
+    assert counts(run(night(), only=["paper_id=p1", "paper_id=p3"])) == {
+        "read": 56,
+        "answered": 56,
+    }
+    assert counts(run(night(), only=["paper_id=p1", "question_id=q2"])) == {
+        "read": 1,
+        "current": 1,
+    }
+    assert counts(run(night())) == {"read": 140, "answered": 84, "current": 56}
+
+
+def test_a_limit_bounds_the_work_and_the_accounting_holds(night):
+    assert counts(run(night(), limit=20)) == {"read": 20, "answered": 20}
+    second = counts(run(night(), limit=30))
+    assert second["answered"] == 30
+    assert counts(run(night())) == {"read": 140, "answered": 90, "current": 50}
+
+
+def test_rejects_are_written_again_when_they_are_asked_for(night, shards, tmp_path):
+    (shards / "broken.jsonl").write_bytes(b'{"record_id": "x"\n')
+    for asked in ({}, {}, {"retry": ["rejected"]}):
+        assert run(night(), **asked)["rejects"] == {"invalid_json": 1}
+    assert stored(tmp_path / "store", "rejects").num_rows == 2
+
+
+def test_a_run_file_of_a_version_without_signs_of_life_is_no_run_at_work(night, tmp_path):
+    run_id = run(night())["run_id"]
+    path = tmp_path / f"store/runs/{run_id}/run.json"
+    held = json.loads(path.read_text())
+    del held["seen_at"], held["command"]
+    path.write_text(json.dumps({**held, "status": "running"}))
+    store = prepare(night()).store
+    assert runs.running(store) == []
+    assert runs.last_measured(store, night()) is None  # an engine without tokens has no rate
+
+
+def test_a_second_run_says_that_the_first_is_at_work(night, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "SIGN_SECONDS", 0.05)
+    prepared = prepare(night())
+    met = set()
+
+    def look(view: View) -> None:
+        met.update(runs.running(prepared.store))
+
+    first = execute(prepared, look)
+    assert met == {first["run_id"]}
+    assert runs.running(prepared.store) == []
+    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", first["run_id"])

@@ -1,0 +1,178 @@
+"""Kills in the middle of a run against an S3 server: the next run makes the store whole.
+
+`OVERNIGHT_KILLS` says at how many random moments each victim is killed on each server. Where it
+does not, each is killed once, on one of them.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+from ray.cluster_utils import Cluster
+
+from pipeline.core.filesystem import Location, Storage
+from pipeline.store.parts import list_parts
+from pipeline.store.run_file import all_runs
+from tests.conftest import S3_KEY, S3_SECRET
+from tests.support.clusters import KEEPS_WORKERS, SOON_MISSED, nodes
+from tests.support.jobs import (
+    ROOT,
+    S3,
+    counts,
+    job,
+    job_file,
+    overnight,
+    processes_titled,
+    rows,
+    write_jsonl,
+)
+
+KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
+RECORDS, ROWS_PER_FILE, REPLICAS = 1_200, 20, 2
+
+IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
+"""Rows that may be generated and not yet stored: a few tables for each replica, on their way."""
+
+
+@pytest.fixture(scope="module")
+def own_cluster(environment) -> Iterator[Cluster]:
+    """Three nodes that nobody else works on; the head holds no records."""
+    node, system = {"num_cpus": 3}, KEEPS_WORKERS | SOON_MISSED
+    with nodes({"num_cpus": 0}, node, node, system=system) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    for at in range(0, RECORDS, 100):
+        write_jsonl(folder / f"{at:04}.jsonl", rows(range(at, at + 100)))
+    return folder
+
+
+@pytest.fixture
+def server(request) -> S3:
+    held: S3 = request.getfixturevalue(request.param)
+    fs = fsspec.filesystem(
+        "s3", key=S3_KEY, secret=S3_SECRET, endpoint_url=held.endpoint, skip_instance_cache=True
+    )
+    if not fs.exists("kills"):
+        fs.mkdir("kills")
+    return held
+
+
+def start(file, address: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs", "run", str(file), "--json"],
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_driver(run: subprocess.Popen, cluster: Cluster) -> bool:
+    """Its run says of itself for good that it is running."""
+    run.kill()
+    return True
+
+
+ANSWERER = "ray::MapWorker(MapBatches(Answerer)"
+
+
+def kill_actor(run: subprocess.Popen, cluster: Cluster) -> bool:
+    actors = list(processes_titled(ANSWERER))
+    if not actors:  # all is answered, and waits for the store
+        return False
+    victim = random.choice(actors)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait(10)
+    return True
+
+
+def kill_raylet(run: subprocess.Popen, cluster: Cluster) -> bool:
+    node = random.choice(list(cluster.worker_nodes))
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.add_node(num_cpus=3, object_store_memory=256 * 2**20)
+    return True
+
+
+def has_begun(kill: "Victim", answers: Location) -> bool:
+    """Something is stored, or an actor is at work: they may be done before the store is."""
+    if kill is kill_actor:
+        return any(processes_titled(f"{ANSWERER}).submit"))
+    return bool(list_parts(answers))
+
+
+Victim = Callable[[subprocess.Popen, Cluster], bool]
+"""Kills, and says whether there was something to kill."""
+
+ONCE: list[tuple[str, Victim]] = [
+    ("moto_s3", kill_driver),
+    ("rclone_s3", kill_actor),
+]
+"""Nodes are killed by tests/deploy/test_submit.py."""
+
+VICTIMS = (kill_driver, kill_actor, kill_raylet)
+EVERYWHERE = [(s3, kill) for s3 in ("moto_s3", "rclone_s3") for kill in VICTIMS]
+
+
+@pytest.mark.timeout(120 + 90 * KILLS)
+@pytest.mark.parametrize(("server", "kill"), EVERYWHERE if KILLS > 1 else ONCE, indirect=["server"])
+def test_after_a_kill_the_next_run_has_every_record_once(
+    kill: Victim, server, shards, own_cluster, tmp_path
+):
+    moment = 0
+    while moment < KILLS:
+        uri = f"s3://kills/{kill.__name__}-{moment}-{time.time_ns()}"
+        night = job(
+            shards,
+            uri,
+            ROWS_PER_FILE,
+            engine={"kind": "extractive", "replicas": REPLICAS},
+            storage=server.storage(),
+        )
+        file = job_file(tmp_path / "job.yaml", night)
+        run = start(file, own_cluster.address)
+        store = Storage(server.storage()).at(uri)
+        while not has_begun(kill, store.join("answers")) and run.poll() is None:
+            time.sleep(0.2)
+        time.sleep(random.uniform(0, 1.5))
+        assert run.poll() is None  # it is killed in the middle, or nothing is shown
+        hit = kill(run, own_cluster)
+        run.communicate(timeout=120)
+        if not hit:
+            continue  # too late a moment: another one
+        if kill is kill_driver:
+            (held,) = all_runs(store)
+            assert held["status"] == "running"
+        stored_before = Counter(_record_ids(store))
+        next_run = overnight("run", file, "--json", address=own_cluster.address)
+        assert next_run.returncode == 0, next_run.stderr
+        done = counts(json.loads(next_run.stdout))
+        assert done["read"] == RECORDS
+        assert done.get("current", 0) == len(stored_before)
+        every = Counter(_record_ids(store))
+        assert len(every) == RECORDS
+        again = every.total() - RECORDS
+        assert again <= IN_FLIGHT
+        print(
+            f"{kill.__name__} {moment}: exit {run.returncode}, {len(stored_before)} stored, "
+            f"{done.get('answered', 0)} in the next run, {again} done twice"
+        )
+        moment += 1
+
+
+def _record_ids(store) -> Iterator[str]:
+    for path in list_parts(store.join("answers")):
+        with store.fs.open(path, "rb") as file:
+            yield from pq.read_table(file, columns=["record_id"])["record_id"].to_pylist()

@@ -1,0 +1,168 @@
+"""An object store that refuses, resets, cuts short and falls silent under a running job.
+
+Between job and server stands a proxy; what it lets through is the server's own. A run completes or
+ends with exit code 3, and nothing half-written is ever read.
+"""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
+
+from pipeline.config.schema import Input
+from pipeline.core.arrow import split_work, table_records
+from pipeline.core.errors import StorageError
+from pipeline.core.filesystem import Storage
+from pipeline.reading.shards import list_shards
+from pipeline.reading.source import read_tables
+from pipeline.store.parts import list_parts
+from pipeline.store.reader import read_rows
+from tests.conftest import S3_KEY, S3_SECRET
+from tests.support.jobs import S3, counts, job, job_file, overnight, rows, run, write_jsonl
+from tests.support.proxy import Fault, Proxy, none
+
+RECORDS, SHARE = 500, 0.1
+PATIENCE, SILENT_SECONDS = 3, 5
+"""For how long a client waits for an answer, and how long it comes not."""
+
+
+@pytest.fixture
+def proxy(rclone_s3) -> Iterator[Proxy]:
+    proxy = Proxy(rclone_s3.endpoint).start()
+    yield proxy
+    proxy.close()
+
+
+def client(server: S3):
+    return fsspec.filesystem(
+        "s3", key=S3_KEY, secret=S3_SECRET, endpoint_url=server.endpoint, skip_instance_cache=True
+    )
+
+
+def now_and_then(kind: str, seed: int) -> Fault:
+    """A tenth of all requests answered 503, reset, or cut off in the middle."""
+    chance = random.Random(seed)
+
+    async def fault(request: web.Request, body: bytes):
+        if chance.random() >= SHARE:
+            return None
+        if kind == "cut":
+            return "cut"
+        if kind == "reset" and request.transport:
+            request.transport.abort()
+        return web.Response(status=503)
+
+    return fault
+
+
+def silence() -> Fault:
+    """Ten requests in the middle are answered when their client waits no longer."""
+    seen = 0
+
+    async def fault(request: web.Request, body: bytes):
+        nonlocal seen
+        seen += 1
+        if 50 <= seen < 60:
+            await asyncio.sleep(SILENT_SECONDS)
+
+    return fault
+
+
+@pytest.mark.parametrize("kind", ["503", "reset", "cut", "silence"])
+def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
+    kind, proxy, rclone_s3, ray_cluster, tmp_path
+):
+    bucket = f"faults-{kind}-{tmp_path.name[-1]}"
+    client(rclone_s3).mkdir(bucket)
+    for at in range(0, RECORDS, 20):
+        write_jsonl(tmp_path / f"shards/{at:04}.jsonl", rows(range(at, at + 20)))
+    client(rclone_s3).put(f"{tmp_path}/shards/", f"{bucket}/shards/", recursive=True)
+    night = job(
+        f"s3://{bucket}/shards/",
+        f"s3://{bucket}/store",
+        20,
+        storage={"endpoint_url": proxy.url, "config_kwargs": {"read_timeout": PATIENCE}},
+    )
+    proxy.fault = silence() if kind == "silence" else now_and_then(kind, seed=11)
+    document, error = {}, ""
+    try:
+        document = run(night)
+    except StorageError as failure:
+        error = str(failure)
+    store = Storage(rclone_s3.storage()).at(f"s3://{bucket}/store")
+    held = sum(table.num_rows for table in read_rows(store))
+    for path in list_parts(store.join("answers")):
+        with store.fs.open(path, "rb") as part:
+            assert pq.read_table(part, page_checksum_verification=True).num_rows <= 20
+    if error:
+        assert f"s3://{bucket}/" in error
+    else:
+        assert counts(document) == {"read": RECORDS, "answered": RECORDS}
+        assert held == RECORDS
+    print(f"{kind}: {error or 'done'}, {held} stored, {len(proxy.bodies)} requests")
+    proxy.fault = none
+    assert counts(run(night)).get("current", 0) == held
+    assert sum(table.num_rows for table in read_rows(store)) == RECORDS
+
+
+def test_a_small_shard_is_read_by_one_request(proxy, rclone_s3, tmp_path):
+    client(rclone_s3).mkdir(bucket := f"counted-{tmp_path.name[-1]}")
+    for at in range(4):
+        write_jsonl(tmp_path / f"shards/{at}.jsonl", rows([at]))
+    (tmp_path / "shards/empty.jsonl").touch()
+    client(rclone_s3).put(f"{tmp_path}/shards/", f"{bucket}/shards/", recursive=True)
+    storage = Storage({"endpoint_url": proxy.url})
+    shards = list_shards(f"s3://{bucket}/shards/", storage).shards
+    asked: Counter[str] = Counter()
+
+    async def count(request: web.Request, body: bytes) -> None:
+        asked[request.path.rsplit("/")[-1]] += 1
+
+    proxy.fault = count
+    tables = read_tables(shards, Input(uri=f"s3://{bucket}/shards/"), storage)
+    found = [record for table in tables for record in table_records(split_work(table)[0])]
+    assert [record.record_id for record in found] == [row["record_id"] for row in rows(range(4))]
+    assert {asked[f"{at}.jsonl"] for at in range(4)} == {1}
+
+
+def no_more_answers() -> Fault:
+    """Parts of answers are refused from the third on, and for good."""
+    accepted: set[str] = set()
+
+    async def fault(request: web.Request, body: bytes):
+        if request.method in ("PUT", "POST") and "/answers/" in request.path:
+            accepted.update([request.path] if len(accepted) < 2 else [])
+            if request.path not in accepted:
+                return web.Response(status=503)
+        return None
+
+    return fault
+
+
+def test_a_store_that_takes_no_more_answers_ends_the_run_with_exit_3_and_its_uri(
+    proxy, rclone_s3, ray_cluster, tmp_path
+):
+    bucket = f"full-{tmp_path.name[-1]}"
+    client(rclone_s3).mkdir(bucket)
+    write_jsonl(tmp_path / "shards/0.jsonl", rows(range(200)))
+    storage = {"endpoint_url": proxy.url, "config_kwargs": {"retries": {"max_attempts": 1}}}
+    night = job(tmp_path / "shards", f"s3://{bucket}/store", 20, storage=storage)
+    file = job_file(tmp_path / "job.yaml", night)
+    proxy.fault = no_more_answers()
+    refused = overnight("run", file, address=ray_cluster.address)
+    assert refused.returncode == 3
+    last_words = refused.stderr.strip().splitlines()[-2:]
+    assert f"s3://{bucket}/store/answers/" in "\n".join(last_words)
+    assert "Traceback" not in refused.stderr
+    proxy.fault = none
+    again = overnight("run", file, "--json", address=ray_cluster.address)
+    assert again.returncode == 0
+    done = counts(json.loads(again.stdout))
+    assert (done["read"], done["current"] + done["answered"]) == (200, 200)
+    assert done["current"] >= 20

@@ -1,0 +1,1 @@
+"""What tests share: jobs and records, servers, clusters, models, browsers."""

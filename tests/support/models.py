@@ -1,0 +1,102 @@
+"""Language models made on the spot: real architecture, real tokenizer, random weights.
+
+They drive the whole of vLLM and say nothing that means anything.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from tests.support.jobs import ROOT
+
+SPECIAL = ["<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>"]
+
+CHAT_TEMPLATE = (
+    "<s>{% for message in messages %}<|{{ message.role }}|>{{ message.content }}</s>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""The tests' own: one special token a turn."""
+
+NO_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('system is not supported') }}"
+    "{% endif %}"
+)
+"""Before a chat template, it makes it one of those that know no system messages."""
+
+
+@dataclass(frozen=True)
+class Size:
+    hidden: int
+    layers: int
+    vocabulary: int
+
+
+TINY = Size(hidden=64, layers=2, vocabulary=2000)  # 0.3 million parameters
+MIDDLING = Size(hidden=512, layers=8, vocabulary=4000)  # 25 million: its own work outweighs ours
+
+
+def make_model(
+    folder: Path,
+    size: Size = TINY,
+    context: int = 8192,
+    chat_template: str = CHAT_TEMPLATE,
+    texts: Iterable[str] = (),
+) -> Path:
+    """A Llama of the given size in `folder`, the same for the same arguments.
+
+    Its tokenizer is trained on `texts`, or on the bundled samples, so that it says the same
+    whatever else of this project changes.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    vocabulary = _make_tokenizer(folder, size.vocabulary, chat_template, texts or _texts())
+    torch.manual_seed(7)
+    heads = size.hidden // 64
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=size.hidden,
+        intermediate_size=size.hidden * 2,
+        num_hidden_layers=size.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=context,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    # Left to itself a random model ends one answer in some thousands.
+    settings = {"bos_token_id": 0, "eos_token_id": 1, "temperature": 0.9}
+    (folder / "generation_config.json").write_bytes(orjson.dumps(settings))
+    return folder
+
+
+def _make_tokenizer(folder: Path, vocabulary: int, chat_template: str, texts: Iterable[str]) -> int:
+    """A byte-level BPE tokenizer; returns the size of its vocabulary."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+    fast.chat_template = chat_template or None
+    fast.save_pretrained(folder)
+    return len(fast)
+
+
+def _texts() -> Iterator[str]:
+    for path in sorted(ROOT.glob("conf/demo/shards/text/*.txt")):
+        yield path.read_text(encoding="utf-8")
