@@ -1,67 +1,38 @@
 """The house stands as its plan says: imports run one way, and few places know Ray."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-MODULES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")])
+from tests.support.structure import (
+    FLOORS,
+    MODULES,
+    ROOT,
+    circle,
+    floor,
+    imported,
+    module_name,
+    own_imports,
+    room,
+    room_imports,
+    rooms_of_pipeline,
+)
 
-FLOORS = [
-    {"scrubbing", "suggest", "model", "content", "names", "threads", "bucket", "grace"},
-    {"errors"},
-    {"config", "faults", "storage", "tables"},
-    {"tokens", "checks", "totals"},
-    {"selection", "headway"},
-    {"reading", "prompting", "engines", "store"},
-    {"answering", "export", "difference", "prefixes", "notify", "roll"},
-    {"stages", "outlook", "report"},
-    {"cluster"},
-    {"replicas", "allowance", "metrics"},
-    {"flow", "rechecking", "watch"},
-    {"runs", "doctor"},
-    {"jobs"},
-]
 KNOW_RAY = {
-    "reading/source.py",
     "flow.py",
-    "cluster.py",
-    "replicas.py",
-    "allowance.py",
-    "metrics.py",
-    "rechecking.py",
+    "reading/source.py",
+    "cluster/session.py",
+    "cluster/reporter.py",
+    "cluster/limit.py",
+    "run/metrics.py",
+    "run/recheck.py",
 }
-
-
-def room(name: str) -> str:
-    """`pipeline.store.sink` → `store`; `jobs.run` → `jobs`."""
-    parts = name.split(".")
-    return parts[1] if parts[0] == "pipeline" and len(parts) > 1 else parts[0]
-
-
-def floor(name: str) -> int:
-    return next(i for i, rooms in enumerate(FLOORS) if room(name) in rooms)
-
-
-def imported(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    plain = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    sources = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    return plain | sources
-
-
-def module_name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_a_room_imports_only_from_its_own_and_from_floors_below(path: Path):
     name = module_name(path)
-    if path.parent.name == "pipeline" and path.name == "__init__.py":
-        name = "pipeline.errors"  # the package itself stands on the ground floor
-    ours = {m for m in imported(path) if m.startswith(("pipeline.", "jobs."))}
-    above = {m for m in ours if room(m) != room(name) and floor(m) >= floor(name)}
+    above = {m for m in own_imports(path) if room(m) != room(name) and floor(m) >= floor(name)}
     assert above == set()
 
 
@@ -69,3 +40,17 @@ def test_a_room_imports_only_from_its_own_and_from_floors_below(path: Path):
 def test_ray_is_known_where_blocks_and_clusters_are_and_nowhere_else(path: Path):
     if any(m == "ray" or m.startswith("ray.") for m in imported(path)):
         assert str(path.relative_to(ROOT / "pipeline")) in KNOW_RAY
+
+
+def test_the_rooms_are_those_of_the_floors_and_few_know_each_other():
+    assert rooms_of_pipeline() | {"jobs"} == set().union(*FLOORS)
+    assert len(room_imports()) <= 50
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle({module_name(path): own_imports(path) for path in MODULES}) == []
+
+
+def test_the_tests_have_the_rooms_of_what_they_test():
+    rooms = {p.parent for p in (ROOT / "tests/pipeline").rglob("test_*.py")}
+    assert {p for p in rooms if not (ROOT / p.relative_to(ROOT / "tests")).is_dir()} == set()
