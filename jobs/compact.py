@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.store.compaction import TARGET_BYTES, compact

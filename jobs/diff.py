@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.core.filesystem import Storage
-from pipeline.core.terminal import harmless
+from pipeline.core.text import harmless
 from pipeline.results.compare import Difference, Pair, compare, find_sides
 from pipeline.results.pages.comparison import comparison_page
 

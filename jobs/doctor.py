@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.run.doctor import examine
 
 

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.progress import PLANNING, JobProgress
-from pipeline.config.schema import Job, load_job
+from pipeline.config.loading import load_job
+from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
 from pipeline.core.records import Message
-from pipeline.core.terminal import harmless
+from pipeline.core.text import harmless
 from pipeline.engines.token_budget import TOKENS_PER_WORD
 from pipeline.flow import Prepared, prepare
 from pipeline.prompting.cache_estimate import forecast

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cluster.counters import Stage, View
-from pipeline.core.terminal import harmless
+from pipeline.core.text import harmless
 
 LINE_SECONDS = 30.0
 REDRAWN_A_SECOND = 4

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.recheck import Rechecked, Verdict
-from pipeline.config.schema import load_job
-from pipeline.core.terminal import harmless
+from pipeline.config.loading import load_job
+from pipeline.core.text import harmless
 from pipeline.run.execute import recheck_store
 
 SHOWN = 100

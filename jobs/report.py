@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.core.filesystem import Storage
 from pipeline.results.pages.run_page import write_report
 

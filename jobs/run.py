@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.progress import JobProgress
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.config.selection import Selection
 from pipeline.core.errors import describe
 from pipeline.flow import Prepared, prepare

@@ -20,7 +20,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import GetTimeoutError
 
 from pipeline.answering.checks import chosen_checks
-from pipeline.answering.replica import Answerer, foretold, settle, to_prompts, to_tables, within
+from pipeline.answering.replica import Answerer, foretold, to_prompts, to_tables, within
 from pipeline.cluster.counters import Extent, Passed
 from pipeline.cluster.limit import Allowance
 from pipeline.cluster.reporter import Replicas
@@ -30,6 +30,7 @@ from pipeline.config.selection import EVERYTHING, Selection
 from pipeline.core.accounting import Totals
 from pipeline.core.errors import ConfigError, EngineError
 from pipeline.core.filesystem import Location, Storage
+from pipeline.core.processes import settle
 from pipeline.engines import check_engine, tables_at_once
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.core.errors import ConfigError, StorageError
 from pipeline.core.filesystem import storage_errors
 from pipeline.engines.engine import GenerationError

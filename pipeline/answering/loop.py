@@ -1,10 +1,10 @@
 """From a prompt to a checked answer: generate, extract, check, and repair what a check found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.answering.evaluate import Judge, Tried, best_of, without_completion
-from pipeline.answering.repair import next_request
-from pipeline.core.records import Answered, Prompt, failing
+from pipeline.core.records import Answered, Ask, Completion, Prompt, Repair, failing
 from pipeline.engines.engine import Engine, GenerationError, Request
 
 
@@ -36,3 +36,18 @@ class AnsweringLoop:
         except GenerationError as error:
             return without_completion(str(error))
         return self.judge.hold(completion, request.prompt.boilerplate)
+
+
+def next_request(
+    request: Request, said: Completion, repairs: Sequence[Repair | None]
+) -> Request | None:
+    """The request that repairs an answer, or None where one of its faults is beyond repair.
+
+    What several checks want goes into one attempt: their words in one turn, a larger token limit
+    with it. An answer that is to be sampled anew is not talked about: it would only be imitated.
+    """
+    if None in repairs:
+        return None
+    anew, longer = "sample_anew" in repairs, "more_tokens" in repairs
+    asks = () if anew else tuple(repair for repair in repairs if isinstance(repair, Ask))
+    return request.again(said, asks, anew=anew, longer=longer)

@@ -10,8 +10,16 @@ import pyarrow as pa
 from pipeline.answering.evaluate import Judge, Tried, best_of, without_completion
 from pipeline.config.schema import TextGrammar
 from pipeline.core.arrow import carry
-from pipeline.core.faults import Fault
-from pipeline.core.records import ENGINE_ERROR, Answered, Completion, Message, Place, Prompt, Record
+from pipeline.core.records import (
+    ENGINE_ERROR,
+    Answered,
+    Completion,
+    Fault,
+    Message,
+    Place,
+    Prompt,
+    Record,
+)
 from pipeline.prompting.template import PromptSource, boilerplate_of
 from pipeline.reading.text import text_boilerplate
 from pipeline.store.schema import OUTCOMES, answers_table

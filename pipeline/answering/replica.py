@@ -1,12 +1,8 @@
 """The stages of the flow as plain functions from table to table; `flow.py` hands them to Ray."""
 
 import asyncio
-import gc
-import os
 import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import cache
 from typing import Any, TypeAlias
 
 import orjson
@@ -35,8 +31,17 @@ from pipeline.core.arrow import (
     unpack,
 )
 from pipeline.core.errors import EngineError, OvernightError
-from pipeline.core.faults import Fault
-from pipeline.core.records import Answered, Message, Prompt, Record, Reject, ReplicaState, Standing
+from pipeline.core.processes import settle
+from pipeline.core.records import (
+    Answered,
+    Fault,
+    Message,
+    Prompt,
+    Record,
+    Reject,
+    ReplicaState,
+    Standing,
+)
 from pipeline.engines import (
     generation_identity,
     model_of,
@@ -46,11 +51,11 @@ from pipeline.engines import (
 )
 from pipeline.engines.engine import Engine
 from pipeline.engines.token_budget import answer_tokens
-from pipeline.prompting.arrangement import arranged
 from pipeline.prompting.cache_estimate import is_sampled, tokens_foretold
 from pipeline.prompting.fit import Fit, fitting
 from pipeline.prompting.grouping import cut, grouped
 from pipeline.prompting.keys import canonical, prompt_and_generation_key
+from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import PromptSource
 from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
 from pipeline.store.schema import OUTCOMES, answers_table
@@ -60,23 +65,6 @@ TELL_SECONDS = 0.5
 
 IN_ORDER_OF = ("record_id", "source_uri", "source_row", "read", "stored_bytes")
 """Columns that tell any two rows of a table of prompts apart, tallies too."""
-
-
-@cache
-def settle(on_gpus: bool = False) -> None:
-    """Sets a worker's process up for a night of tables, once.
-
-    Ray shows every GPU of its node to a process that asked for none; here it sees none, so that no
-    library can take memory of one. The garbage collector would walk over Ray's and pandas's modules
-    again and again, which takes a tenth of the time. Arrow's default allocator keeps what blocks
-    have left; jemalloc, where the build has it, gives it back.
-    """
-    if not on_gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    gc.collect()
-    gc.freeze()
-    with suppress(NotImplementedError):
-        pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 def to_prompts(items: pa.Table, job: Job, source: PromptSource, ledger: Ledger) -> pa.Table:

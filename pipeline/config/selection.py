@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.answering.checks import known_checks
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.records import ENGINE_ERROR, Record, Reject
-from pipeline.core.suggest import nearest
 
 FIELDS = ("paper_id", "question_id", "record_id")
 RETRIES = ("failed", "failed:<check>", "rejected")

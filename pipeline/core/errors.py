@@ -4,6 +4,8 @@ Bad *input* is never one of them: it becomes a reject (`pipeline.core.records.Re
 """
 
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 from pipeline.core.redaction import scrubbed, scrubbed_values
 
@@ -61,3 +63,10 @@ def describe(error: BaseException) -> str:
     text = faults()[0]["msg"] if callable(faults) else " ".join(str(error).split())
     kind = type(error).__name__
     return f"{kind}: {scrubbed(text)[:DESCRIBED_CHARACTERS]}" if text else kind
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or all known names where none is close; ends a message."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"

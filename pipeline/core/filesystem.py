@@ -19,8 +19,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
-from pipeline.core.errors import ConfigError, OvernightError, StorageError, describe
-from pipeline.core.suggest import nearest
+from pipeline.core.errors import ConfigError, OvernightError, StorageError, describe, nearest
 
 S3_PROTOCOLS = ("s3", "s3a")
 

@@ -58,6 +58,9 @@ ANSWER_MARKER = "Answer:::"
 ENGINE_ERROR = "engine_error"
 """The check that a record fails which its engine could not answer; no check of an answer."""
 
+PAYLOAD_BYTES = 64 * 1024
+"""Most of the bytes of a piece of input that its reject keeps."""
+
 PLAIN = "plain"
 """The role of a ready prompt that is text: it reaches the model as it stands, without a chat
 template around it."""
@@ -130,6 +133,25 @@ class Reject:
     def paper(self) -> str:
         """A reject says of no paper that it belongs to it, and stands alone."""
         return self.record_id
+
+
+class Fault(Exception):
+    """Raised by a parser where it finds the fault, caught once, where the place is known."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+    def at(self, place: Place, payload: bytes, record_id: str | None = None) -> Reject:
+        """The reject for this fault; without an id of its own it is named by its place."""
+        return Reject(
+            record_id or f"{place.uri}#{place.row}",
+            self.reason,
+            self.detail,
+            place,
+            payload[:PAYLOAD_BYTES],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,9 @@ from typing import Any
 import openai
 
 from pipeline.config.schema import Job
-from pipeline.core.errors import EngineError, describe
+from pipeline.core.errors import EngineError, describe, nearest
 from pipeline.core.records import PLAIN, Completion, FinishReason
 from pipeline.core.redaction import scrubbed
-from pipeline.core.suggest import nearest
 from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.openai_options import endpoint_of
 

@@ -3,8 +3,7 @@
 from pydantic import Field, ValidationError
 
 from pipeline.config.schema import Job, Section
-from pipeline.core.errors import ConfigError
-from pipeline.core.suggest import nearest
+from pipeline.core.errors import ConfigError, nearest
 
 
 class Endpoint(Section):

@@ -6,8 +6,7 @@ from math import ceil
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
-from pipeline.core.faults import Fault
-from pipeline.core.records import Message
+from pipeline.core.records import Fault, Message
 from pipeline.engines.model_files import context_tokens
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
 

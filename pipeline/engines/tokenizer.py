@@ -5,8 +5,7 @@ from typing import Any
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, EngineError, describe
-from pipeline.core.faults import Fault
-from pipeline.core.records import PLAIN, Message
+from pipeline.core.records import PLAIN, Fault, Message
 from pipeline.engines.model_files import model_files
 
 

@@ -23,8 +23,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import EngineError, describe
-from pipeline.core.faults import Fault
-from pipeline.core.records import Completion, Message
+from pipeline.core.records import Completion, Fault, Message
 from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.grammar import BACKEND, answer_regex
 from pipeline.engines.model_files import context_tokens, model_files

@@ -7,8 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.config.schema import Job
-from pipeline.core.errors import ConfigError
-from pipeline.core.suggest import nearest
+from pipeline.core.errors import ConfigError, nearest
 
 OWNED = {
     "model": "engine.model",

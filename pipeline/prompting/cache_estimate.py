@@ -12,10 +12,10 @@ from pipeline.config.schema import Job
 from pipeline.core.records import Message, Prompt
 from pipeline.engines.token_budget import answer_tokens
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
-from pipeline.prompting.arrangement import arranged
 from pipeline.prompting.cache_simulator import Batching, batching_of, cached_tokens
 from pipeline.prompting.grouping import cut, grouped
 from pipeline.prompting.keys import digest
+from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import PromptSource
 
 A_LINE = 100

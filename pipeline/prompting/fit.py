@@ -7,8 +7,7 @@ from functools import cache, partial
 from typing import TypeAlias
 
 from pipeline.config.schema import Job
-from pipeline.core.faults import Fault
-from pipeline.core.records import Message, Record
+from pipeline.core.records import Fault, Message, Record
 from pipeline.engines.token_budget import Room
 from pipeline.prompting.template import PromptSource, render
 

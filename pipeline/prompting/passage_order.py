@@ -11,9 +11,11 @@ without looking further, saves most.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
-from pipeline.core.records import Passage
+from pipeline.core.records import Fault, Passage, Prompt
+from pipeline.prompting.template import PromptSource, render
 
 BRANCHES_TRIED = 4
 """At every node; twice as many find trees that save a thousandth more, in twice the time."""
@@ -144,3 +146,25 @@ def _among(members: Members, bundles: Bundles) -> dict[Members, int]:
             if held & (held - 1):
                 shared[held] = shared.get(held, 0) + length
     return shared
+
+
+def arranged(prompts: Sequence[Prompt], source: PromptSource) -> list[Prompt]:
+    """The prompts, in another order; their keys, which stand for every order, stay."""
+    by_paper: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        by_paper.setdefault(prompt.record.paper, []).append(prompt)
+    made = []
+    for group in by_paper.values():
+        group.sort(key=lambda prompt: (prompt.record.record_id, prompt.generation_key))
+        for number, passages in arrange([prompt.record.passages for prompt in group]):
+            made.append(_with_passages(group[number], passages, source))
+    return made
+
+
+def _with_passages(prompt: Prompt, passages: tuple[Passage, ...], source: PromptSource) -> Prompt:
+    record = replace(prompt.record, passages=passages)
+    try:
+        messages, _ = render(source, record)
+    except Fault:  # a template that bears only the order in which it was tried
+        return prompt
+    return replace(prompt, record=record, messages=messages)

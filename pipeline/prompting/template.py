@@ -15,10 +15,8 @@ import yaml
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
-from pipeline.core.errors import ConfigError
-from pipeline.core.faults import Fault
-from pipeline.core.records import PLAIN, Message, Passage, Place, Record
-from pipeline.core.suggest import nearest
+from pipeline.core.errors import ConfigError, nearest
+from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 
 VERBATIM = "verbatim"
 FIELDS = (

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.core.faults import Fault
+from pipeline.core.records import Fault
 
 FREE_BYTES = 64 * 2**20
 """What any shard may hold: hardly a night's work is lost by it."""

@@ -5,8 +5,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.core.faults import Fault
-from pipeline.core.records import Place, Record, Reject
+from pipeline.core.records import Fault, Place, Record, Reject
 from pipeline.reading.rows import id_of
 
 _BOM = b"\xef\xbb\xbf"

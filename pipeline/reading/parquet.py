@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import StorageError
-from pipeline.core.faults import Fault
-from pipeline.core.records import Place, Record, Reject
+from pipeline.core.records import Fault, Place, Record, Reject
 from pipeline.reading.expansion_limit import Expansion
 from pipeline.reading.rows import id_of, row_record
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.arrow import dump_extra
-from pipeline.core.faults import Fault
-from pipeline.core.records import PLAIN, Message, Passage, Place, Record
+from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 from pipeline.reading.mojibake import repair_record
 
 ID_FIELDS = ("record_id", "id", "custom_id")

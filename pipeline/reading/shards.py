@@ -18,9 +18,8 @@ from fsspec import AbstractFileSystem
 
 from pipeline.config.schema import Input
 from pipeline.core.errors import ConfigError
-from pipeline.core.faults import PAYLOAD_BYTES, Fault
 from pipeline.core.filesystem import GuardedStream, Location, Storage, storage_errors
-from pipeline.core.records import Place, Record, Reject
+from pipeline.core.records import PAYLOAD_BYTES, Fault, Place, Record, Reject
 from pipeline.reading.expansion_limit import Expansion
 from pipeline.reading.jsonl import jsonl_items
 from pipeline.reading.parquet import parquet_items

@@ -14,9 +14,8 @@ from pipeline.config.schema import Input
 from pipeline.config.selection import EVERYTHING, Selection
 from pipeline.core.arrow import dump_extra, items_table
 from pipeline.core.errors import StorageError, describe
-from pipeline.core.faults import Fault
 from pipeline.core.filesystem import GuardedStream, Storage
-from pipeline.core.records import Item, Record, Reject, Tally
+from pipeline.core.records import Fault, Item, Record, Reject, Tally
 from pipeline.reading.shards import Shard, read_shard, whole_file
 
 BLOCK_RECORDS = 1000

@@ -4,8 +4,7 @@ import re
 from pathlib import PurePosixPath
 
 from pipeline.config.schema import TextGrammar
-from pipeline.core.faults import Fault
-from pipeline.core.records import PLAIN, Message, Passage, Place, Record
+from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 from pipeline.reading.mojibake import repair_text
 
 _PAPER_AND_QUESTION = re.compile(r"(?P<paper>.+)_(?P<question>CQ\d+)", re.DOTALL)

@@ -10,9 +10,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location
-from pipeline.core.suggest import nearest
 from pipeline.core.text import content_words, words_of
 from pipeline.store.parts import read_batches, with_parts
 from pipeline.store.reader import LATEST

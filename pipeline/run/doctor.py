@@ -13,8 +13,8 @@ from pipeline.cluster.session import cluster, cluster_resources
 from pipeline.config.schema import Job
 from pipeline.core.arrow import split_work, table_records
 from pipeline.core.errors import ConfigError, OvernightError
-from pipeline.core.faults import Fault
 from pipeline.core.filesystem import Storage
+from pipeline.core.records import Fault
 from pipeline.engines import check_engine, endpoint_says, open_engine
 from pipeline.engines.model_files import context_tokens
 from pipeline.engines.tokenizer import load_encoder

@@ -5,8 +5,8 @@ import time
 from functools import lru_cache
 
 from pipeline.core.records import Message, Passage, Place, Prompt, Record
-from pipeline.prompting.arrangement import arranged
 from pipeline.prompting.grouping import cut, grouped
+from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import load_prompt
 from tests.bench.records import PASSAGE_WORDS, QUESTIONS_PER_PAPER, prose
 from tests.support.jobs import BETTER_PROMPT

@@ -18,7 +18,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipeline.config.schema import Job, load_job
+from pipeline.config.loading import load_job
+from pipeline.config.schema import Job
 from tests.deploy.test_images import environment, named
 from tests.support.jobs import ROOT
 

@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from jobs import cli
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.flow import prepare
 from pipeline.run.execute import foresee
 from tests.support.jobs import (

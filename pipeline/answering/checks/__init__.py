@@ -11,9 +11,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from pipeline.answering.checks.base import Finding, Subject
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.records import CheckResult, Level, Repair
-from pipeline.core.suggest import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location, Storage
-from pipeline.core.suggest import nearest
 from pipeline.results.export import wide
 from pipeline.results.export.writers import Writer, write_csv, write_jsonl, write_parquet
 from pipeline.results.export.xlsx import must_fit, write_xlsx

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.core.arrow import STRINGS
 from pipeline.core.errors import ConfigError
-from pipeline.core.names import natural
+from pipeline.core.text import natural
 from pipeline.results.export.external_sort import RUN_BYTES, Row, Runs, sort_rows
 from pipeline.results.export.xlsx import MOST_COLUMNS
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import vl_convert
 
-from pipeline.core.characters import visible
 from pipeline.core.records import Status
+from pipeline.core.text import visible
 from pipeline.results.pages.matrix import Matrix, Spent
 
 MOST_BARS = 20

@@ -17,7 +17,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.core.characters import visible
+from pipeline.core.text import visible
 
 PAGE_BYTES = 7_000_000
 """Of packed content beside figures and cells; a browser opens a page of that size at once."""

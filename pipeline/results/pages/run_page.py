@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 
 from pipeline.answering.recheck import Boilerplates
 from pipeline.config.schema import Job
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location
-from pipeline.core.names import natural
-from pipeline.core.suggest import nearest
+from pipeline.core.text import natural
 from pipeline.results.pages import answers, matrix
 from pipeline.results.pages.charts import charts
 from pipeline.results.pages.page import PAGE_BYTES, packed, page

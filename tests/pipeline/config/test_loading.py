@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.core.errors import ConfigError
 
 SMALLEST = "name: night\ninput: {uri: shards}\noutput: {uri: store}\n"

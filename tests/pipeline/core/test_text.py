@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.names import natural
+from pipeline.core.text import natural
 
 
 def test_questions_stand_in_their_natural_order():

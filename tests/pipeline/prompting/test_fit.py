@@ -2,8 +2,7 @@
 
 import pytest
 
-from pipeline.core.faults import Fault
-from pipeline.core.records import PLAIN, Message, Passage, Record
+from pipeline.core.records import PLAIN, Fault, Message, Passage, Record
 from pipeline.engines.token_budget import Room
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.template import load_prompt

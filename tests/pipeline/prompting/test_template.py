@@ -4,8 +4,7 @@ import pytest
 
 from pipeline.config.schema import TextGrammar
 from pipeline.core.errors import ConfigError
-from pipeline.core.faults import Fault
-from pipeline.core.records import Message, Passage, Place
+from pipeline.core.records import Fault, Message, Passage, Place
 from pipeline.prompting.template import load_prompt, render
 from pipeline.reading.text import text_record
 from tests.support.jobs import BETTER_PROMPT, ROOT, record

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.faults import PAYLOAD_BYTES
+from pipeline.core.records import PAYLOAD_BYTES
 from tests.support.hostile import (
     MAX_RECORD_BYTES,
     PLACE,

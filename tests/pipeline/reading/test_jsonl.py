@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.faults import PAYLOAD_BYTES, Fault
-from pipeline.core.records import Place, Record, Reject
+from pipeline.core.records import PAYLOAD_BYTES, Fault, Place, Record, Reject
 from pipeline.reading.jsonl import jsonl_items
 from pipeline.reading.rows import batch_record, row_record
 from tests.support.hostile import record_line, record_lines

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.arrow import items_table, table_records
-from pipeline.core.faults import Fault
-from pipeline.core.records import PLAIN, Message, Passage, Place, Record
+from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 from pipeline.reading.rows import batch_record, id_of, row_record
 
 PLACE = Place("file:///logs/lamps.jsonl", 4)

@@ -5,8 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.schema import TextGrammar
-from pipeline.core.faults import Fault
-from pipeline.core.records import PLAIN, Message, Passage, Place, Record
+from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 from pipeline.reading.mojibake import repair_text
 from pipeline.reading.text import record_id_of, text_record
 from tests.support.hostile import text_file

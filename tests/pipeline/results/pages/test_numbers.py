@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from pipeline.answering.checks import known_checks
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.core.filesystem import Storage
 from pipeline.results.pages.run_page import write_report
 from tests.support.browser import Visit, visit

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.schema import load_job
+from pipeline.config.loading import load_job
 from pipeline.core.filesystem import Storage
 from pipeline.results.compare import compare, find_sides
 from pipeline.results.pages.comparison import comparison_page
