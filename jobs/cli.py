@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.core.errors import OvernightError, describe
-from pipeline.core.redaction import scrubbed
+from pipeline.core.redaction import redacted
 
 if TYPE_CHECKING:
     from pipeline.config.selection import Selection
@@ -247,7 +247,7 @@ def _finish(
 
 
 def _print_traceback() -> None:
-    sys.stderr.write(scrubbed(traceback.format_exc()))
+    sys.stderr.write(redacted(traceback.format_exc()))
 
 
 def _stderr_of_its_own() -> TextIO:

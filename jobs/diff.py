@@ -10,7 +10,7 @@ from rich.table import Table
 from pipeline.config.loading import load_job
 from pipeline.core.filesystem import Storage
 from pipeline.core.text import harmless
-from pipeline.results.compare import Difference, Pair, compare, find_sides
+from pipeline.results.compare import Comparison, Pair, compare, find_sides
 from pipeline.results.pages.comparison import comparison_page
 
 COUNTED = ("word_count", "prompt_tokens", "completion_tokens")
@@ -83,7 +83,7 @@ def _change(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _show(console: Console, found: Difference, document: dict[str, Any], shown: int) -> None:
+def _show(console: Console, found: Comparison, document: dict[str, Any], shown: int) -> None:
     records = document["records"]
     console.print(
         f"{records['both']:,} records on both sides, {records['only_from']:,} only in --from, "

@@ -20,7 +20,7 @@ from pipeline.engines.token_budget import TOKENS_PER_WORD
 from pipeline.flow import Prepared, prepare
 from pipeline.prompting.cache_estimate import forecast
 from pipeline.run.execute import foresee
-from pipeline.run.plan import Cause, Outlook, now_of
+from pipeline.run.plan import Cause, WorkPlan, now_of
 from pipeline.store.history import Circumstances, stored_messages
 from pipeline.store.run_file import Measured, last_measured
 
@@ -52,7 +52,7 @@ def plan(
     return 0, document
 
 
-def _records(outlook: Outlook, prepared: Prepared) -> dict[str, Any]:
+def _records(outlook: WorkPlan, prepared: Prepared) -> dict[str, Any]:
     totals = outlook.totals
     now = now_of(prepared.job, prepared.source)
     causes = sorted(outlook.records.items(), key=lambda item: (-item[1], item[0].kind))
@@ -79,7 +79,7 @@ def _records(outlook: Outlook, prepared: Prepared) -> dict[str, Any]:
 
 
 def _cost(
-    outlook: Outlook, job: Job, rate: float | None, measured: Measured | None
+    outlook: WorkPlan, job: Job, rate: float | None, measured: Measured | None
 ) -> dict[str, Any]:
     """Tokens, GPU-hours and parts; null where nothing was measured or given."""
     work = outlook.totals.standings["work"]
@@ -98,14 +98,14 @@ def _cost(
     }
 
 
-def _prefix_cache(outlook: Outlook, prepared: Prepared) -> dict[str, Any] | None:
+def _prefix_cache(outlook: WorkPlan, prepared: Prepared) -> dict[str, Any] | None:
     """The forecast; null where nothing is to be generated, or not by vLLM."""
     if not outlook.sample:
         return None
     return asdict(forecast(outlook.sample, prepared.job, prepared.source))
 
 
-def _examples(outlook: Outlook, prepared: Prepared) -> Iterator[dict[str, Any]]:
+def _examples(outlook: WorkPlan, prepared: Prepared) -> Iterator[dict[str, Any]]:
     """Records whose prompt has changed, each with the difference line by line."""
     parts = {example.record_id: example.part for example in outlook.examples}
     asked = stored_messages(prepared.store, parts)

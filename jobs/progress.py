@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cluster.counters import Stage, View
+from pipeline.cluster.counters import RunProgress, Stage
 from pipeline.core.text import harmless
 
 LINE_SECONDS = 30.0
@@ -37,7 +37,7 @@ class JobProgress:
         self._console = console
         self._doing = harmless(doing)
         self._stages = stages
-        self._view: View | None = None
+        self._view: RunProgress | None = None
         self._last_line = time.monotonic()
         self._spinner = Spinner("dots")
         self._screen = Live(
@@ -60,14 +60,14 @@ class JobProgress:
     ) -> None:
         self._screen.stop()
 
-    def __call__(self, view: View) -> None:
+    def __call__(self, view: RunProgress) -> None:
         self._view = view
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             self._console.print(self._line(view), markup=False)
 
-    def _line(self, view: View) -> str:
+    def _line(self, view: RunProgress) -> str:
         stages = (f"{view.stages[stage]:,} {_named(stage)}" for stage in self._stages)
         facts = [_share(view), *stages, *_speed(view), *_quality(view), _left(view)]
         return f"{self._doing}: {', '.join(facts)}"
@@ -98,11 +98,11 @@ def _named(stage: Stage) -> str:
     return stage.replace("_", " ")
 
 
-def _share(view: View) -> str:
+def _share(view: RunProgress) -> str:
     return f"{view.phase} {view.share:.0%}"
 
 
-def _speed(view: View) -> list[str]:
+def _speed(view: RunProgress) -> list[str]:
     rates, effort = view.rates, view.headway.effort
     if not effort.done:
         return [f"{rates.read:,.0f} read/s"] if rates.read else []
@@ -115,7 +115,7 @@ def _speed(view: View) -> list[str]:
     return facts
 
 
-def _quality(view: View) -> list[str]:
+def _quality(view: RunProgress) -> list[str]:
     """What became of records, and of the engines that are not at work."""
     effort, passed = view.headway.effort, view.headway.passed
     facts = []
@@ -126,12 +126,12 @@ def _quality(view: View) -> list[str]:
     return [*facts, *_replicas(view)]
 
 
-def _replicas(view: View) -> Iterator[str]:
+def _replicas(view: RunProgress) -> Iterator[str]:
     for state, replicas in view.headway.replicas.items():
         yield f"{replicas:,} {'replica' if replicas == 1 else 'replicas'} {state}"
 
 
-def _left(view: View) -> str:
+def _left(view: RunProgress) -> str:
     """Time left, no finer than it is known."""
     seconds = view.seconds_left
     if seconds is None:

@@ -20,8 +20,8 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import GetTimeoutError
 
 from pipeline.answering.checks import chosen_checks
-from pipeline.answering.replica import Answerer, foretold, to_prompts, to_tables, within
-from pipeline.cluster.counters import Extent, Passed
+from pipeline.answering.replica import Answerer, foretold, to_batches, to_prompts, within
+from pipeline.cluster.counters import Extent, StageCounts
 from pipeline.cluster.limit import Allowance
 from pipeline.cluster.reporter import Replicas
 from pipeline.cluster.session import placement, receipts_of
@@ -31,14 +31,14 @@ from pipeline.core.accounting import Totals
 from pipeline.core.errors import ConfigError, EngineError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.core.processes import settle
-from pipeline.engines import check_engine, tables_at_once
+from pipeline.engines import check_engine, max_concurrent_batches
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import ShardSource, never
-from pipeline.run.plan import Outlook, foresee_table
+from pipeline.run.plan import WorkPlan, plan_table
 from pipeline.store.history import History
 from pipeline.store.ledger import Ledger
-from pipeline.store.parts import Writer
+from pipeline.store.parts import PartWriter
 from pipeline.store.sink import Sink
 
 REPLICA_MEMORY_BYTES = 2**30
@@ -107,7 +107,7 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
     No table that an engine works on holds more rows than a part may: a crash loses a few of them.
     """
     job = prepared.job
-    writer = Writer(run_id, job.input.bucket, job.output.append_only)
+    writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
     sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
     ledger = ray.put(Ledger.of(prepared.store, prepared.selection, job.input.bucket))
     work = prompts(prepared, ledger, replicas.passed, replicas.is_ending)
@@ -128,8 +128,8 @@ def answer(prepared: Prepared, run_id: str, replicas: Replicas) -> Iterator[Tota
                 compute=ActorPoolStrategy(
                     min_size=job.engine.replicas.min,
                     max_size=job.engine.replicas.max,
-                    max_concurrent_calls_per_actor=tables_at_once(job),
-                    max_tasks_in_flight_per_actor=tables_at_once(job) + 1,
+                    max_concurrent_calls_per_actor=max_concurrent_batches(job),
+                    max_tasks_in_flight_per_actor=max_concurrent_batches(job) + 1,
                 ),
                 num_cpus=1,
                 num_gpus=job.engine.gpus,
@@ -152,11 +152,11 @@ def _store(outcomes: pa.Table, job: Job, sink: Sink) -> pa.Table:
     return sink.write(foretold(outcomes, job))
 
 
-Pass: TypeAlias = Callable[[Passed], None]
+Pass: TypeAlias = Callable[[StageCounts], None]
 """What a task calls with what it hands on; does not wait."""
 
 
-def unseen(more: Passed) -> None:
+def unseen(more: StageCounts) -> None:
     """For a flow that nobody looks at before its end."""
 
 
@@ -174,27 +174,29 @@ def tables(prompts: Dataset, prepared: Prepared, passed: Pass) -> Dataset:
     else:
         prompts = prompts.repartition(partitions, keys=["paper"])
     making = partial(
-        to_tables,
+        to_batches,
         job=job,
         source=prepared.source,
-        in_flight=job.engine.replicas.max * (tables_at_once(job) + 1) / partitions,
+        in_flight=job.engine.replicas.max * (max_concurrent_batches(job) + 1) / partitions,
         sampled=_sampled_share(prepared),
     )
     made = prompts.map_batches(
-        partial(_to_tables, making=making, passed=passed), batch_format="pyarrow", batch_size=None
+        partial(_to_batches, making=making, passed=passed), batch_format="pyarrow", batch_size=None
     )
     return made.repartition(target_num_rows_per_block=1)
 
 
-def _to_tables(prompts: pa.Table, making: Callable[[pa.Table], pa.Table], passed: Pass) -> pa.Table:
+def _to_batches(
+    prompts: pa.Table, making: Callable[[pa.Table], pa.Table], passed: Pass
+) -> pa.Table:
     settle()
     made = making(prompts)
     at_work = pc.sum(pc.equal(prompts["standing"], "work")).as_py() or 0
-    passed(Passed(arranged=at_work))
+    passed(StageCounts(arranged=at_work))
     return made
 
 
-def survey(prepared: Prepared, examples: int) -> Iterator[Outlook]:
+def survey(prepared: Prepared, examples: int) -> Iterator[WorkPlan]:
     """The flow as far as the prompts: what a run would do, and with about how many tokens.
 
     Yields what each table of prompts adds, with at most so many examples each.
@@ -213,7 +215,7 @@ def survey(prepared: Prepared, examples: int) -> Iterator[Outlook]:
     receipts = prompts(prepared, ledger).map_batches(
         foreseeing, batch_format="pyarrow", batch_size=None
     )
-    yield from map(Outlook.of_receipt, receipts_of(receipts))
+    yield from map(WorkPlan.of_receipt, receipts_of(receipts))
 
 
 def _foresee(
@@ -226,7 +228,7 @@ def _foresee(
     sampled: float,
 ) -> pa.Table:
     known, past = ray.get(ledger), ray.get(history)
-    return foresee_table(made, job, source, known, past, examples, sampled).receipt()
+    return plan_table(made, job, source, known, past, examples, sampled).receipt()
 
 
 def _sampled_share(prepared: Prepared) -> float:
@@ -280,5 +282,5 @@ def _to_prompts(
     held = ray.get(ledger)  # a node holds one copy for all tasks
     made = to_prompts(items, job, source, held)
     made = within(made, allowance.take) if allowance else made
-    passed(Passed.of(Totals.of(made)))
+    passed(StageCounts.of(Totals.of(made)))
     return made

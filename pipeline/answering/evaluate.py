@@ -20,7 +20,7 @@ from pipeline.core.records import (
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class EvaluatedAttempt:
     """One attempt, and what its checks found; `repairs` are those that made it fail want."""
 
     completion: Completion
@@ -40,26 +40,26 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class Evaluator:
     """The checks of a job; the same completion is always judged the same."""
 
     checks: tuple[Check, ...]
     max_words: int
 
-    def hold(self, completion: Completion, boilerplate: str) -> Tried:
+    def evaluate(self, completion: Completion, boilerplate: str) -> EvaluatedAttempt:
         """Extracts the answer and runs every check on it."""
         answer = extract_answer(completion.text)
         subject = Subject(completion, answer, boilerplate, self.max_words)
-        return Tried(completion, answer, *run_checks(self.checks, subject))
+        return EvaluatedAttempt(completion, answer, *run_checks(self.checks, subject))
 
 
-def without_completion(why: str) -> Tried:
+def without_completion(why: str) -> EvaluatedAttempt:
     """An attempt to which the engine gave no completion."""
     failed = CheckResult(ENGINE_ERROR, False, "fail", why)
-    return Tried(Completion("", "error"), "", (failed,), (None,))
+    return EvaluatedAttempt(Completion("", "error"), "", (failed,), (None,))
 
 
-def best_of(prompt: Prompt, tried: Sequence[Tried]) -> Answered:
+def best_of(prompt: Prompt, tried: Sequence[EvaluatedAttempt]) -> Answered:
     """The best attempt as the answer; of two that are as good the later counts."""
     best = max(reversed(tried), key=lambda t: t.merit)
     return Answered(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.answering.evaluate import Judge, Tried, best_of, without_completion
+from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
 from pipeline.core.records import Answered, Ask, Completion, Prompt, Repair, failing
 from pipeline.engines.engine import Engine, GenerationError, Request
 
@@ -13,7 +13,7 @@ class AnsweringLoop:
     """An engine, and what its answers are held against."""
 
     engine: Engine
-    judge: Judge
+    evaluator: Evaluator
     attempts: int
 
     async def answer(self, prompt: Prompt) -> Answered:
@@ -22,7 +22,7 @@ class AnsweringLoop:
         Each attempt joins what the engine has running.
         """
         request: Request | None = Request.first(prompt)
-        tried: list[Tried] = []
+        tried: list[EvaluatedAttempt] = []
         while request and len(tried) < self.attempts:
             tried.append(last := await self._try(request))
             if not failing(last.checks):
@@ -30,12 +30,12 @@ class AnsweringLoop:
             request = next_request(request, last.completion, last.repairs)
         return best_of(prompt, tried)
 
-    async def _try(self, request: Request) -> Tried:
+    async def _try(self, request: Request) -> EvaluatedAttempt:
         try:
             completion = await self.engine.generate(request)
         except GenerationError as error:
             return without_completion(str(error))
-        return self.judge.hold(completion, request.prompt.boilerplate)
+        return self.evaluator.evaluate(completion, request.prompt.boilerplate)
 
 
 def next_request(

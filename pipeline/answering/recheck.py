@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import orjson
 import pyarrow as pa
 
-from pipeline.answering.evaluate import Judge, Tried, best_of, without_completion
+from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
 from pipeline.config.schema import TextGrammar
 from pipeline.core.arrow import carry
 from pipeline.core.records import (
@@ -105,11 +105,11 @@ def _paired(value: Any) -> Any:
 
 
 def recheck_rows(
-    rows: pa.Table, judge: Judge, boilerplates: Boilerplates
+    rows: pa.Table, evaluator: Evaluator, boilerplates: Boilerplates
 ) -> tuple[pa.Table, list[Verdict]]:
     """Rows of `OUTCOMES` for those stored rows whose judgement has changed, and the changes."""
     stored = rows.to_pylist()
-    judged = [_judged(row, judge, boilerplates.of(row)) for row in stored]
+    judged = [_judged(row, evaluator, boilerplates.of(row)) for row in stored]
     verdicts = list(map(_verdict, stored, judged))
     changed = [at for at, verdict in enumerate(verdicts) if verdict]
     anew = answers_table([judged[at] for at in changed], {})
@@ -118,14 +118,14 @@ def recheck_rows(
     return pa.table(columns, schema=OUTCOMES), [v for v in verdicts if v]
 
 
-def _judged(row: Row, judge: Judge, boilerplate: str) -> Answered:
+def _judged(row: Row, evaluator: Evaluator, boilerplate: str) -> Answered:
     record = Record(row["record_id"], Place(row["source_uri"], row["source_row"]))
     messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
     prompt = Prompt(record, messages, boilerplate, row["prompt_key"], row["generation_key"])
-    return best_of(prompt, list(_tried(row, judge, boilerplate)))
+    return best_of(prompt, list(_tried(row, evaluator, boilerplate)))
 
 
-def _tried(row: Row, judge: Judge, boilerplate: str) -> Iterator[Tried]:
+def _tried(row: Row, evaluator: Evaluator, boilerplate: str) -> Iterator[EvaluatedAttempt]:
     for attempt in row["attempts"]:
         if ENGINE_ERROR in attempt["failed_checks"]:
             said = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
@@ -139,7 +139,7 @@ def _tried(row: Row, judge: Judge, boilerplate: str) -> Iterator[Tried]:
             attempt["completion_tokens"],
             attempt["seconds"],
         )
-        yield judge.hold(completion, boilerplate)
+        yield evaluator.evaluate(completion, boilerplate)
 
 
 def _verdict(row: Row, now: Answered) -> Verdict | None:

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.answering.checks import chosen_checks
-from pipeline.answering.evaluate import Judge
+from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.cluster.coordinator import ASK_SECONDS
-from pipeline.cluster.counters import Effort
+from pipeline.cluster.counters import EngineCounts
 from pipeline.config.schema import Job
 from pipeline.core.arrow import (
     PROMPTS,
@@ -53,7 +53,7 @@ from pipeline.engines.engine import Engine
 from pipeline.engines.token_budget import answer_tokens
 from pipeline.prompting.cache_estimate import is_sampled, tokens_foretold
 from pipeline.prompting.fit import Fit, fitting
-from pipeline.prompting.grouping import cut, grouped
+from pipeline.prompting.grouping import grouped, split_batches
 from pipeline.prompting.keys import canonical, prompt_and_generation_key
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import PromptSource
@@ -144,7 +144,7 @@ def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
     return pa.concat_tables([rest, set_column(rejects, "standing", standings)])
 
 
-def to_tables(
+def to_batches(
     prompts: pa.Table, job: Job, source: PromptSource, in_flight: float, sampled: float
 ) -> pa.Table:
     """Prompts as tables for the engines, a row each, none of more rows than a part may have.
@@ -164,7 +164,7 @@ def to_tables(
         work = prompts_table(made, ["work"] * len(made))
     papers = [prompt.record.paper for prompt in made]
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in made]
-    tables = cut(grouped(texts, papers), most, in_flight, answer_tokens(job))
+    tables = split_batches(grouped(texts, papers), most, in_flight, answer_tokens(job))
     chosen = [number for number, paper in enumerate(papers) if is_sampled(paper, sampled)]
     copies = set_column(
         work.take(pa.array(chosen, pa.int64())), "standing", ["sampled"] * len(chosen)
@@ -216,12 +216,12 @@ def unreported(state: ReplicaState, engine_version: str) -> None:
     """For an answerer that nobody waits for."""
 
 
-Tell: TypeAlias = Callable[[Effort, bool], None]
+Tell: TypeAlias = Callable[[EngineCounts, bool], None]
 """What a replica calls now and then with all that it has done, and whether it begins nothing more;
 does not wait."""
 
 
-def untold(effort: Effort, is_ending: bool) -> None:
+def untold(effort: EngineCounts, is_ending: bool) -> None:
     """For an answerer that nobody looks at."""
 
 
@@ -260,7 +260,7 @@ class Answerer:
         self._source = source
         self._report = report
         self._tell = tell
-        self._effort = Effort()
+        self._effort = EngineCounts()
         self._telling: asyncio.TimerHandle | None = None
         self._ending = ending
         self._has_asked, self._is_ending = asyncio.Event(), False
@@ -298,7 +298,7 @@ class Answerer:
         await self._has_asked.wait()
         if self._is_ending:
             return []
-        self._add(Effort(asked=len(prompts)))
+        self._add(EngineCounts(asked=len(prompts)))
         self._tell_effort()  # at once: an engine without a model keeps the loop busy from here on
         asked = [asyncio.create_task(self._answer(prompt)) for prompt in prompts]
         every = asyncio.gather(*asked)
@@ -310,7 +310,7 @@ class Answerer:
         await asyncio.wait([every])
         if not self._is_ending:
             await self._end  # raises: nothing counts as not read unless the run is to end
-        self._add(Effort(asked=-sum(task.cancelled() for task in asked)))
+        self._add(EngineCounts(asked=-sum(task.cancelled() for task in asked)))
         return [task.result() for task in asked if not task.cancelled()]
 
     async def _told_to_end(self) -> None:
@@ -328,10 +328,10 @@ class Answerer:
     async def _answer(self, prompt: Prompt) -> Answered:
         loop = await self._opened()
         answer = await loop.answer(prompt)
-        self._add(Effort.of(answer))
+        self._add(EngineCounts.of(answer))
         return answer
 
-    def _add(self, more: Effort) -> None:
+    def _add(self, more: EngineCounts) -> None:
         """Adds to the replica's effort, which is told soon, once for all that happens till then."""
         self._effort = self._effort.plus(more)
         if self._telling is None:
@@ -361,8 +361,8 @@ class Answerer:
                 f"{seconds} s on {platform.node()}"
             ) from error
         self._report("ready", engine.version)
-        judge = Judge(chosen_checks(job.checks), job.answer.max_words)
-        return AnsweringLoop(engine, judge, most_attempts(job))
+        evaluator = Evaluator(chosen_checks(job.checks), job.answer.max_words)
+        return AnsweringLoop(engine, evaluator, most_attempts(job))
 
     def _shared_columns(self, engine: Engine) -> dict[str, str | None]:
         model, revision = model_of(self._job)

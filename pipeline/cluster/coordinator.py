@@ -10,7 +10,7 @@ from functools import reduce
 from heapq import nlargest
 from typing import NamedTuple
 
-from pipeline.cluster.counters import Effort, Headway, Passed
+from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.records import ReplicaState
 
 ASK_SECONDS = 1.0
@@ -47,7 +47,7 @@ class Replica:
         return f"{self.node} (process {self.pid}{gpus})"
 
 
-class Roll:
+class Coordinator:
     """An actor that replicas report to; one that starts again is another process, and so listed.
 
     Ray does not say which replica it has replaced, or let go. Those that count as living are of
@@ -60,9 +60,9 @@ class Roll:
         self._replicas: dict[Process, Replica] = {}
         self._entered: dict[Process, float] = {}
         self._heard: dict[Process, float] = {}
-        self._efforts: dict[Process, Effort] = {}
+        self._efforts: dict[Process, EngineCounts] = {}
         self._free: set[Process] = set()
-        self._passed = Passed()
+        self._passed = StageCounts()
         self._barren = 0
         self._told: float | None = None
         self._deadline: float | None = None
@@ -80,7 +80,7 @@ class Roll:
             self._barren += 1
         return self._barren
 
-    def at_work(self, process: Process, effort: Effort, is_ending: bool) -> None:
+    def at_work(self, process: Process, effort: EngineCounts, is_ending: bool) -> None:
         """Notes what a replica has done since it started, and whether it begins nothing more."""
         self._efforts[process] = effort
         if is_ending:
@@ -89,7 +89,7 @@ class Roll:
             self._free.add(process)
         self._heard[process] = time.monotonic()
 
-    def passed(self, more: Passed) -> None:
+    def passed(self, more: StageCounts) -> None:
         """Notes what a task has handed on."""
         self._passed = self._passed.plus(more)
 
@@ -110,12 +110,12 @@ class Roll:
             self._free.add(process)
         return None
 
-    def headway(self) -> Headway:
+    def headway(self) -> RunCounts:
         heard = filter(self._is_heard, self._heard)
         living = set(nlargest(self._size, heard, key=self._heard.__getitem__))
-        return Headway(
+        return RunCounts(
             self._passed,
-            reduce(Effort.plus, self._efforts.values(), Effort()),
+            reduce(EngineCounts.plus, self._efforts.values(), EngineCounts()),
             sum(effort.in_hand for process, effort in self._efforts.items() if process in living),
             Counter(self._replicas[process].state for process in living),
             len(living & self._free),

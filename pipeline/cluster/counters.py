@@ -33,7 +33,7 @@ Stage: TypeAlias = Literal[
 REPLICAS_AT_WORK: tuple[ReplicaState, ...] = ("ready", "answering")
 
 
-class Passed(NamedTuple):
+class StageCounts(NamedTuple):
     """What tasks have taken through the stages before the engines, in records and stored bytes."""
 
     read: int = 0
@@ -56,7 +56,7 @@ class Passed(NamedTuple):
         return type(self)(*map(add, self, other))
 
 
-class Effort(NamedTuple):
+class EngineCounts(NamedTuple):
     """What a replica, or all together, have done so far; tokens are those of every attempt."""
 
     asked: int = 0  # records that have come to it
@@ -106,14 +106,14 @@ class Effort(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Headway:
+class RunCounts:
     """How far the stages have got; replicas that were lost are in `effort` and not `in_engines`.
 
     `free` are the replicas that may begin a table: none, soon after a run was told to end.
     """
 
-    passed: Passed = field(default_factory=Passed)
-    effort: Effort = field(default_factory=Effort)
+    passed: StageCounts = field(default_factory=StageCounts)
+    effort: EngineCounts = field(default_factory=EngineCounts)
     in_engines: int = 0
     replicas: Mapping[ReplicaState, int] = field(default_factory=dict)
     free: int = 0
@@ -135,15 +135,15 @@ class Rates(NamedTuple):
     completion_tokens: float = 0.0
 
 
-class Pace:
+class RateWindow:
     """The rates of a run, from looks at its headway. Engines are timed from when they can answer,
     so that the time a model takes to load does not count.
     """
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, Headway]] = deque()
+        self._looks: deque[tuple[float, RunCounts]] = deque()
 
-    def rates(self, headway: Headway, now: float) -> Rates:
+    def rates(self, headway: RunCounts, now: float) -> Rates:
         """With this look at `now`, in seconds of any clock that only goes on."""
         self._looks.append((now, headway))
         while len(self._looks) > 2 and self._looks[1][0] <= now - WINDOW_SECONDS:
@@ -175,11 +175,11 @@ class Extent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class RunProgress:
     """A run as it stands: what is stored, how far its stages have got, and how fast they go."""
 
     totals: Totals
-    headway: Headway
+    headway: RunCounts
     rates: Rates
     extent: Extent
 

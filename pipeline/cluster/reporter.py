@@ -9,10 +9,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from pipeline.cluster.coordinator import ASK_SECONDS, Process, Replica, Roll
-from pipeline.cluster.counters import Effort, Headway, Passed
+from pipeline.cluster.coordinator import ASK_SECONDS, Coordinator, Process, Replica
+from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.cluster.session import beside_driver
-from pipeline.config.schema import Engine
+from pipeline.config.schema import EngineConfig
 from pipeline.core.errors import EngineError
 from pipeline.core.records import ReplicaState
 
@@ -28,8 +28,8 @@ class Replicas:
     it.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._roll: Any = beside_driver(Roll).remote(engine.replicas.max)
+    def __init__(self, engine: EngineConfig) -> None:
+        self._roll: Any = beside_driver(Coordinator).remote(engine.replicas.max)
         # All that one node takes along at once are one accident.
         self._most_deaths = BARREN_DEATHS + engine.replicas.max - 1
         self._asked = 0.0
@@ -50,11 +50,11 @@ class Replicas:
                 "Ray's logs there say why"
             )
 
-    def at_work(self, effort: Effort, is_ending: bool) -> None:
+    def at_work(self, effort: EngineCounts, is_ending: bool) -> None:
         """Called by a replica, about itself; does not wait."""
         self._roll.at_work.remote(_own_process(), effort, is_ending)
 
-    def passed(self, more: Passed) -> None:
+    def passed(self, more: StageCounts) -> None:
         """Called by a task, about what it hands on; does not wait."""
         self._roll.passed.remote(more)
 
@@ -78,10 +78,10 @@ class Replicas:
             return ray.get(self._roll.seconds_left.remote()) is not None
         return False
 
-    def headway(self, before: Headway) -> Headway:
+    def headway(self, before: RunCounts) -> RunCounts:
         """How far the run has got; as `before` where the cluster does not say in time."""
         try:
-            found: Headway = ray.get(self._roll.headway.remote(), timeout=HEADWAY_SECONDS)
+            found: RunCounts = ray.get(self._roll.headway.remote(), timeout=HEADWAY_SECONDS)
         except Exception:  # noqa: BLE001  what ails the cluster, the run itself will meet
             return before
         return found
@@ -97,7 +97,7 @@ class Replicas:
         """Every replica that has reported, for the record of a run."""
         return [asdict(replica) for replica in self._read()]
 
-    def why_not_all(self, engine: Engine) -> str:
+    def why_not_all(self, engine: EngineConfig) -> str:
         """Which replicas have found no place in the time allowed, in a line."""
         placed = [str(replica) for replica in self._read()]
         where = f": {', '.join(placed)}" if placed else ""

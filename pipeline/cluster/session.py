@@ -20,9 +20,9 @@ from ray.util.scheduling_strategies import (
     PlacementGroupSchedulingStrategy,
 )
 
-from pipeline.config.schema import Engine
+from pipeline.config.schema import EngineConfig
 from pipeline.core.errors import EngineError, OvernightError, describe
-from pipeline.core.redaction import scrubbed
+from pipeline.core.redaction import redacted
 
 BLOCK_BYTES = 16 * 2**20
 """Blocks between stages: small, so that work streams and a crash costs little; never one row."""
@@ -42,7 +42,7 @@ NO_PROGRESS_SECONDS = 2 * 3600
 
 
 @contextmanager
-def cluster(engine: Engine | None = None, debug: bool = False) -> Iterator[None]:
+def cluster(engine: EngineConfig | None = None, debug: bool = False) -> Iterator[None]:
     """Joins the cluster that `RAY_ADDRESS` names or that the caller has joined; else starts one.
 
     One of its own is ended with the job. It never joins a cluster that merely happens to run on
@@ -110,7 +110,7 @@ def _start(replicas: int, debug: bool) -> None:
         signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own would end the process with 15
 
 
-def _configure(engine: Engine | None, debug: bool) -> None:
+def _configure(engine: EngineConfig | None, debug: bool) -> None:
     context = DataContext.get_current()
     # Nothing is read before every replica has its place, so that a missing one is told of early.
     context.wait_for_min_actors_s = engine.start_seconds if engine else -1
@@ -134,7 +134,7 @@ def _require_cpus(replicas: int) -> None:
         )
 
 
-def _require_gpus(engine: Engine) -> None:
+def _require_gpus(engine: EngineConfig) -> None:
     """A replica's GPUs are all on one node; so it is places on nodes that count, not GPUs."""
     kind = engine.accelerator_type
 
@@ -171,7 +171,7 @@ def _to_come(counted: Callable[[Mapping[str, float]], int]) -> int:
 
 
 @contextmanager
-def placement(engine: Engine, memory: int) -> Iterator[dict[str, Any]]:
+def placement(engine: EngineConfig, memory: int) -> Iterator[dict[str, Any]]:
     """How Ray places the replicas: over the nodes, as Ray Data has it, or on as few as hold them.
 
     Packed ones stand in one placement group, so that their places are found together; a replica
@@ -233,4 +233,4 @@ def cause_of(error: Exception) -> OvernightError:
 def _last_words(error: Exception) -> str:
     """What Ray says of an error in a line; of a remote traceback inside it, the exception."""
     raised = [line for line in str(error).splitlines() if _RAISED.match(line)]
-    return scrubbed(raised[-1])[:500] if raised else describe(error)[:500]
+    return redacted(raised[-1])[:500] if raised else describe(error)[:500]

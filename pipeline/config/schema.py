@@ -107,7 +107,7 @@ class Pool(Section):
         return str(self.min) if self.is_fixed else f"{self.min} to {self.max}"
 
 
-class Engine(Section):
+class EngineConfig(Section):
     kind: EngineKind = "extractive"
     model: str | None = None
     revision: str | None = None
@@ -203,7 +203,7 @@ class Job(Section):
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
     input: Input
     prompt: Annotated[PromptChoice, BeforeValidator(_prompt_choice)] = PromptChoice()
-    engine: Engine = Engine()
+    engine: EngineConfig = EngineConfig()
     sampling: Sampling = Sampling()
     answer: Answer = Answer()
     checks: dict[str, Annotated[Level, BeforeValidator(_yaml_off)]] = {}

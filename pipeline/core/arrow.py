@@ -73,7 +73,7 @@ PROMPTS = pa.schema(
 )
 """`paper` says which rows belong together: those of a paper; a record that names none, alone."""
 
-TABLES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
+BATCHES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
 """A row is a whole table of prompts, which Ray moves about and does not take apart."""
 
 
@@ -148,13 +148,13 @@ def pack(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables of `PROMPTS`, one a row."""
     offsets = [0, *accumulate(table.num_rows for table in tables)]
     (rows,) = pa.concat_tables(tables).combine_chunks().to_struct_array().chunks or [
-        pa.array([], TABLES.field("rows").type.value_type)
+        pa.array([], BATCHES.field("rows").type.value_type)
     ]
-    return pa.table([pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)], schema=TABLES)
+    return pa.table([pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)], schema=BATCHES)
 
 
 def unpack(packed: pa.Table) -> pa.Table:
-    """The table in a row of `TABLES`."""
+    """The table in a row of `BATCHES`."""
     rows = packed["rows"].combine_chunks().flatten()
     return pa.Table.from_batches([pa.RecordBatch.from_struct_array(rows)], schema=PROMPTS)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from pipeline.core.redaction import scrubbed, scrubbed_values
+from pipeline.core.redaction import redacted, redacted_values
 
 
 class OvernightError(Exception):
@@ -19,7 +19,7 @@ class OvernightError(Exception):
     exit_code = 3
 
     def __init__(self, message: str) -> None:
-        self._message = scrubbed(message)  # Ray adds advice of its own to the arguments
+        self._message = redacted(message)  # Ray adds advice of its own to the arguments
         super().__init__(self._message)
         _hide_in(sys.exception())
 
@@ -50,7 +50,7 @@ def _hide_in(error: BaseException | None) -> None:
     met: set[int] = set()
     while error is not None and id(error) not in met:
         met.add(id(error))
-        error.args = tuple(scrubbed_values(list(error.args)))
+        error.args = tuple(redacted_values(list(error.args)))
         error = error.__cause__ or error.__context__
 
 
@@ -62,7 +62,7 @@ def describe(error: BaseException) -> str:
     faults = getattr(error, "errors", None)  # Pydantic's list, whose text is a page
     text = faults()[0]["msg"] if callable(faults) else " ".join(str(error).split())
     kind = type(error).__name__
-    return f"{kind}: {scrubbed(text)[:DESCRIBED_CHARACTERS]}" if text else kind
+    return f"{kind}: {redacted(text)[:DESCRIBED_CHARACTERS]}" if text else kind
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ _PARAMETER = re.compile(
 )
 
 
-def scrubbed(text: str) -> str:
+def redacted(text: str) -> str:
     """The text with `***` for every secret of the environment, and for what looks like one."""
     for secret in _secrets():
         text = text.replace(secret, HIDDEN)
@@ -38,14 +38,14 @@ def scrubbed(text: str) -> str:
     return _PARAMETER.sub(rf"\1{HIDDEN}", text)
 
 
-def scrubbed_values(value: Any) -> Any:
-    """Plain data with every text in it scrubbed; names in mappings stay."""
+def redacted_values(value: Any) -> Any:
+    """Plain data with every text in it redacted; names in mappings stay."""
     if isinstance(value, str):
-        return scrubbed(value)
+        return redacted(value)
     if isinstance(value, dict):
-        return {name: scrubbed_values(held) for name, held in value.items()}
+        return {name: redacted_values(held) for name, held in value.items()}
     if isinstance(value, list):
-        return [scrubbed_values(held) for held in value]
+        return [redacted_values(held) for held in value]
     return value
 
 

@@ -84,7 +84,7 @@ def most_attempts(job: Job) -> int:
     return job.attempts if job.engine.generates else 1
 
 
-def tables_at_once(job: Job) -> int:
+def max_concurrent_batches(job: Job) -> int:
     """How many tables of records an engine works on at the same time."""
     match job.engine.kind:
         case "vllm":

@@ -15,7 +15,7 @@ import openai
 from pipeline.config.schema import Job
 from pipeline.core.errors import EngineError, describe, nearest
 from pipeline.core.records import PLAIN, Completion, FinishReason
-from pipeline.core.redaction import scrubbed
+from pipeline.core.redaction import redacted
 from pipeline.engines.engine import GenerationError, Request, varied
 from pipeline.engines.openai_options import endpoint_of
 
@@ -56,7 +56,7 @@ class OpenAIEngine:
             max_retries=endpoint.max_retries,
             timeout=endpoint.timeout,
         )
-        self._address = scrubbed(str(self._client.base_url))
+        self._address = redacted(str(self._client.base_url))
         self._model = job.engine.model or ""
         self._sampling = job.sampling.model_dump(exclude_none=True)
         self._places = asyncio.Semaphore(endpoint.concurrency)

@@ -13,7 +13,7 @@ from pipeline.core.records import Message, Prompt
 from pipeline.engines.token_budget import answer_tokens
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
 from pipeline.prompting.cache_simulator import Batching, batching_of, cached_tokens
-from pipeline.prompting.grouping import cut, grouped
+from pipeline.prompting.grouping import grouped, split_batches
 from pipeline.prompting.keys import digest
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import PromptSource
@@ -97,7 +97,7 @@ def _tokens(
     """Tokens of all prompts in the order that they would come in, and those found in the cache."""
     texts = ["\n".join(message.content for message in messages) for messages in prompts]
     answer = answer_tokens(job)
-    tables = cut(grouped(texts, papers), job.rows_per_file, 1, answer)
+    tables = split_batches(grouped(texts, papers), job.rows_per_file, 1, answer)
     tokens = [encoder.encode(prompts[number]) for table in tables for number in table]
     found = cached_tokens(tokens, [answer] * len(tokens), batching)
     return sum(map(len, tokens)), sum(found)

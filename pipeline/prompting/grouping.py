@@ -21,7 +21,7 @@ FEWEST_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class PromptGroup:
     """Prompts that share a prefix, by their numbers, in the order in which they share the most.
 
     `fresh` are the characters of each that do not repeat the beginning of the one before it.
@@ -35,7 +35,7 @@ class Group:
         return sum(self.fresh) // CHARACTERS_PER_TOKEN + answer_tokens * len(self.prompts)
 
 
-def grouped(texts: Sequence[str], papers: Sequence[str]) -> list[Group]:
+def grouped(texts: Sequence[str], papers: Sequence[str]) -> list[PromptGroup]:
     """Prompts by paper. In the order of their texts all that begin alike stand together, whatever
     the size of the cache.
     """
@@ -47,7 +47,7 @@ def grouped(texts: Sequence[str], papers: Sequence[str]) -> list[Group]:
         numbers = sorted(held[paper], key=lambda n: texts[n])
         ordered = [last, *(texts[n] for n in numbers)]
         fresh = tuple(len(text) - common_prefix(before, text) for before, text in pairwise(ordered))
-        groups.append(Group(tuple(numbers), fresh))
+        groups.append(PromptGroup(tuple(numbers), fresh))
         last = ordered[-1]
     return groups
 
@@ -58,8 +58,8 @@ def common_prefix(one: str, other: str) -> int:
     return bisect_left(range(1, limit + 1), True, key=lambda n: one[:n] != other[:n])
 
 
-def cut(
-    groups: Sequence[Group], most_rows: int, in_flight: float, answer_tokens: int
+def split_batches(
+    groups: Sequence[PromptGroup], most_rows: int, in_flight: float, answer_tokens: int
 ) -> Iterator[list[int]]:
     """The prompts of every table, in order, at most so many of them.
 
@@ -86,16 +86,18 @@ def cut(
         yield table
 
 
-def _pieces(group: Group, most_rows: int, most_work: float, answer_tokens: int) -> Iterator[Group]:
+def _pieces(
+    group: PromptGroup, most_rows: int, most_work: float, answer_tokens: int
+) -> Iterator[PromptGroup]:
     rest, each = group, group.work(answer_tokens) / len(group.prompts)
     most = min(max(int(most_work / max(each, 1)), FEWEST_ROWS), most_rows)
     while len(rest.prompts) > most:
         at = _least_lost(rest, most)
-        yield Group(rest.prompts[:at], rest.fresh[:at])
-        rest = Group(rest.prompts[at:], rest.fresh[at:])
+        yield PromptGroup(rest.prompts[:at], rest.fresh[:at])
+        rest = PromptGroup(rest.prompts[at:], rest.fresh[at:])
     yield rest
 
 
-def _least_lost(group: Group, most_rows: int) -> int:
+def _least_lost(group: PromptGroup, most_rows: int) -> int:
     """Where to cut, in the second half of what a table holds: before what shares the least."""
     return max(range(most_rows // 2 + 1, most_rows + 1), key=lambda at: (group.fresh[at], at))

@@ -146,7 +146,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Comparison:
     """Pairs of the records that both sides have answered, and the ids that one side alone has."""
 
     pairs: list[Pair]
@@ -179,12 +179,12 @@ class Difference:
         return sorted(telling, key=lambda p: p.weight, reverse=True)
 
 
-def compare(store: Location, before: Side, after: Side) -> Difference:
+def compare(store: Location, before: Side, after: Side) -> Comparison:
     """Pairs the newest answers of two sides by record; holds the answers of both in memory."""
     folder = store.join(ANSWERS_FOLDER)
     old, new = with_parts(folder, lambda parts: _newest_rows(folder, parts, (before, after)))
     pairs = [Pair(old[record_id], new[record_id]) for record_id in old if record_id in new]
-    return Difference(pairs, [i for i in old if i not in new], [i for i in new if i not in old])
+    return Comparison(pairs, [i for i in old if i not in new], [i for i in new if i not in old])
 
 
 def _newest_rows(

@@ -32,7 +32,7 @@ SAMPLED_SHARDS, SAMPLED_RECORDS = 8, 200
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """What one look found; `exit_code` is what a run would end with, 0 where all is well."""
 
     name: str
@@ -40,7 +40,7 @@ class Finding:
     exit_code: int = 0
 
 
-def examine(job: Job) -> Iterator[Finding]:
+def examine(job: Job) -> Iterator[Diagnosis]:
     """Every look in turn; each one is a function of this file that says what it saw."""
     looks: dict[str, Callable[[Job], str]] = {
         "engine": _engine,
@@ -55,9 +55,9 @@ def examine(job: Job) -> Iterator[Finding]:
     }
     for name, look in looks.items():
         try:
-            yield Finding(name, look(job))
+            yield Diagnosis(name, look(job))
         except OvernightError as error:
-            yield Finding(name, str(error), error.exit_code)
+            yield Diagnosis(name, str(error), error.exit_code)
 
 
 def _engine(job: Job) -> str:

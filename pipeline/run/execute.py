@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.answering.recheck import Boilerplates, Rechecked
-from pipeline.cluster.counters import Headway, Pace, Passed, View
+from pipeline.cluster.counters import RateWindow, RunCounts, RunProgress, StageCounts
 from pipeline.cluster.reporter import Replicas
 from pipeline.cluster.session import cluster
 from pipeline.config.schema import Job
@@ -17,7 +17,7 @@ from pipeline.core.filesystem import Storage
 from pipeline.flow import Prepared, answer, survey
 from pipeline.prompting.template import load_prompt
 from pipeline.run.monitor import Progress, Watch
-from pipeline.run.plan import Outlook
+from pipeline.run.plan import WorkPlan
 from pipeline.run.recheck import recheck
 from pipeline.run.shutdown import grace
 from pipeline.store.run_file import RunFile, RunStatus, all_runs
@@ -138,16 +138,16 @@ def recheck_store(
 
 def foresee(
     prepared: Prepared, progress: Progress, examples: int = 0, debug: bool = False
-) -> Outlook:
+) -> WorkPlan:
     """What a run would find and do, with at most so many examples; changes nothing."""
-    outlook, pace = Outlook(), Pace()
+    outlook, pace = WorkPlan(), RateWindow()
     with cluster(debug=debug):
         for receipt in survey(prepared, examples):
             outlook.add(receipt)
             outlook.examples = outlook.examples[:examples]
-            headway = Headway(Passed.of(outlook.totals))
+            headway = RunCounts(StageCounts.of(outlook.totals))
             rates = pace.rates(headway, time.monotonic())
-            progress(View(outlook.totals, headway, rates, prepared.extent))
+            progress(RunProgress(outlook.totals, headway, rates, prepared.extent))
     return outlook
 
 

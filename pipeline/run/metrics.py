@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ray.util.metrics import Counter, Gauge
 
-from pipeline.cluster.counters import View
+from pipeline.cluster.counters import RunProgress
 
 
 class Figure(NamedTuple):
@@ -47,7 +47,7 @@ class Sample(NamedTuple):
     of: str = ""  # the label's value
 
 
-def counted(view: View) -> Iterator[Sample]:
+def counted(view: RunProgress) -> Iterator[Sample]:
     """What counters stand at since the run began."""
     totals = view.totals
     for state, records in totals.states.items():
@@ -59,7 +59,7 @@ def counted(view: View) -> Iterator[Sample]:
     yield Sample(REPAIRS, totals.sums["repairs"])
 
 
-def gauged(view: View) -> Iterator[Sample]:
+def gauged(view: RunProgress) -> Iterator[Sample]:
     """What gauges show now; those that cannot be told are left out."""
     for stage, records in view.stages.items():
         yield Sample(STAGE_RECORDS, records, stage)
@@ -87,7 +87,7 @@ class Metrics:
         self._gauges = {figure: Gauge(*_declared(figure)) for figure in GAUGES}
         self._stood: dict[tuple[Figure, str], float] = {}
 
-    def record(self, view: View) -> None:
+    def record(self, view: RunProgress) -> None:
         for sample in counted(view):
             at = sample.figure, sample.of
             if (more := sample.value - self._stood.get(at, 0)) > 0:

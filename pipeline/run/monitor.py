@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TypeAlias
 
-from pipeline.cluster.counters import Extent, Headway, Pace, Rates, View
+from pipeline.cluster.counters import Extent, Rates, RateWindow, RunCounts, RunProgress
 from pipeline.cluster.reporter import Replicas
 from pipeline.core.accounting import Totals
 from pipeline.core.processes import now_and_then
 from pipeline.run.metrics import Metrics
 
-Progress: TypeAlias = Callable[[View], None]
+Progress: TypeAlias = Callable[[RunProgress], None]
 """Called from several threads, by one at a time."""
 
 LOOK_SECONDS = 1.0
@@ -34,8 +34,8 @@ class Watch:
         self._replicas = replicas
         self._progress = progress
         self._metrics = Metrics(job_name)
-        self._pace = Pace()
-        self._headway, self._rates = Headway(), Rates()
+        self._pace = RateWindow()
+        self._headway, self._rates = RunCounts(), Rates()
         self._lock = Lock()
 
     @contextmanager
@@ -72,5 +72,5 @@ class Watch:
             self._metrics.record(view)
             self._progress(view)
 
-    def _view(self) -> View:
-        return View(self._totals, self._headway, self._rates, self._extent)
+    def _view(self) -> RunProgress:
+        return RunProgress(self._totals, self._headway, self._rates, self._extent)

@@ -17,7 +17,7 @@ import urllib3
 from pipeline.config.schema import Notify
 from pipeline.core.errors import ConfigError, OvernightError
 from pipeline.core.filesystem import Location
-from pipeline.core.redaction import scrubbed_values
+from pipeline.core.redaction import redacted_values
 from pipeline.store.reader import read_rows
 
 WEBHOOK = "OVERNIGHT_WEBHOOK"
@@ -70,7 +70,7 @@ def notify(run: Mapping[str, Any], store: Location, asked: Notify) -> str | None
         reply = urllib3.PoolManager().request(
             "POST",
             url,
-            json=scrubbed_values(_message(run, store, asked)),
+            json=redacted_values(_message(run, store, asked)),
             retries=retries,
             timeout=PATIENCE_INTERRUPTED if hurried else PATIENCE_SECONDS,
         )

@@ -50,7 +50,7 @@ class Example(NamedTuple):
 
 
 @dataclass(slots=True)
-class Outlook:
+class WorkPlan:
     """The totals of a plan; records and estimated prompt tokens by cause; a few examples, and the
     prompts of a sample of papers.
     """
@@ -106,7 +106,7 @@ def _prompt(fields: dict[str, Any]) -> Prompt:
     return Prompt(**{**fields, "record": Record(**held), "messages": said})
 
 
-def foresee_table(
+def plan_table(
     prompts: pa.Table,
     job: Job,
     source: PromptSource,
@@ -114,14 +114,14 @@ def foresee_table(
     history: History,
     examples: int,
     sampled: float,
-) -> Outlook:
+) -> WorkPlan:
     """What a run would make of a table of prompts, with at most so many examples, and all prompts
     of that share of the papers.
     """
     work, _ = split_work(prompts)
     causes = _causes(work, job, source, ledger, history)
     tokens = _estimated_tokens(work)
-    outlook = Outlook(Totals.of(prompts), Counter(causes))
+    outlook = WorkPlan(Totals.of(prompts), Counter(causes))
     for cause, count in zip(causes, tokens, strict=True):
         outlook.prompt_tokens[cause] += count
     shown = [at for at, cause in enumerate(causes) if "prompt" in cause.changes][:examples]

@@ -128,7 +128,7 @@ def rows_in(bucket: Bucket, rows: pa.Table) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class PartWriter:
     """Who writes parts, of what, and how."""
 
     run_id: str
@@ -136,7 +136,7 @@ class Writer:
     append_only: bool = False
 
 
-def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, writer: Writer) -> int:
+def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, writer: PartWriter) -> int:
     """Stamps rows with run and time and stores them as one part; returns its size in bytes.
 
     `written_at` is taken here, so that rows which a retried task writes again are newer than those

@@ -13,13 +13,13 @@ import orjson
 
 from pipeline import __version__
 from pipeline.config.bucket import WHOLE, Bucket
-from pipeline.config.schema import Engine, Job
+from pipeline.config.schema import EngineConfig, Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import PREFIX_SUMS
 from pipeline.core.errors import ConfigError, StorageError
 from pipeline.core.filesystem import Location, storage_errors
 from pipeline.core.processes import now_and_then
-from pipeline.core.redaction import scrubbed_values
+from pipeline.core.redaction import redacted_values
 from pipeline.store.parts import new_run_id
 from pipeline.store.schema import RUNS_FOLDER
 
@@ -107,7 +107,7 @@ class RunFile:
             "started_at": self.started_at.isoformat(),
             "seen_at": (now := datetime.now(UTC).isoformat()),
             "ended_at": None if status == "running" else now,
-            "job": scrubbed_values(self.job.model_dump(mode="json")),
+            "job": redacted_values(self.job.model_dump(mode="json")),
             "prompt": dict(self.prompt),
             "versions": versions(),
             "replicas": list(replicas),
@@ -191,7 +191,7 @@ def last_measured(store: Location, job: Job) -> Measured | None:
         ):
             continue
         tokens = sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
-        seconds = replica_seconds(run) * max(Engine.model_validate(engine).gpus, 1)
+        seconds = replica_seconds(run) * max(EngineConfig.model_validate(engine).gpus, 1)
         if tokens and seconds > 0:
             rate = tokens / seconds
             return Measured(run["run_id"], rate, sums["completion_tokens"] / records)
@@ -206,7 +206,7 @@ def replica_seconds(run: Mapping[str, Any]) -> float:
     if told := [r["seconds"] for r in run.get("replicas", ()) if "seconds" in r]:
         return float(sum(told))
     seconds: float = timings["total"] - timings["cluster_ready"]
-    return Engine.model_validate(run["job"]["engine"]).replicas.max * seconds
+    return EngineConfig.model_validate(run["job"]["engine"]).replicas.max * seconds
 
 
 def latest_runs(store: Location) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from pipeline.core.accounting import Totals
 from pipeline.core.filesystem import Storage
-from pipeline.store.parts import Writer, write_part
+from pipeline.store.parts import PartWriter, write_part
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
 
 
@@ -21,7 +21,7 @@ class Sink:
 
     uri: str
     storage: Storage
-    writer: Writer
+    writer: PartWriter
     rows_per_file: int
 
     def write(self, outcomes: pa.Table) -> pa.Table:

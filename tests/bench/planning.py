@@ -5,7 +5,7 @@ import time
 from functools import lru_cache
 
 from pipeline.core.records import Message, Passage, Place, Prompt, Record
-from pipeline.prompting.grouping import cut, grouped
+from pipeline.prompting.grouping import grouped, split_batches
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import load_prompt
 from tests.bench.records import PASSAGE_WORDS, QUESTIONS_PER_PAPER, prose
@@ -29,7 +29,9 @@ def planning_rate() -> float:
         began = time.process_time()
         made = arranged(prompts, source)
         texts = ["\n".join(message.content for message in prompt.messages) for prompt in made]
-        tables = list(cut(grouped(texts, [prompt.record.paper for prompt in made]), 200, 1, 400))
+        tables = list(
+            split_batches(grouped(texts, [prompt.record.paper for prompt in made]), 200, 1, 400)
+        )
         spent += time.process_time() - began
         assert sum(map(len, tables)) == len(prompts)
     return RECORDS / spent

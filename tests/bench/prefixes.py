@@ -146,12 +146,12 @@ def _rendered(records: list[Any], source: Any) -> list[list[dict[str, str]]]:
 
 
 def _ordered(records: list[Any], source: Any) -> list[list[dict[str, str]]]:
-    from pipeline.prompting.grouping import cut, grouped
+    from pipeline.prompting.grouping import grouped, split_batches
 
     prompts = _rendered(records, source)
     texts = ["\n".join(message["content"] for message in prompt) for prompt in prompts]
     groups = grouped(texts, [record.paper_id for record in records])
-    return [prompts[n] for table in cut(groups, 200, 1, ANSWER_TOKENS) for n in table]
+    return [prompts[n] for table in split_batches(groups, 200, 1, ANSWER_TOKENS) for n in table]
 
 
 def _answered(
@@ -278,7 +278,7 @@ def section(scratch: Path) -> list[str]:
         *(_timed(found["timed"], arm) for arm in ARMS),
         "",
         f"Planning: {rate:,.0f} records a second a core are arranged, rendered, put in order and "
-        f"cut into tables ({RECORDS:,} generated records of {PASSAGES} passages).",
+        f"split_batches into tables ({RECORDS:,} generated records of {PASSAGES} passages).",
         "",
     ]
 

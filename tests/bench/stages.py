@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from pipeline.answering.replica import Answerer, settle, to_prompts, to_tables
+from pipeline.answering.replica import Answerer, settle, to_batches, to_prompts
 from pipeline.core.filesystem import Storage
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
 from pipeline.store.ledger import Ledger
-from pipeline.store.parts import Writer
+from pipeline.store.parts import PartWriter
 from pipeline.store.sink import Sink
 from tests.support.jobs import job
 
@@ -37,7 +37,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     source = load_prompt(night.prompt.template, night.answer.max_words)
     listed = list_shards(str(shards), storage).shards
     answerer, loop = Answerer(night, source), asyncio.Runner()
-    sink = Sink(str(store), storage, Writer("bench"), night.rows_per_file)
+    sink = Sink(str(store), storage, PartWriter("bench"), night.rows_per_file)
     spent = dict.fromkeys(STAGES, 0.0)
     settle()
 
@@ -51,7 +51,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     tables = read_tables(listed, night.input, storage)
     while (items := timed("read", lambda: next(tables, None))) is not None:
         prompts = timed(STAGES[1], lambda t=items: to_prompts(t, night, source, NOTHING))
-        packed = timed(STAGES[2], lambda t=prompts: to_tables(t, night, source, 1, 0))
+        packed = timed(STAGES[2], lambda t=prompts: to_batches(t, night, source, 1, 0))
         for at in range(packed.num_rows):
             table = packed.slice(at, 1)
             waiting.append(timed(STAGES[3], lambda t=table: loop.run(answerer(t))))

@@ -7,24 +7,33 @@ from rich.console import Console
 
 from jobs import progress
 from jobs.progress import PLANNING, JobProgress
-from pipeline.cluster.counters import Effort, Extent, Headway, Passed, Rates, View
+from pipeline.cluster.counters import (
+    EngineCounts,
+    Extent,
+    Rates,
+    RunCounts,
+    RunProgress,
+    StageCounts,
+)
 from pipeline.core.accounting import Totals
 from tests.support.jobs import job, job_file, on_a_terminal, rows, write_jsonl
 
-ANSWERING = View(
+ANSWERING = RunProgress(
     Totals(Counter(answered=5000, failed=20)),
-    Headway(
-        Passed(90_000, stored_bytes=200, current=9_880, rejected=120, work=80_000, arranged=80_000),
-        Effort(21_000, 19_900, 100, 22_500, 50_000_000, 32_000_000, 4_000_000),
+    RunCounts(
+        StageCounts(
+            90_000, stored_bytes=200, current=9_880, rejected=120, work=80_000, arranged=80_000
+        ),
+        EngineCounts(21_000, 19_900, 100, 22_500, 50_000_000, 32_000_000, 4_000_000),
         in_engines=1000,
         replicas={"answering": 2, "loading": 1},
     ),
     Rates(read=0, stored_bytes=0, done=50, prompt_tokens=125_000, completion_tokens=10_000),
     Extent(200),
 )
-READING = View(
+READING = RunProgress(
     Totals(),
-    Headway(Passed(40_000, stored_bytes=100, work=40_000), replicas={"placed": 1}),
+    RunCounts(StageCounts(40_000, stored_bytes=100, work=40_000), replicas={"placed": 1}),
     Rates(read=8_000, stored_bytes=10),
     Extent(200),
 )
@@ -35,7 +44,7 @@ def lines_at_once(monkeypatch) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
 
 
-def line(view: View, *stages) -> str:
+def line(view: RunProgress, *stages) -> str:
     out = io.StringIO()
     with JobProgress(Console(file=out, soft_wrap=True), "night", *stages) as shown:
         shown(view)

@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.answering.checks import chosen_checks
-from pipeline.answering.evaluate import Judge, best_of
+from pipeline.answering.evaluate import Evaluator, best_of
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import set_column
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Answered, Completion, Message, Passage, Place, Prompt, Record
 from pipeline.prompting.keys import prompt_and_generation_key
-from pipeline.store.parts import Writer, new_run_id, write_part
+from pipeline.store.parts import PartWriter, new_run_id, write_part
 from pipeline.store.run_file import RunFile
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, answers_table
 
@@ -74,7 +74,7 @@ def store_night(job: Job, answers: int, nights_ago: int = 0) -> str:
     made = _rows(list(_answers(random.Random(nights_ago), range(min(ROWS_AT_ONCE, answers)))))
     for first in range(0, answers, ROWS_AT_ONCE):
         rows = _renamed(made, first).slice(0, answers - first)
-        write_part(store.join(ANSWERS_FOLDER), rows, ANSWERS, Writer(run_id))
+        write_part(store.join(ANSWERS_FOLDER), rows, ANSWERS, PartWriter(run_id))
         totals.add(Totals.of(rows, parts=1))
         totals.sums["read"] += rows.num_rows
     timings = {"cluster_ready": 10.0, "first_rows": 60.0, "total": 3610.0}
@@ -102,7 +102,7 @@ def _rows(answers: Sequence[Answered]) -> pa.Table:
 
 
 def _answers(lot: random.Random, numbers: Sequence[int]) -> Iterator[Answered]:
-    judge = Judge(chosen_checks({}), 399)
+    evaluator = Evaluator(chosen_checks({}), 399)
     paper, passages = -1, ()
     for number in numbers:
         if number // QUESTIONS != paper:
@@ -119,7 +119,8 @@ def _answers(lot: random.Random, numbers: Sequence[int]) -> Iterator[Answered]:
         messages = (Message("user", f"{text}\n\n{record.question}"),)
         keys = prompt_and_generation_key(messages, {})
         yield best_of(
-            Prompt(record, messages, "", *keys), [judge.hold(_completion(lot, passages), "")]
+            Prompt(record, messages, "", *keys),
+            [evaluator.evaluate(_completion(lot, passages), "")],
         )
 
 

@@ -9,14 +9,14 @@ from pathlib import PurePosixPath
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export import wide
-from pipeline.results.export.writers import Writer, write_csv, write_jsonl, write_parquet
+from pipeline.results.export.writers import RowWriter, write_csv, write_jsonl, write_parquet
 from pipeline.results.export.xlsx import must_fit, write_xlsx
 from pipeline.store.reader import LATEST, count_rows, read_rows
 from pipeline.store.schema import ANSWERS
 
 XLSX = ".xlsx"
-_TABLES: dict[str, Writer] = {".parquet": write_parquet, ".csv": write_csv, XLSX: write_xlsx}
-_RECORDS: dict[str, Writer] = {**_TABLES, ".jsonl": write_jsonl}
+_TABLES: dict[str, RowWriter] = {".parquet": write_parquet, ".csv": write_csv, XLSX: write_xlsx}
+_RECORDS: dict[str, RowWriter] = {**_TABLES, ".jsonl": write_jsonl}
 
 
 def export_records(store: Location, to: str, storage: Storage) -> int:
@@ -48,7 +48,7 @@ def export_papers(store: Location, to: str, storage: Storage) -> int:
         return write(draft, wide.joined_schema(papers.schema), map(wide.joined, papers.tables()))
 
 
-def _format(to: str, formats: Mapping[str, Writer]) -> tuple[str, Writer]:
+def _format(to: str, formats: Mapping[str, RowWriter]) -> tuple[str, RowWriter]:
     ending = PurePosixPath(to).suffix.lower()
     if ending in formats:
         return ending, formats[ending]

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
-Writer: TypeAlias = Callable[[str, pa.Schema, Iterable[pa.Table]], int]
+RowWriter: TypeAlias = Callable[[str, pa.Schema, Iterable[pa.Table]], int]
 """Writes tables of a schema to a local path; returns how many rows."""
 
 RISKY = "=+@\t\r\n＝＋－＠-"

@@ -42,7 +42,7 @@ def must_fit(rows: int) -> None:
 
 
 def write_xlsx(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
-    """As a `Writer` does; holds one table and one row of the sheet at a time.
+    """As a `RowWriter` does; holds one table and one row of the sheet at a time.
 
     Fields that name a question in their metadata are told in a second sheet, `questions`, and what
     stands left of them is frozen with the header. Raises `ConfigError` where the rows do not fit.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rapidfuzz.distance import LCSseq
 
-from pipeline.results.compare import Difference, Pair, Side
+from pipeline.results.compare import Comparison, Pair, Side
 from pipeline.results.pages.answers import cut
 from pipeline.results.pages.matrix import draw
 from pipeline.results.pages.page import PAGE_BYTES, packed, page
@@ -37,7 +37,7 @@ class Number(NamedTuple):
     filter: dict[str, str]
 
 
-def comparison_page(found: Difference, sides: Sequence[Side], job: str) -> str:
+def comparison_page(found: Comparison, sides: Sequence[Side], job: str) -> str:
     """The page, as HTML."""
     pairs = sorted(found.pairs, key=lambda pair: pair.weight, reverse=True)
     listed = pairs if len(pairs) <= MOST_PAIRS else _fair(pairs)
@@ -69,13 +69,13 @@ def _fair(pairs: Sequence[Pair]) -> list[Pair]:
     return [*pairs[:half], *sorted(rest, key=lambda pair: pair.weight, reverse=True)]
 
 
-def _alone(found: Difference) -> Iterator[dict[str, Any]]:
+def _alone(found: Comparison) -> Iterator[dict[str, Any]]:
     """Rows for what only one side has answered."""
     for side, ids in ((BEFORE, found.only_before), (AFTER, found.only_after)):
         yield from ({"id": record_id, "on": side} for record_id in ids[:MOST_ALONE])
 
 
-def _groups(found: Difference) -> Iterator[tuple[str, list[Number]]]:
+def _groups(found: Comparison) -> Iterator[tuple[str, list[Number]]]:
     yield (
         "records",
         [

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pipeline.answering.checks import known_checks
-from pipeline.config.schema import Engine, Price
+from pipeline.config.schema import EngineConfig, Price
 from pipeline.store.run_file import replica_seconds
 
 Unit: TypeAlias = Literal["records", "tokens", "share", "seconds", "hours", "money"]
@@ -137,4 +137,4 @@ def _cost(run: Run, price: Price) -> Iterator[tuple[str, _Value]]:
 
 def gpu_hours(run: Run) -> float:
     """Hours for which a run held its GPUs, all of them together."""
-    return Engine.model_validate(run["job"]["engine"]).gpus * replica_seconds(run) / 3600
+    return EngineConfig.model_validate(run["job"]["engine"]).gpus * replica_seconds(run) / 3600

@@ -6,7 +6,7 @@ The engine is a fake that says what its test has it say, and notes what it was a
 import asyncio
 
 from pipeline.answering.checks import chosen_checks
-from pipeline.answering.evaluate import Judge
+from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.core.records import Answered, Completion, Message, Prompt
 from pipeline.engines.engine import GenerationError, Request
@@ -35,7 +35,7 @@ class FakeEngine:
 
 
 def answered_by(engine: FakeEngine, attempts: int = 3, **levels) -> Answered:
-    loop = AnsweringLoop(engine, Judge(chosen_checks(levels), 8), attempts)
+    loop = AnsweringLoop(engine, Evaluator(chosen_checks(levels), 8), attempts)
     return asyncio.run(loop.answer(Prompt(record(), ASKED, "", "", "")))
 
 

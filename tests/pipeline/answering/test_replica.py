@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.answering.replica import Answerer, never_ending, to_prompts, to_tables
+from pipeline.answering.replica import Answerer, never_ending, to_batches, to_prompts
 from pipeline.config.schema import Job
 from pipeline.core.arrow import items_table, split_work, table_prompts, unpack
 from pipeline.core.errors import ConfigError
@@ -46,7 +46,7 @@ def night(passages: str, template: str = "", **sections) -> tuple[Job, PromptSou
 
 def tables(made: tuple[Job, PromptSource], items) -> list[pa.Table]:
     prompts = to_prompts(items_table(items), *made, Ledger.empty())
-    packed = to_tables(prompts, *made, 1, 0)
+    packed = to_batches(prompts, *made, 1, 0)
     return [unpack(packed.slice(at, 1)) for at in range(packed.num_rows)]
 
 
@@ -159,7 +159,7 @@ def test_tables_are_the_same_in_whatever_order_a_shuffle_hands_their_rows_on():
     prompts = to_prompts(items_table(items), *made, Ledger.empty())
     order = list(range(prompts.num_rows))
     random.Random(3).shuffle(order)
-    assert to_tables(prompts.take(order), *made, 4, 0).equals(to_tables(prompts, *made, 4, 0))
+    assert to_batches(prompts.take(order), *made, 4, 0).equals(to_batches(prompts, *made, 4, 0))
 
 
 # A replica that is to end.
@@ -178,7 +178,7 @@ def test_a_replica_begins_its_first_table_only_if_the_run_goes_on(ending, answer
         made, source, tell=lambda effort, is_ending: told.append((effort, is_ending)), ending=ending
     )
     items = items_table([record(n, "abc") for n in range(3)])
-    packed = to_tables(to_prompts(items, made, source, Ledger.empty()), made, source, 1, 0)
+    packed = to_batches(to_prompts(items, made, source, Ledger.empty()), made, source, 1, 0)
     outcomes = asyncio.run(answerer(packed))
     standings = outcomes["standing"].to_pylist()
     assert len(standings) - standings.count("tally") == answered

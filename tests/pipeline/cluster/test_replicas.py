@@ -12,7 +12,7 @@ from threading import Event, Thread
 import pytest
 import ray
 
-from pipeline.cluster.coordinator import Replica, Roll
+from pipeline.cluster.coordinator import Coordinator, Replica
 from pipeline.cluster.reporter import BARREN_DEATHS
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, EngineError
@@ -168,7 +168,7 @@ def replica(pid: int, state) -> Replica:
 
 
 def test_deaths_are_counted_until_a_table_is_answered():
-    roll = Roll(replicas=2)
+    roll = Coordinator(replicas=2)
     assert [roll.enter(replica(n, "placed")) for n in range(2)] == [0, 0]
     assert [roll.enter(replica(n, "placed")) for n in range(2, 5)] == [1, 2, 3]
     assert roll.enter(replica(4, "loading")) == 3

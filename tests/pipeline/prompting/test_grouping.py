@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.prompting.grouping import Group, common_prefix, cut, grouped
+from pipeline.prompting.grouping import PromptGroup, common_prefix, grouped, split_batches
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
@@ -36,29 +36,33 @@ def test_papers_stay_apart():
 def test_every_prompt_is_in_one_table_and_no_table_is_too_large(sizes, most_rows, in_flight):
     groups, number = [], 0
     for fresh in sizes:
-        groups.append(Group(tuple(range(number, number + len(fresh))), tuple(fresh)))
+        groups.append(PromptGroup(tuple(range(number, number + len(fresh))), tuple(fresh)))
         number += len(fresh)
-    tables = list(cut(groups, most_rows, in_flight, answer_tokens=100))
+    tables = list(split_batches(groups, most_rows, in_flight, answer_tokens=100))
     assert sorted(prompt for table in tables for prompt in table) == list(range(number))
     assert all(0 < len(table) <= most_rows for table in tables)
 
 
 def test_long_groups_come_before_short_ones_and_stay_whole():
-    groups = [Group((0, 1), (10, 10)), Group((2, 3), (900, 900)), Group((4, 5), (500, 500))]
-    tables = list(cut(groups, 10, 0.01, answer_tokens=0))
+    groups = [
+        PromptGroup((0, 1), (10, 10)),
+        PromptGroup((2, 3), (900, 900)),
+        PromptGroup((4, 5), (500, 500)),
+    ]
+    tables = list(split_batches(groups, 10, 0.01, answer_tokens=0))
     assert [prompt for table in tables for prompt in table] == [2, 3, 4, 5, 0, 1]
-    assert all(len(t) == 2 for t in cut(groups, 3, 0.01, answer_tokens=0))
+    assert all(len(t) == 2 for t in split_batches(groups, 3, 0.01, answer_tokens=0))
 
 
 def test_a_group_that_no_table_holds_is_cut_where_least_is_shared():
-    group = Group((0, 1, 2, 3, 4, 5), (900, 10, 10, 700, 10, 10))
-    tables = list(cut([group], 4, 0.01, answer_tokens=1))
+    group = PromptGroup((0, 1, 2, 3, 4, 5), (900, 10, 10, 700, 10, 10))
+    tables = list(split_batches([group], 4, 0.01, answer_tokens=1))
     assert sorted(tables) == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_tables_get_smaller_towards_the_end_when_several_replicas_wait():
-    groups = [Group((2 * n, 2 * n + 1), (400, 4)) for n in range(200)]
-    sizes = [len(table) for table in cut(groups, 20, 4, answer_tokens=100)]
+    groups = [PromptGroup((2 * n, 2 * n + 1), (400, 4)) for n in range(200)]
+    sizes = [len(table) for table in split_batches(groups, 20, 4, answer_tokens=100)]
     assert sizes[0] == 20
     assert sizes[-1] == 2
     assert sizes == sorted(sizes, reverse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster.counters import View
+from pipeline.cluster.counters import RunProgress
 from pipeline.config.selection import select
 from pipeline.flow import prepare
 from pipeline.run.execute import execute, foresee
@@ -188,7 +188,7 @@ def test_a_second_run_says_that_the_first_is_at_work(night, tmp_path, monkeypatc
     prepared = prepare(night())
     met = set()
 
-    def look(view: View) -> None:
+    def look(view: RunProgress) -> None:
         met.update(runs.running(prepared.store))
 
     first = execute(prepared, look)

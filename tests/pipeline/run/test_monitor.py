@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.cluster.counters import Stage, View
+from pipeline.cluster.counters import RunProgress, Stage
 from pipeline.flow import prepare
 from pipeline.run.execute import execute
 from tests.support.jobs import rows, write_jsonl
@@ -12,11 +12,11 @@ RECORDS = 40
 
 
 @pytest.fixture(scope="module")
-def seen(ray_cluster, tmp_path_factory) -> tuple[dict, list[tuple[View, dict[Stage, int]]]]:
+def seen(ray_cluster, tmp_path_factory) -> tuple[dict, list[tuple[RunProgress, dict[Stage, int]]]]:
     """A run whose every table waits for its slow half; and what was shown of it."""
     folder = tmp_path_factory.mktemp("watch")
     write_jsonl(folder / "shards/a.jsonl", [*rows(range(RECORDS)), {"record_id": "empty"}])
-    views: list[tuple[View, dict[Stage, int]]] = []
+    views: list[tuple[RunProgress, dict[Stage, int]]] = []
     with scripted(slow_seconds=2.5) as url:
         night = scripted_job(url, folder / "shards", folder / "store", RECORDS, "watched")
         document = execute(prepare(night), lambda view: views.append((view, view.stages)))

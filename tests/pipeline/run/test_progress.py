@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.cluster.coordinator import Process, Replica, Roll
+from pipeline.cluster.coordinator import Coordinator, Process, Replica
 from pipeline.cluster.counters import (
     WINDOW_SECONDS,
-    Effort,
+    EngineCounts,
     Extent,
-    Headway,
-    Pace,
-    Passed,
     Rates,
-    View,
+    RateWindow,
+    RunCounts,
+    RunProgress,
+    StageCounts,
 )
 from pipeline.core.accounting import Totals
 
@@ -25,11 +25,11 @@ def view(
     rates: Rates = Rates(stored_bytes=10, done=5),  # noqa: B008
     limit: int | None = None,
     **headway: Any,
-) -> View:
+) -> RunProgress:
     """A run over 1,000 bytes."""
-    passed = Passed(read=round(read * 600), stored_bytes=round(read * 1000), work=work)
-    effort = Effort(asked=headway.pop("asked", done), answered=done, attempts=done)
-    return View(Totals(), Headway(passed, effort, **headway), rates, Extent(1000, limit))
+    passed = StageCounts(read=round(read * 600), stored_bytes=round(read * 1000), work=work)
+    effort = EngineCounts(asked=headway.pop("asked", done), answered=done, attempts=done)
+    return RunProgress(Totals(), RunCounts(passed, effort, **headway), rates, Extent(1000, limit))
 
 
 def test_what_is_unread_is_taken_to_hold_as_much_work_as_what_was_read():
@@ -78,78 +78,80 @@ def test_a_run_says_what_it_is_about(seen, phase, share):
 
 
 def test_rates_are_those_of_the_last_minute():
-    pace = Pace()
+    pace = RateWindow()
     for second in range(200):
         slow = max(second - 100, 0)
-        effort = Effort(answered=min(second, 100) * 50 + slow * 2, prompt_tokens=second * 7)
-        headway = Headway(Passed(read=second * 3), effort, replicas={"answering": 1})
+        effort = EngineCounts(answered=min(second, 100) * 50 + slow * 2, prompt_tokens=second * 7)
+        headway = RunCounts(StageCounts(read=second * 3), effort, replicas={"answering": 1})
         rates = pace.rates(headway, float(second))
     assert (rates.read, rates.done, rates.prompt_tokens) == (3, 2, 7)
     assert slow > WINDOW_SECONDS
 
 
 def test_the_time_that_a_model_takes_to_load_slows_no_rate():
-    pace = Pace()
-    pace.rates(Headway(replicas={"placed": 1}), 0.0)
-    pace.rates(Headway(effort=Effort(asked=50), replicas={"loading": 1}), 40.0)
-    at_work = Effort(asked=50, answered=20, completion_tokens=400)
-    rates = pace.rates(Headway(effort=at_work, replicas={"ready": 1}), 50.0)
+    pace = RateWindow()
+    pace.rates(RunCounts(replicas={"placed": 1}), 0.0)
+    pace.rates(RunCounts(effort=EngineCounts(asked=50), replicas={"loading": 1}), 40.0)
+    at_work = EngineCounts(asked=50, answered=20, completion_tokens=400)
+    rates = pace.rates(RunCounts(effort=at_work, replicas={"ready": 1}), 50.0)
     assert (rates.done, rates.completion_tokens) == (2, 40)
 
 
 # The roll, which the stages tell.
 
 
-def entered(roll: Roll, pid: int, effort: Effort) -> None:
+def entered(roll: Coordinator, pid: int, effort: EngineCounts) -> None:
     roll.enter(Replica("10.0.0.1", "node", pid, "", "answering", ""))
     roll.at_work(Process("node", pid), effort, False)
 
 
 def test_tasks_and_replicas_add_up():
-    roll = Roll(replicas=2)
-    roll.passed(Passed(read=10, work=8))
-    roll.passed(Passed(read=5, arranged=3))
-    entered(roll, 1, Effort(asked=9, answered=4, failed=1))
-    entered(roll, 2, Effort(asked=4, answered=1))
-    entered(roll, 1, Effort(asked=9, answered=5, failed=1))
+    roll = Coordinator(replicas=2)
+    roll.passed(StageCounts(read=10, work=8))
+    roll.passed(StageCounts(read=5, arranged=3))
+    entered(roll, 1, EngineCounts(asked=9, answered=4, failed=1))
+    entered(roll, 2, EngineCounts(asked=4, answered=1))
+    entered(roll, 1, EngineCounts(asked=9, answered=5, failed=1))
     headway = roll.headway()
-    assert headway.passed == Passed(read=15, work=8, arranged=3)
-    assert headway.effort == Effort(asked=13, answered=6, failed=1)
+    assert headway.passed == StageCounts(read=15, work=8, arranged=3)
+    assert headway.effort == EngineCounts(asked=13, answered=6, failed=1)
     assert (headway.in_engines, headway.replicas) == (3 + 3, {"answering": 2})
 
 
 def test_what_a_lost_replica_had_in_hand_is_no_longer_in_the_engines():
-    roll = Roll(replicas=2)
+    roll = Coordinator(replicas=2)
     for pid in (1, 2):
-        entered(roll, pid, Effort(asked=10))
-    roll.at_work(Process("node", 2), Effort(asked=10, answered=1), False)
-    entered(roll, 3, Effort(asked=7))  # in the place of 1, which is silent
+        entered(roll, pid, EngineCounts(asked=10))
+    roll.at_work(Process("node", 2), EngineCounts(asked=10, answered=1), False)
+    entered(roll, 3, EngineCounts(asked=7))  # in the place of 1, which is silent
     assert (roll.headway().in_engines, roll.headway().replicas) == (9 + 7, {"answering": 2})
 
 
 def test_a_replica_that_was_merely_silent_is_back_with_its_next_word():
-    roll = Roll(replicas=2)
+    roll = Coordinator(replicas=2)
     for pid in (1, 2, 3):
-        entered(roll, pid, Effort(asked=pid))
+        entered(roll, pid, EngineCounts(asked=pid))
     assert roll.headway().in_engines == 2 + 3
-    roll.at_work(Process("node", 1), Effort(asked=1), False)
+    roll.at_work(Process("node", 1), EngineCounts(asked=1), False)
     assert roll.headway().in_engines == 1 + 3
 
 
 def test_a_replica_that_heard_that_the_run_goes_on_is_free_until_it_says_that_it_ends():
-    roll = Roll(replicas=4)
+    roll = Coordinator(replicas=4)
     for pid in (3, 4):
         roll.enter(Replica("10.0.0.1", "node", pid, "", "placed", ""))
     for pid in (1, 2):
-        entered(roll, pid, Effort(asked=1))
+        entered(roll, pid, EngineCounts(asked=1))
     assert roll.seconds_left(Process("node", 3)) is None  # it may have begun its first table since
     assert roll.headway().free == 3
     roll.end(10)
     assert roll.seconds_left(Process("node", 4)) is not None  # it begins none
     assert roll.headway().free == 3
-    roll.at_work(Process("node", 3), Effort(), True)
-    roll.at_work(Process("node", 1), Effort(asked=1, answered=1), True)
-    roll.at_work(Process("node", 2), Effort(asked=2, answered=2), False)  # sent before it heard
+    roll.at_work(Process("node", 3), EngineCounts(), True)
+    roll.at_work(Process("node", 1), EngineCounts(asked=1, answered=1), True)
+    roll.at_work(
+        Process("node", 2), EngineCounts(asked=2, answered=2), False
+    )  # sent before it heard
     assert (roll.headway().in_engines, roll.headway().free) == (0, 1)
-    roll.at_work(Process("node", 2), Effort(asked=3, answered=2), True)
+    roll.at_work(Process("node", 2), EngineCounts(asked=3, answered=2), True)
     assert (roll.headway().in_engines, roll.headway().free) == (1, 0)

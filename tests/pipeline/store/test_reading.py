@@ -17,7 +17,7 @@ from pipeline.store import read_answers
 from pipeline.store.compaction import compact
 from pipeline.store.history import History, stored_messages
 from pipeline.store.ledger import Ledger
-from pipeline.store.parts import Writer, list_parts
+from pipeline.store.parts import PartWriter, list_parts
 from pipeline.store.reader import read_rows
 from pipeline.store.schema import ANSWERS
 from tests.pipeline.store.test_store import outcomes, sink
@@ -75,7 +75,7 @@ def test_a_dataset_may_lie_in_an_object_store(moto_s3):
 
     for answer in ("First.", "Second."):
         made = outcomes(("a", "k", answer))
-        Sink(uri, Storage(moto_s3.storage()), Writer("run-1"), 1000).write(made)
+        Sink(uri, Storage(moto_s3.storage()), PartWriter("run-1"), 1000).write(made)
     assert len(list_parts(location.join("answers"))) == 2
     rows = read_answers(uri, moto_s3.storage()).to_table().to_pylist()
     assert said(rows) == [("a", "Second.")]

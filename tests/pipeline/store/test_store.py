@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.answering.checks import chosen_checks
-from pipeline.answering.evaluate import Judge
+from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import rejects_table
@@ -19,7 +19,7 @@ from pipeline.core.filesystem import Location, Storage
 from pipeline.core.records import Message, Place, Prompt, Reject
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
-from pipeline.store.parts import Writer, list_parts, write_part
+from pipeline.store.parts import PartWriter, list_parts, write_part
 from pipeline.store.reader import LATEST, read_rows
 from pipeline.store.reader_rule import as_digests, newest
 from pipeline.store.schema import ANSWERS, OUTCOMES, REJECTS, answers_table
@@ -29,7 +29,7 @@ from tests.support.jobs import record
 
 def outcomes(*answers: tuple[str, str, str], key: str = "k") -> pa.Table:
     """Outcome rows from (record_id, generation_key, answer)."""
-    loop = AnsweringLoop(RecordedEngine(), Judge(chosen_checks({}), 399), attempts=1)
+    loop = AnsweringLoop(RecordedEngine(), Evaluator(chosen_checks({}), 399), attempts=1)
     made = [
         asyncio.run(
             loop.answer(
@@ -53,7 +53,7 @@ def store(tmp_path) -> Location:
 
 
 def sink(store: Location, run_id: str = "run-1") -> Sink:
-    return Sink(store.path, Storage(), Writer(run_id), rows_per_file=1000)
+    return Sink(store.path, Storage(), PartWriter(run_id), rows_per_file=1000)
 
 
 def test_a_part_has_the_columns_of_the_contract_in_order(store):
@@ -206,6 +206,6 @@ def test_a_damaged_part_is_named(store):
 
 
 def test_a_part_is_stamped_only_in_its_own_columns(store):
-    write_part(store.join("answers"), outcomes(("a", "k", "Yes.")), ANSWERS, Writer("run-2"))
+    write_part(store.join("answers"), outcomes(("a", "k", "Yes.")), ANSWERS, PartWriter("run-2"))
     (table,) = read_rows(store)
     assert table.column_names == ANSWERS.names
