@@ -1,1 +1,1 @@
-"""What every room stands on: records, tables, files, errors. A closed list."""
+"""What every room builds on: records, Arrow tables, files, errors. The list is closed."""

@@ -1,9 +1,8 @@
-"""What became of records, added up: per block where they are, in all on the driver."""
+"""Counts of what became of records: summed per block in the workers, added up on the driver."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import orjson
 import pyarrow as pa
@@ -13,7 +12,7 @@ from pipeline.core.arrow import PREFIX_SUMS
 from pipeline.core.errors import AccountingError
 from pipeline.core.records import State
 
-_FOLDED: dict[str, State] = {
+_STATE_OF: dict[str, State] = {
     "current": "current",
     "current_failed": "current",
     "answered": "answered",
@@ -22,50 +21,53 @@ _FOLDED: dict[str, State] = {
     "rejected_before": "rejected",
 }
 
+_SUMMED = (
+    "read",
+    "stored_bytes",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "word_count",
+    *PREFIX_SUMS,
+)
+
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over rows of the flow. `sums` holds `read`, `stored_bytes`, tokens, parts, and so on;
-    `repairs` are attempts after a record's first.
+    """Counts over rows of the flow.
+
+    `sums` holds the columns of `_SUMMED`, `repairs` (attempts after a record's first), and what
+    callers of `of` add.
     """
 
     standings: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    stances: Counter[str] = field(default_factory=Counter)  # of what was answered
-    checks: Counter[str] = field(default_factory=Counter)  # found not passed, at any level
-    failing: Counter[str] = field(default_factory=Counter)  # that made an answer fail
+    stances: Counter[str] = field(default_factory=Counter)  # of answered records
+    checks: Counter[str] = field(default_factory=Counter)  # checks not passed, at any level
+    failing: Counter[str] = field(default_factory=Counter)  # checks that made an answer fail
     sums: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, table: pa.Table, **sums: int) -> Self:
-        """The totals of a table of prompts or outcomes; columns that it lacks count nothing."""
+        """Counts a table of prompts or outcomes; columns that it lacks add nothing."""
         totals = cls(sums=Counter(sums))
-        held = set(table.column_names)
+        columns = set(table.column_names)
         totals.standings.update(_value_counts(table["standing"]))
         totals.reasons.update(_value_counts(table["reason"]))
-        if "stance" in held:
+        if "stance" in columns:
             answered = table.filter(pc.equal(table["standing"], "answered"))
             totals.stances.update(_value_counts(answered["stance"]))
-        if "checks" in held:
-            missed = table["checks"].combine_chunks().flatten()
-            missed = missed.filter(pc.invert(missed.field("passed")))
+        if "checks" in columns:
+            results = table["checks"].combine_chunks().flatten()
+            missed = results.filter(pc.invert(results.field("passed")))
             totals.checks.update(_value_counts(missed.field("name")))
-        if "failed_checks" in held:
+        if "failed_checks" in columns:
             totals.failing.update(_value_counts(table["failed_checks"].combine_chunks().flatten()))
-        if "attempts" in held:
+        if "attempts" in columns:
             attempts = pc.list_value_length(table["attempts"].drop_null())
             totals.sums["repairs"] += (pc.sum(attempts).as_py() or 0) - len(attempts)
-        for name in (
-            "read",
-            "stored_bytes",
-            "prompt_tokens",
-            "cached_tokens",
-            "completion_tokens",
-            "word_count",
-            *PREFIX_SUMS,
-        ):
-            if name in held:
-                totals.sums[name] += pc.sum(table[name]).as_py() or 0
+        for name in (name for name in _SUMMED if name in columns):
+            totals.sums[name] += pc.sum(table[name]).as_py() or 0
         return totals
 
     def add(self, other: Self) -> None:
@@ -86,18 +88,20 @@ class Totals:
     def states(self) -> dict[State, int]:
         """Records by the state they ended in."""
         counts: dict[State, int] = {"current": 0, "answered": 0, "failed": 0, "rejected": 0}
-        for standing, state in _FOLDED.items():
+        for standing, state in _STATE_OF.items():
             counts[state] += self.standings[standing]
         return counts
 
     @property
     def counts(self) -> dict[str, int]:
-        """`run.json`'s counts: what was read, every state, and the current ones that failed."""
-        failed_before = self.standings["current_failed"]
+        """The counts in `run.json`: records read, records by state, and stored answers that failed.
+
+        `current_failed` is a part of `current`.
+        """
         return {
             "read": self.sums["read"],
             **{str(state): count for state, count in self.states.items()},
-            "current_failed": failed_before,
+            "current_failed": self.standings["current_failed"],
         }
 
     @property
@@ -106,29 +110,28 @@ class Totals:
         return sum(self.states.values())
 
     def leave_rest_unread(self) -> None:
-        """Of a run that ended early: what reached no state is for the next run to read."""
+        """Takes records without a state out of `read`: they are left to the next run."""
         self.sums["read"] = self.done
 
     def check(self) -> None:
-        """Raises `AccountingError` unless every record that was read reached one state."""
+        """Raises `AccountingError` unless every record read has reached exactly one state."""
         if self.sums["read"] != self.done:
             raise AccountingError(
-                f"{self.sums['read']} records were read and {self.done} accounted for: "
-                f"{self.states}; the parts written are whole, run again to complete them"
+                f"{self.sums['read']} records were read but {self.done} are accounted for: "
+                f"{self.states}; every part written is complete, run again for the rest"
             )
 
     def receipt(self) -> pa.Table:
-        """These totals as one row, for their way to the driver."""
+        """These totals as a table of one row, in which Ray carries them to the driver."""
         return pa.table({"receipt": [orjson.dumps(self)]})
 
     @classmethod
     def of_receipt(cls, receipt: bytes) -> Self:
-        held: Mapping[str, Any] = orjson.loads(receipt)
-        return cls(**{name: Counter(counts) for name, counts in held.items()})
+        return cls(**{name: Counter(counts) for name, counts in orjson.loads(receipt).items()})
 
 
 def _value_counts(column: pa.ChunkedArray | pa.Array) -> dict[str, int]:
-    counted = column.drop_null().value_counts()
+    counts = column.drop_null().value_counts()
     return dict(
-        zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
+        zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
     )

@@ -1,8 +1,8 @@
 """Arrow tables between the stages: records and rejects, then prompts, then outcomes.
 
-Every row read travels to the sink. A reject, a current record and a tally ride along in
-Arrow, untouched by Python; only `work` rows become objects. The columns are built flat, field
-by field, because `Table.from_pylist` costs ten times as much on nested rows.
+Every row that is read reaches the sink. Rejects, current records and tallies stay in Arrow all the
+way; only `work` rows become Python objects. Nested columns are built flat, field by field:
+`Table.from_pylist` takes ten times as long.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,8 +39,8 @@ PREFIX_SUMS = (
     "predicted_prompt_tokens",
     "predicted_cached_tokens",
 )
-"""In tallies: the tokens of all first attempts and what the prefix cache held of them; those of a
-sample of papers and what it was thought to hold.
+"""Columns of tallies: prompt tokens of all first attempts, and those that the prefix cache held;
+then prompt tokens of a sample of papers, and those that it was predicted to hold.
 """
 
 _IDENTITY = [
@@ -71,16 +71,16 @@ PROMPTS = pa.schema(
     + [("extra", pa.binary()), *((name, pa.int64()) for name in PREFIX_SUMS)]
     + REJECTION
 )
-"""`paper` says which rows belong together: those of a paper; a record that names none, alone."""
+"""Rows with the same `paper` belong together; a record without a paper has its own id there."""
 
 BATCHES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
-"""A row is a whole table of prompts, which Ray moves about and does not take apart."""
+"""Each row is a whole batch of prompts, so that Ray cannot split a batch between blocks."""
 
 
 def flow_schema(rows: pa.Schema) -> pa.Schema:
-    """The schema of finished rows: bookkeeping, the store's columns `rows`, the reject's own."""
-    kept = [*_BOOKKEEPING, *((name, pa.int64()) for name in PREFIX_SUMS)]
-    return pa.schema([*pa.schema(kept), *rows, *pa.schema(REJECTION)])
+    """The schema of finished rows: bookkeeping, the store's columns `rows`, then a reject's."""
+    bookkeeping = [*_BOOKKEEPING, *((name, pa.int64()) for name in PREFIX_SUMS)]
+    return pa.schema([*pa.schema(bookkeeping), *rows, *pa.schema(REJECTION)])
 
 
 def lists_of_structs(
@@ -88,11 +88,12 @@ def lists_of_structs(
     type_: pa.ListType,
     cells: Callable[[str], Callable[[Any], Any]] = attrgetter,
 ) -> pa.ListArray:
-    """Sequences of objects as one `list<struct>` array; `cells(field)` reads a field's value."""
+    """Turns sequences of objects into one `list<struct>` array.
+
+    `cells(name)` returns the function that reads the field `name` of an object.
+    """
     flat = [item for value in values for item in value]
-    offsets = [0]
-    for value in values:
-        offsets.append(offsets[-1] + len(value))
+    offsets = [0, *accumulate(map(len, values))]
     struct = type_.value_type
     columns = [
         pa.array(map(cells(struct.field(i).name), flat), struct.field(i).type, size=len(flat))
@@ -104,40 +105,38 @@ def lists_of_structs(
 
 
 def structs_of_lists(column: pa.ChunkedArray, make: Callable[..., T]) -> list[tuple[T, ...]]:
-    """The reverse: a `list<struct>` column as one tuple of `make(*fields)` a row; null is ()."""
+    """Turns a `list<struct>` column into a tuple of `make(*fields)` per row; null becomes ()."""
     array = column.combine_chunks()
     flat = array.flatten()
     fields = [flat.field(i).to_pylist() for i in range(flat.type.num_fields)]
-    made = list(map(make, *fields))
+    objects = list(map(make, *fields))
     lengths = pc.fill_null(array.value_lengths(), 0).to_pylist()
-    rows, start = [], 0
-    for length in lengths:
-        rows.append(tuple(made[start : start + length]))
-        start += length
-    return rows
+    ends = accumulate(lengths)
+    return [tuple(objects[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
 
 
 def build(schema: pa.Schema, columns: dict[str, Any], rows: int) -> pa.Table:
-    """A table of `schema` from Python lists and arrays; absent columns are null."""
+    """A table of `schema` from Python lists and Arrow arrays; absent columns are null."""
     return pa.table(
         [
-            pa.nulls(rows, f.type)
-            if f.name not in columns
-            else c
-            if isinstance(c := columns[f.name], pa.Array)
-            else pa.array(c, f.type)
+            _as_array(columns[f.name], f.type) if f.name in columns else pa.nulls(rows, f.type)
             for f in schema
         ],
         schema=schema,
     )
 
 
+def _as_array(values: Any, type_: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    arrow = isinstance(values, (pa.Array, pa.ChunkedArray))
+    return values if arrow else pa.array(values, type_)
+
+
 def carry(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """`table` under a later stage's schema: its columns by name, null where it has none."""
-    held = set(table.column_names)
+    """`table` under a later stage's schema: columns by name, null where `table` has none."""
+    names = set(table.column_names)
     return pa.table(
         [
-            table.column(f.name) if f.name in held else pa.nulls(table.num_rows, f.type)
+            table.column(f.name) if f.name in names else pa.nulls(table.num_rows, f.type)
             for f in schema
         ],
         schema=schema,
@@ -145,7 +144,7 @@ def carry(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def pack(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables of `PROMPTS`, one a row."""
+    """Packs tables of `PROMPTS` into a table of `BATCHES`, one per row."""
     offsets = [0, *accumulate(table.num_rows for table in tables)]
     (rows,) = pa.concat_tables(tables).combine_chunks().to_struct_array().chunks or [
         pa.array([], BATCHES.field("rows").type.value_type)
@@ -154,27 +153,26 @@ def pack(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def unpack(packed: pa.Table) -> pa.Table:
-    """The table in a row of `BATCHES`."""
+    """The batch, a table of `PROMPTS`, in a `BATCHES` table of one row."""
     rows = packed["rows"].combine_chunks().flatten()
     return pa.Table.from_batches([pa.RecordBatch.from_struct_array(rows)], schema=PROMPTS)
 
 
 def set_column(table: pa.Table, name: str, values: Any) -> pa.Table:
-    """The table with other values in a column: a list, or an Arrow column of its type."""
-    at = table.schema.get_field_index(name)
-    field = table.schema.field(at)
-    held = values if isinstance(values, pa.ChunkedArray) else pa.array(values, field.type)
-    return table.set_column(at, field, held)
+    """Replaces a column's values by a list, or by an Arrow column of the same type."""
+    index = table.schema.get_field_index(name)
+    field = table.schema.field(index)
+    return table.set_column(index, field, _as_array(values, field.type))
 
 
 def split_work(table: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The rows still to be worked on, and the rest, which rides along."""
+    """Splits off the rows that are still `work` from those that only pass through."""
     work = pc.equal(table["standing"], "work")
     return table.filter(work), table.filter(pc.invert(work))
 
 
 def items_table(items: Sequence[Item]) -> pa.Table:
-    """Records, rejects and tallies as one table of `ITEMS`, in order of kind."""
+    """One table of `ITEMS`: first the records, then the rejects, then the tallies."""
     records = [i for i in items if isinstance(i, Record)]
     rejects = [i for i in items if isinstance(i, Reject)]
     tallies = [i for i in items if isinstance(i, Tally)]
@@ -193,7 +191,7 @@ def rejects_table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
             "reason": [r.reason for r in rejects],
             "detail": [r.detail for r in rejects],
             "payload": [r.payload for r in rejects],
-            **_places(r.place for r in rejects),
+            **_place_columns([r.place for r in rejects]),
         },
         len(rejects),
     )
@@ -221,20 +219,20 @@ def _records_table(records: Sequence[Record]) -> pa.Table:
 
 
 def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> pa.Table:
-    """Prompts as a table of `PROMPTS`; one that is not `work` rides along without its payload."""
-    at_work = [s == "work" for s in standings]
+    """Prompts as a table of `PROMPTS`; those that are not `work` go without texts and `extra`."""
+    is_work = [s == "work" for s in standings]
     columns = {
         "standing": standings,
         "passages": lists_of_structs(
-            [p.record.passages if w else () for p, w in zip(prompts, at_work, strict=True)],
+            [p.record.passages if w else () for p, w in zip(prompts, is_work, strict=True)],
             PASSAGES,
         ),
         "messages": lists_of_structs(
-            [p.messages if w else () for p, w in zip(prompts, at_work, strict=True)], MESSAGES
+            [p.messages if w else () for p, w in zip(prompts, is_work, strict=True)], MESSAGES
         ),
         "boilerplate": [p.boilerplate for p in prompts],
         "extra": [
-            dump_extra(p.record.extra) if w else None for p, w in zip(prompts, at_work, strict=True)
+            dump_extra(p.record.extra) if w else None for p, w in zip(prompts, is_work, strict=True)
         ],
         "prompt_key": [p.prompt_key for p in prompts],
         "generation_key": [p.generation_key for p in prompts],
@@ -244,7 +242,7 @@ def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> p
 
 
 def record_columns(records: Sequence[Record]) -> dict[str, Any]:
-    """The columns that a record keeps from shard to store."""
+    """The columns that stay with a record from its shard to the store."""
     return {
         "record_id": [r.record_id for r in records],
         "paper_id": [r.paper_id for r in records],
@@ -252,32 +250,26 @@ def record_columns(records: Sequence[Record]) -> dict[str, Any]:
         "question": [r.question for r in records],
         "recorded_answer": [r.recorded_answer for r in records],
         "input_repairs": [r.repairs for r in records],
-        **_places(r.place for r in records),
+        **_place_columns([r.place for r in records]),
     }
 
 
-def _places(places: Iterable[Place]) -> dict[str, Any]:
-    held = list(places)
-    return {
-        "source_uri": [p.uri for p in held],
-        "source_row": [p.row for p in held],
-    }
+def _place_columns(places: Sequence[Place]) -> dict[str, Any]:
+    return {"source_uri": [p.uri for p in places], "source_row": [p.row for p in places]}
 
 
 def table_records(table: pa.Table) -> list[Record]:
     """The records of an `ITEMS` table whose rows are all `work`."""
     messages = structs_of_lists(table["messages"], Message)
-    extras = (orjson.loads(e) if e else {} for e in table["extra"].to_pylist())
-    return _table_records(table, messages, table["boilerplate"].to_pylist(), extras)
+    return _table_records(table, messages, table["boilerplate"].to_pylist())
 
 
 def table_prompts(table: pa.Table) -> list[Prompt]:
     """The prompts of a `PROMPTS` table whose rows are all `work`."""
-    extras = (orjson.loads(e) if e else {} for e in table["extra"].to_pylist())
     return list(
         map(
             Prompt,
-            _table_records(table, repeat(()), repeat(""), extras),
+            _table_records(table, repeat(()), repeat("")),
             structs_of_lists(table["messages"], Message),
             *(table[c].to_pylist() for c in ("boilerplate", "prompt_key", "generation_key")),
         )
@@ -288,7 +280,6 @@ def _table_records(
     table: pa.Table,
     messages: Iterable[tuple[Message, ...]],
     boilerplates: Iterable[str],
-    extras: Iterable[dict[str, Any]],
 ) -> list[Record]:
     def cells(*names: str) -> Iterable[Any]:
         return (table[name].to_pylist() for name in names)
@@ -303,15 +294,15 @@ def _table_records(
             messages,
             *cells("recorded_answer"),
             boilerplates,
-            extras,
+            (orjson.loads(e) if e else {} for e in table["extra"].to_pylist()),
             map(tuple, *cells("input_repairs")),
         )
     )
 
 
 def dump_extra(extra: Mapping[str, Any]) -> bytes | None:
-    """Columns of the user's own, as JSON: text for what JSON has no type for.
+    """A user's own columns as JSON; values that JSON has no type for become text.
 
-    Raises `TypeError` for what is nested deeper than the encoder goes.
+    Raises `TypeError` for values nested too deep for the encoder.
     """
     return orjson.dumps(extra, default=str, option=orjson.OPT_NON_STR_KEYS) if extra else None

@@ -1,6 +1,6 @@
-"""One path to every file: local disks and object stores, through fsspec.
+"""Files on local disks and in object stores, through fsspec.
 
-Nothing here retries: s3fs and its client do, before an error gets this far.
+Nothing here retries: s3fs and its client have done so before an error gets this far.
 """
 
 import inspect
@@ -26,17 +26,22 @@ S3_PROTOCOLS = ("s3", "s3a")
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The job file's `storage` section: options for every URI that is not a local path."""
+    """The job file's `storage` section: options for every URI except local paths."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, uri: str) -> "Location":
-        """The file system of `uri` and the path in it; `ConfigError` for one that is unknown."""
+        """The file system of `uri` and the path in it.
+
+        Raises `ConfigError` for an unknown protocol or option.
+        """
         protocol = get_protocol(uri)
         try:
             cls = fsspec.get_filesystem_class(protocol)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"{uri}: no file system for {protocol}://: {error}") from error
+            raise ConfigError(
+                f"{uri}: no file system is known for {protocol}://: {error}"
+            ) from error
         if protocol in ("file", "local"):
             return Location(
                 LocalFileSystem(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri))
@@ -45,8 +50,10 @@ class Storage:
         _check_options(cls, options)
         try:
             return Location(cls(**options), cls._strip_protocol(uri).rstrip("/"))
-        except Exception as error:  # botocore's own errors share no base with anything
-            raise ConfigError(f"storage: {protocol}:// could not be set up: {error}") from error
+        except Exception as error:  # botocore's errors have no base class of their own
+            raise ConfigError(
+                f"storage: {protocol}:// cannot be set up with these options: {error}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +71,14 @@ class Location:
         return Location(self.fs, "/".join([self.path, *names]))
 
     def files(self) -> dict[str, int]:
-        """Every file below this folder, path to size in bytes; none where there is no folder."""
-        return {path: int(info["size"] or 0) for path, info in self._found().items()}
+        """All files below this folder: path to size in bytes. Empty if the folder is missing."""
+        return {path: int(info["size"] or 0) for path, info in self._listing().items()}
 
     def file_times(self) -> dict[str, float]:
-        """The same, path to when it was written, in seconds since 1970; 0 where nothing says so."""
-        return {path: _modified(info) for path, info in self._found().items()}
+        """The same files: path to time of writing in seconds since 1970, 0 if unknown."""
+        return {path: _modified(info) for path, info in self._listing().items()}
 
-    def _found(self) -> dict[str, dict[str, Any]]:
+    def _listing(self) -> dict[str, dict[str, Any]]:
         with storage_errors(self.uri):
             try:
                 return dict(sorted(self.fs.find(self.path, detail=True).items()))
@@ -79,11 +86,11 @@ class Location:
                 return {}
 
     def write_whole(self, data: bytes) -> None:
-        """Makes the file appear whole or not at all; replaces one that is there.
+        """Writes the file whole or not at all, and replaces an existing one.
 
-        An object store shows an object when its upload is complete. On a disk the bytes go to a
-        hidden neighbour first, which a rename makes visible. *Crash window:* a kill before the
-        rename leaves that neighbour, `.<name>.<random>.tmp`, which no reader looks at.
+        An object store shows an object once its upload is complete. On a disk the bytes go to a
+        hidden file in the same folder, which is then renamed. *Crash window:* a kill before the
+        rename leaves the hidden file, `.<name>.<random>.tmp`, which no reader opens.
         """
         with storage_errors(self.uri):
             if not isinstance(self.fs, LocalFileSystem):
@@ -94,9 +101,9 @@ class Location:
                 os.replace(draft, self.path)
 
     def create(self, data: bytes) -> None:
-        """Makes the file appear whole, where there is none; else raises `FileExistsError`.
+        """Writes the file whole; raises `FileExistsError` if there is one already.
 
-        An object store is asked with `If-None-Match: *`, which a bucket's policy may demand.
+        Object stores get `If-None-Match: *`, which a bucket's policy may require.
         *Crash window:* as for `write_whole`.
         """
         with storage_errors(self.uri, FileExistsError):
@@ -108,22 +115,22 @@ class Location:
                 os.link(draft, self.path)
 
     def create_beside(self, data: bytes) -> "Location":
-        """Creates the file or, where it is there, the first of `name-2`, `name-3`, … that is not.
+        """Creates the file, or the first of `name-2`, `name-3`, … that does not exist yet.
 
-        Returns which.
+        Returns the one it has created.
         """
         stem, _, ending = self.path.rpartition(".")
         for number in count(1):
-            place = self if number == 1 else Location(self.fs, f"{stem}-{number}.{ending}")
+            location = self if number == 1 else Location(self.fs, f"{stem}-{number}.{ending}")
             try:
-                place.create(data)
+                location.create(data)
             except FileExistsError:
                 continue
-            return place
+            return location
         raise AssertionError
 
     def adopt(self, finished: str) -> None:
-        """Moves a finished local file here, whole or not at all, whatever its size."""
+        """Copies a finished local file of any size here, whole or not at all."""
         with storage_errors(self.uri):
             if not isinstance(self.fs, LocalFileSystem):
                 self.fs.put_file(finished, self.path)
@@ -135,7 +142,7 @@ class Location:
 
     @contextmanager
     def _draft(self) -> Iterator[str]:
-        """A hidden path beside this one, for a file that is to take its place."""
+        """A hidden path in the same folder for a file that will be renamed to this one."""
         folder, name = os.path.split(self.path)
         os.makedirs(folder, exist_ok=True)
         draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -153,21 +160,21 @@ def _write_through(path: str, data: bytes) -> None:
 
 
 def _flush(path: str) -> None:
-    """Has the disk hold what was written, before its name says so."""
+    """Forces a file's bytes onto the disk, before a rename makes it visible."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
 def _modified(info: Mapping[str, Any]) -> float:
-    """By the words of disks and of object stores."""
+    """Time of writing, under the key that disks use or that object stores use."""
     time = info.get("mtime", info.get("LastModified", 0))
     return float(time.timestamp() if isinstance(time, datetime) else time)
 
 
 @contextmanager
 def storage_errors(uri: str, *expected: type[Exception]) -> Iterator[None]:
-    """Turns whatever a file system raises into a `StorageError` that names the URI, but for what
-    the caller expects.
+    """Turns any error of a file system, except `expected` ones, into a `StorageError` that names
+    the URI.
     """
     try:
         yield
@@ -180,9 +187,9 @@ def storage_errors(uri: str, *expected: type[Exception]) -> Iterator[None]:
 
 
 class GuardedStream(io.RawIOBase):
-    """A stored file whose failures are the storage's, so that a decoder's are the data's.
+    """A stored file whose own failures are `StorageError`; other errors are of its content.
 
-    Parsers of damaged bytes and broken connections both raise `OSError`; only here can the two
+    A decoder of damaged bytes and a broken connection both raise `OSError`; only here can the two
     be told apart. `consumed` counts the bytes read so far.
     """
 
@@ -224,16 +231,16 @@ def _with_defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if protocol not in S3_PROTOCOLS:
         return dict(options)
     config = {
-        # Some servers answer a read of a range with the checksum of the whole object.
+        # Some servers send the checksum of the whole object with a range of it.
         "response_checksum_validation": "when_required",
         **options.get("config_kwargs", {}),
     }
-    # A cached listing would hide the parts that another run has written meanwhile.
+    # A cached listing would miss parts that another run has written since.
     return {"use_listings_cache": False, **options, "config_kwargs": config}
 
 
 def _check_options(cls: type, options: Mapping[str, Any]) -> None:
-    """A misspelt option would vanish in a file system's `**kwargs`."""
+    """Raises `ConfigError` for an unknown option, which `**kwargs` would swallow silently."""
     known = {
         name
         for base in cls.__mro__

@@ -1,7 +1,7 @@
-"""Record, prompt, completion, attempt, answer, and the closed sets of what can become of them.
+"""Record, prompt, completion, attempt, answer, and the closed sets of outcomes.
 
-The smallest are named tuples, which are made several times as fast as frozen dataclasses: a night
-makes hundreds of millions of them.
+The smallest are named tuples: a run creates hundreds of millions of them, and frozen dataclasses
+take several times as long.
 """
 
 from collections.abc import Mapping
@@ -13,74 +13,74 @@ Stance: TypeAlias = Literal["answered", "hedged", "abstained"]
 Level: TypeAlias = Literal["fail", "label", "off"]
 
 FinishReason: TypeAlias = Literal["stop", "length", "abort", "error", "repetition"]
-"""Why a generation ended, in vLLM's words; a recorded answer has none."""
+"""Why a generation ended, in vLLM's terms; a recorded answer has none."""
 
 RejectReason: TypeAlias = Literal[
     "invalid_json",  # a line that is not one JSON document
-    "wrong_type",  # a field, or the line itself, is not of its type
-    "missing_field",  # nothing to make a prompt from, or a field that the template needs
-    "not_utf8",  # bytes that are no text
-    "too_large",  # over input.max_record_bytes
-    "unparsable_text",  # a text file outside the grammar of input.text
+    "wrong_type",  # a field, or the line itself, has the wrong type
+    "missing_field",  # no question or passages, or a field that the template needs
+    "not_utf8",  # text in another encoding, or no text
+    "too_large",  # over input.max_record_bytes or input.max_expansion
+    "unparsable_text",  # a text file that does not follow the grammar of input.text
     "empty_file",  # a shard without a single record
-    "truncated",  # a compressed shard that breaks off
-    "corrupt",  # a shard, or part of one, whose bytes are damaged
-    "unknown_kind",  # a file that no reader knows
-    "unreadable",  # a file that vanished, or that may not be read
-    "too_long",  # a prompt that leaves no room for an answer in the model's context
+    "truncated",  # a compressed shard that ends too early
+    "corrupt",  # a damaged shard, or a damaged part of one
+    "unknown_kind",  # a file that no reader handles
+    "unreadable",  # a file that has vanished, or that permissions protect
+    "too_long",  # a prompt that leaves no room for an answer in the model's context window
 ]
 
 ReplicaState: TypeAlias = Literal[
     "placed",  # it has its GPUs
-    "loading",  # the first work has come, the model is on its way
+    "loading",  # its first batch has arrived, the model is being loaded
     "ready",  # it can answer
-    "answering",  # it has answered a whole table, and another one whenever it says so again
+    "answering",  # it has answered another batch; reported once per batch
 ]
 
 State: TypeAlias = Literal["current", "answered", "failed", "rejected"]
-"""Where every record read ends, exactly once."""
+"""How a record ends: every record read reaches exactly one of these."""
 
 Standing: TypeAlias = Literal[
-    "work",  # between the stages only: to be generated
-    "current",  # the store holds an answer
-    "current_failed",  # the store holds an answer that failed
+    "work",  # still to be generated; only between stages
+    "current",  # the store holds its answer
+    "current_failed",  # the store holds its failed answer
     "answered",
     "failed",
     "rejected",
-    "rejected_before",  # the store holds this reject already
-    "tally",  # no record: how many records a read task handed on
-    "sampled",  # no record: a copy of work, by which the use of the prefix cache is predicted
+    "rejected_before",  # the store already holds its reject
+    "tally",  # not a record: how many records a read task has passed on
+    "sampled",  # not a record: a copy of one, from which prefix-cache use is predicted
 ]
-"""A row's place in the flow; all but `work`, `tally` and `sampled` fold into a `State`."""
+"""The status of a row in the flow; each maps to a `State`, except `work`, `tally`, `sampled`."""
 
 ANSWER_MARKER = "Answer:::"
 
 ENGINE_ERROR = "engine_error"
-"""The check that a record fails which its engine could not answer; no check of an answer."""
+"""The name under which a record fails if the engine gave no answer; it checks no text."""
 
 PAYLOAD_BYTES = 64 * 1024
-"""Most of the bytes of a piece of input that its reject keeps."""
+"""How much of the rejected input a reject keeps, at most."""
 
 PLAIN = "plain"
-"""The role of a ready prompt that is text: it reaches the model as it stands, without a chat
-template around it."""
+"""The role of a ready prompt that is plain text: it goes to the model as it is, without a chat
+template."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Words that go back to the model as its next turn, after the answer that they are about."""
+    """A follow-up message to the model about its last answer, as the next user turn."""
 
     words: str
 
 
 Repair: TypeAlias = Ask | Literal["sample_anew", "more_tokens"]
-"""What the next attempt does about a failed check; without one, nothing can be done."""
+"""What the next attempt changes after a failed check; a check without a repair is final."""
 
 
 class Place(NamedTuple):
-    """Where in the input a record stands.
+    """Where in the input a record comes from.
 
-    `row` counts from 0: lines of a JSONL shard, rows of a Parquet shard, 0 for a text file.
+    `row` counts from 0: a line of a JSONL shard, a row of a Parquet shard, 0 for a text file.
     """
 
     uri: str
@@ -99,7 +99,7 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One question about one paper, with its context passages; or a ready prompt."""
+    """One question about one paper with its context passages, or a ready prompt."""
 
     record_id: str
     place: Place
@@ -109,19 +109,19 @@ class Record:
     passages: tuple[Passage, ...] = ()
     messages: tuple[Message, ...] = ()  # a ready prompt, for `prompt: verbatim`
     recorded_answer: str | None = None
-    boilerplate: str = ""  # a ready prompt's words that are neither passage nor question
+    boilerplate: str = ""  # text of a ready prompt that is neither passage nor question
     extra: Mapping[str, Any] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
 
     @property
     def paper(self) -> str:
-        """What the record belongs to: its paper; one that names none stands alone."""
+        """The paper's id; a record without one is a paper of its own."""
         return self.record_id if self.paper_id is None else self.paper_id
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Input that could not become a prompt; `payload` holds at most its first 64 KiB."""
+    """Input that cannot become a prompt; `payload` holds its first `PAYLOAD_BYTES` at most."""
 
     record_id: str
     reason: RejectReason
@@ -131,12 +131,12 @@ class Reject:
 
     @property
     def paper(self) -> str:
-        """A reject says of no paper that it belongs to it, and stands alone."""
+        """Its own id: a reject belongs to no paper."""
         return self.record_id
 
 
 class Fault(Exception):
-    """Raised by a parser where it finds the fault, caught once, where the place is known."""
+    """A fault of the input: raised by a parser, caught where the record's place is known."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
@@ -144,7 +144,7 @@ class Fault(Exception):
         self.detail = detail
 
     def at(self, place: Place, payload: bytes, record_id: str | None = None) -> Reject:
-        """The reject for this fault; without an id of its own it is named by its place."""
+        """The reject for this fault, whose id is `<uri>#<row>` unless the record has one."""
         return Reject(
             record_id or f"{place.uri}#{place.row}",
             self.reason,
@@ -156,9 +156,9 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a read task says that it handed on since its last tally: the sink must find as much.
+    """What a read task has passed on since its last tally, to be compared with what arrives.
 
-    `read` counts records and rejects, `stored_bytes` how far that is through the stored shards.
+    `read` counts records and rejects, `stored_bytes` the bytes of the shards they came from.
     """
 
     read: int
@@ -170,9 +170,9 @@ Item: TypeAlias = Record | Reject | Tally
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The messages rendered from a record, under their two keys.
+    """The messages rendered from a record, with their two keys.
 
-    `boilerplate` holds the prompt's words that are neither passage nor question.
+    `boilerplate` is the prompt's text that is neither passage nor question.
     """
 
     record: Record
@@ -184,7 +184,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model said, word for word; token counts are 0 where an engine has no tokens."""
+    """The model's output, verbatim; token counts are 0 for engines without tokens."""
 
     text: str
     finish_reason: FinishReason | None
@@ -192,7 +192,7 @@ class Completion:
     cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
-    context_full: bool = False  # cut off by the end of the model's context, not by a token limit
+    context_full: bool = False  # stopped by the end of the context window, not by max_tokens
 
 
 class CheckResult(NamedTuple):
@@ -204,7 +204,7 @@ class CheckResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One generation for a record in one run, with the checks it failed at level `fail`."""
+    """One generation for a record in one run, with the checks at level `fail` that it failed."""
 
     completion: Completion
     failed_checks: tuple[str, ...]
@@ -212,15 +212,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a run made of one prompt: the answer, its checks, and every attempt on the way.
+    """A run's outcome for one prompt: the answer, its checks, and all attempts.
 
-    `status` is `failed` exactly when `failed_checks` is not empty.
+    `status` is `failed` if and only if `failed_checks` is not empty.
     """
 
     prompt: Prompt
     answer: str
     stance: Stance
-    completion: Completion  # that of the attempt whose answer this is
+    completion: Completion  # of the attempt that gave this answer
     checks: tuple[CheckResult, ...]
     attempts: tuple[Attempt, ...]
 
@@ -234,10 +234,10 @@ class Answered:
 
 
 def failing(checks: tuple[CheckResult, ...]) -> tuple[str, ...]:
-    """Names of the checks that make an answer fail: not passed, at level `fail`."""
+    """Names of the checks that make an answer fail: those at level `fail` that did not pass."""
     return tuple(c.name for c in checks if not c.passed and c.level == "fail")
 
 
 def count_words(text: str) -> int:
-    """Words of `text`: runs of characters that are not white space, as `str.split` sees them."""
+    """How many words `text` has, separated by white space as for `str.split`."""
     return len(text.split())

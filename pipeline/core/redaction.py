@@ -1,7 +1,7 @@
-"""Takes secrets out of what is shown or stored: messages, `run.json`, notifications, tracebacks.
+"""Removes secrets from messages, `run.json`, notifications and tracebacks.
 
-Secrets come from the environment, so their values are known, and are looked for word for word;
-besides them whatever has the shape of one.
+Secrets come from the environment, so their values are known and can be searched for verbatim.
+Anything else that looks like a secret is hidden, too.
 """
 
 import base64
@@ -13,13 +13,14 @@ from urllib.parse import quote, unquote
 SECRET_NAME = re.compile(
     r"(?i)^key$|(^|_)(secret|password|passwd|token(?!_ids)|credentials?|api_key|access_key|webhook)(_|$)"
 )
-"""Names of environment variables, and of a job file's keys, whose values are secrets."""
+"""Matches names of environment variables and keys of a job file whose values are secrets."""
 
 HIDDEN = "***"
 
 FEWEST_CHARACTERS = 6
-"""A shorter value would be found in harmless text, and hides nothing."""
+"""Shorter values are not searched for: they would match harmless text."""
 
+# The whole userinfo of an address: a token may stand there as a user name without a password.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s\"'<>]+(?=@)")
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 _BEARER = re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}")
@@ -30,42 +31,42 @@ _PARAMETER = re.compile(
 
 
 def redacted(text: str) -> str:
-    """The text with `***` for every secret of the environment, and for what looks like one."""
+    """Replaces secrets of the environment, and whatever looks like a secret, by `***`."""
     for secret in _secrets():
         text = text.replace(secret, HIDDEN)
-    for shape in (_USERINFO, _KEY_ID, _BEARER):
-        text = shape.sub(HIDDEN, text)
+    for pattern in (_USERINFO, _KEY_ID, _BEARER):
+        text = pattern.sub(HIDDEN, text)
     return _PARAMETER.sub(rf"\1{HIDDEN}", text)
 
 
 def redacted_values(value: Any) -> Any:
-    """Plain data with every text in it redacted; names in mappings stay."""
+    """Plain data with every string in it redacted; keys of mappings stay as they are."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, dict):
-        return {name: redacted_values(held) for name, held in value.items()}
+        return {name: redacted_values(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [redacted_values(held) for held in value]
+        return [redacted_values(item) for item in value]
     return value
 
 
-def _as_written(value: str) -> tuple[str, ...]:
-    """In a line, in Python's and JSON's quotes, in an address."""
+def _spellings(value: str) -> tuple[str, ...]:
+    """The value in one line, as escaped by Python and JSON, and as quoted in addresses."""
     line = " ".join(value.split())
-    return line, repr(value)[1:-1], quote(value), quote(value, safe="")
+    return value, value.strip(), line, repr(value)[1:-1], quote(value), quote(value, safe="")
 
 
 def _secrets() -> list[str]:
-    """Values to hide, also as they stand in addresses; the longest first: one may hold another."""
+    """All values to hide, the longest first, as one may contain another."""
     values = {
-        form
+        spelling
         for name, value in os.environ.items()
         if SECRET_NAME.search(name) and not name.endswith("_FILE")
-        for form in (value, value.strip(), *_as_written(value))
+        for spelling in _spellings(value)
     }
     for address in os.environ.values():
-        if found := _USERINFO.search(address):
-            password = found[0].partition(":")[2]
-            sent = base64.b64encode(unquote(found[0]).encode()).decode()  # as HTTP's `Basic`
-            values |= {password, unquote(password), sent}
+        if userinfo := _USERINFO.search(address):
+            password = userinfo[0].partition(":")[2]
+            basic = base64.b64encode(unquote(userinfo[0]).encode()).decode()  # an HTTP header's
+            values |= {password, unquote(password), basic}
     return sorted((v for v in values if len(v) >= FEWEST_CHARACTERS), key=len, reverse=True)

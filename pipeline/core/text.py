@@ -1,4 +1,4 @@
-"""Text as it is compared, sorted and shown."""
+"""Functions on text: to compare, to sort and to show it."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ _STOP_WORDS = (
     "there these they this to was will with"
 )
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""English words that carry no content: the classic list of Lucene's analyzers."""
+"""English words without content of their own: the default list of Lucene's analyzers."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NUMBERS = re.compile(r"([0-9]+)")
@@ -21,17 +21,17 @@ _stem: Callable[[Sequence[str]], Iterator[str]] = Stemmer.Stemmer("english").ste
 
 
 def words_of(text: str) -> list[str]:
-    """Runs of letters, in lower case and in their order."""
+    """All runs of letters, in lower case and in order."""
     return _WORD.findall(text.lower())
 
 
 def content_words(text: str) -> frozenset[str]:
-    """Stems of the words that are no stop words, by Porter's second stemmer for English."""
+    """Stems of all words but stop words, by Porter's second English stemmer (Snowball)."""
     return frozenset(_stem([word for word in words_of(text) if word not in STOP_WORDS]))
 
 
 def natural(name: str) -> tuple[list[str], str]:
-    """A sort key: `Q2` before `Q10`, upper beside lower case; numbers may be of any length."""
+    """A sort key: `Q2` before `Q10`, upper case next to lower case, numbers of any length."""
     parts = _NUMBERS.split(name.casefold())
     numbers = (digits.lstrip("0") for digits in parts[1::2])
     parts[1::2] = [f"{len(digits):05}{digits}" for digits in numbers]
@@ -39,24 +39,24 @@ def natural(name: str) -> tuple[list[str], str]:
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:
-    """`1 record`, `2,000 records`; `nouns` where the plural is not made with an s."""
+    """`1 record`, `2,000 records`; `nouns` is the plural if it is not `noun` with an s."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def harmless(text: str) -> str:
-    """Text for a terminal: characters that move the cursor, set colours or turn the direction of
-    writing become `\\x` and their number, so that papers and models cannot steer it.
+    """Escapes text for a terminal, so that a paper or a model cannot control it.
+
+    Characters that move the cursor, set colours or change the direction of writing become `\\x` and
+    their code.
     """
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def visible(text: str) -> str:
-    """Text for a page: control characters and those that turn the direction of writing become
-    signs that can be seen.
-    """
-    return _INVISIBLE.sub(_sign_for, text)
+    """Text for a page, with visible symbols for control characters and direction marks."""
+    return _INVISIBLE.sub(_symbol_for, text)
 
 
-def _sign_for(character: re.Match[str]) -> str:
+def _symbol_for(character: re.Match[str]) -> str:
     code = ord(character[0])
     return chr(0x2400 + code) if code < 0x20 else f"⟨U+{code:04X}⟩"

@@ -16,11 +16,11 @@ def reject(row: int) -> Reject:
     return Reject(f"r{row}", "invalid_json", "cut", Place("file:///a", row))
 
 
-def test_what_was_read_and_what_arrived_have_to_agree():
+def test_records_read_and_records_that_arrive_have_to_agree():
     totals(reject(0), reject(1), Tally(2, 10)).check()
-    with pytest.raises(AccountingError, match="3 records were read and 2 accounted for"):
+    with pytest.raises(AccountingError, match="3 records were read but 2 are accounted for"):
         totals(reject(0), reject(1), Tally(3, 10)).check()
-    with pytest.raises(AccountingError, match="1 records were read and 2 accounted for"):
+    with pytest.raises(AccountingError, match="1 records were read but 2 are accounted for"):
         totals(reject(0), reject(1), Tally(1, 10)).check()
 
 
@@ -32,12 +32,12 @@ def test_totals_add_up_and_survive_their_receipt():
     whole.check()
 
 
-def test_repairs_are_the_attempts_after_a_records_first():
+def test_repairs_are_a_records_attempts_after_its_first():
     attempts = {"attempts": [[{"seconds": 1.0}] * n for n in (1, 3, 2)] + [None]}
     standings = {"standing": ["answered", "answered", "failed", "rejected"]}
     assert Totals.of(build(OUTCOMES, {**standings, **attempts}, 4)).sums["repairs"] == 2 + 1
     assert Totals.of(build(OUTCOMES, {}, 0)).sums["repairs"] == 0
-    assert "repairs" not in totals(reject(0)).sums  # of prompts, which nobody has attempted
+    assert "repairs" not in totals(reject(0)).sums  # a table of prompts has no attempts yet
 
 
 def test_an_empty_table_counts_nothing():
