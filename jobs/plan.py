@@ -21,8 +21,8 @@ from pipeline.flow import Prepared, prepare
 from pipeline.prompting.cache_estimate import forecast
 from pipeline.run.execute import foresee
 from pipeline.run.plan import Cause, WorkPlan, now_of
-from pipeline.store.history import Circumstances, stored_messages
-from pipeline.store.run_file import Measured, last_measured
+from pipeline.store.history import Provenance, stored_messages
+from pipeline.store.measured import Measured, last_measured
 
 WORTH_TELLING = 0.02
 """By which a share of the prefix cache would have to be larger."""
@@ -141,7 +141,7 @@ def _lines(messages: Sequence[Message]) -> list[str]:
     return [f"{m.role}: {line}" for m in messages for line in m.content.splitlines()]
 
 
-def _said(cause: Cause, now: Circumstances) -> str:
+def _said(cause: Cause, now: Provenance) -> str:
     """A cause in words, with what was and what is."""
     if cause.kind == "new" or cause.before is None:
         return "new"
@@ -152,7 +152,7 @@ def _said(cause: Cause, now: Circumstances) -> str:
         if change == "prompt":
             was = f"{before.prompt_name} {before.prompt_version}"
             words.append(f"prompt: {was} → {now.prompt_name} {now.prompt_version}")
-        elif change in Circumstances._fields:
+        elif change in Provenance._fields:
             words.append(f"{change}: {getattr(before, change)} → {getattr(now, change)}")
         else:
             words.append(change)

@@ -15,7 +15,7 @@ from pipeline.flow import Prepared, prepare
 from pipeline.results.pages.run_page import write_report
 from pipeline.run.execute import EXIT_CODES, execute
 from pipeline.run.notify import check_webhook, notify
-from pipeline.store.run_file import running
+from pipeline.store.runs import active_runs
 
 
 def run(
@@ -30,7 +30,7 @@ def run(
     job = load_job(job_file, overrides)
     check_webhook()
     prepared = prepare(job, selection)
-    for other in running(prepared.store, job.input.bucket):
+    for other in active_runs(prepared.store, job.input.bucket):
         if other == run_id:
             continue  # an earlier start of this run, which has not been silent for long
         console.print(

@@ -1,4 +1,4 @@
-"""The output folder: its columns, its parts, and what it says has been done already."""
+"""The store, a job's output folder: its columns and parts, and what is done already."""
 
 from pipeline.store.dataset import read_answers
 

@@ -1,10 +1,10 @@
-"""Many small parts into few large ones, sorted; safe to kill at any moment and beside a run.
+"""Merges many small parts into few large, sorted ones; safe to kill, and safe beside a run.
 
 For each group of neighbouring parts: read, sort, write one part, then delete the old ones.
-*Crash windows:* a kill before the new part appears changes nothing. A kill after it, before all the
-old ones are deleted, leaves rows twice, alike to the letter: by the reader rule one of each counts,
-and the next compaction drops the copies. Whoever listed the parts before and finds one gone lists
-again (`with_parts`).
+*Crash windows:* a kill before the new part appears changes nothing. A kill after that, before all
+old parts are deleted, leaves identical copies of rows: by the reader rule one of each counts, and
+the next compaction drops the copies. A reader that finds a listed part gone lists again
+(`with_parts`).
 """
 
 import os
@@ -23,18 +23,25 @@ import pyarrow.parquet as pq
 
 from pipeline.config.bucket import Bucket
 from pipeline.core.filesystem import Location, storage_errors
-from pipeline.store.parts import UNLIKE, is_part, read_part, read_parts
-from pipeline.store.reader import COUNTING
-from pipeline.store.reader_rule import as_digests, digest, flags, micros, newest, row_digests
+from pipeline.store.parts import HIGH_CARDINALITY, is_part, read_part, read_parts
+from pipeline.store.reader import BY_GENERATION
+from pipeline.store.reader_rule import (
+    as_digests,
+    key_digest,
+    mask_at,
+    newest,
+    row_digests,
+    written_micros,
+)
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
 
 TARGET_BYTES = 256 * 2**20
-"""Of a compacted part. Some five times as much is held in memory while one is made."""
+"""Of a compacted part. Writing one takes about five times as much memory."""
 
 ROW_GROUP_ROWS = 5000
 
 _PLACE = ("run_id", "source_uri", "source_row")
-_KEYS = {ANSWERS_FOLDER: (*COUNTING, *_PLACE), REJECTS_FOLDER: ("reason", *_PLACE)}
+_COPY_KEYS = {ANSWERS_FOLDER: (*BY_GENERATION, *_PLACE), REJECTS_FOLDER: ("reason", *_PLACE)}
 _ORDER = {
     ANSWERS_FOLDER: ("paper_id", "question_id", "record_id", "written_at"),
     REJECTS_FOLDER: ("source_uri", "source_row", "written_at"),
@@ -44,7 +51,7 @@ _SCHEMAS = {ANSWERS_FOLDER: ANSWERS, REJECTS_FOLDER: REJECTS}
 
 @dataclass(slots=True)
 class Compacted:
-    """What a compaction did: parts and bytes that went, and that took their place."""
+    """What a compaction did: the parts and bytes that it replaced, and those that it wrote."""
 
     parts_before: int = 0
     parts_after: int = 0
@@ -64,7 +71,7 @@ class _Part:
     is_superseded: npt.NDArray[np.bool_]
 
     def waste(self, drop_superseded: bool) -> npt.NDArray[np.bool_]:
-        """The rows that are to go."""
+        """Which rows to drop."""
         return self.is_copy | self.is_superseded if drop_superseded else self.is_copy
 
 
@@ -75,9 +82,9 @@ def compact(
     target_bytes: int = TARGET_BYTES,
     progress: Callable[[Compacted], None] = lambda _: None,
 ) -> Compacted:
-    """Compacts answers and rejects; what is compacted already stays as it is.
+    """Compacts answers and rejects; leaves parts alone that are large enough already.
 
-    Rows that newer ones have superseded stay unless they are to be dropped.
+    Keeps superseded rows unless `drop_superseded`.
     """
     done = Compacted()
     for folder in (ANSWERS_FOLDER, REJECTS_FOLDER):
@@ -90,25 +97,24 @@ def compact(
 
 
 def _parts(place: Location, folder: str) -> list[_Part]:
-    """Every part, with the rows of it that need not be there."""
+    """Every part, with the rows in it that are copies or superseded."""
     listed = {path: size for path, size in place.files().items() if is_part(path)}
-    keys = _KEYS[folder]
-    names, rule = [as_digests([])], [as_digests([])]
+    columns = _COPY_KEYS[folder]
+    copy_keys, rule_keys = [as_digests([])], [as_digests([])]
     times, sizes = [np.empty(0, np.int64)], []
-    for rows in read_parts(place.fs, list(listed), [*keys, "written_at"]):
-        times.append(micros(rows))
-        cells = [times[-1].tolist(), *(rows[name].to_pylist() for name in keys)]
-        names.append(
-            as_digests(digest(*(str(c).encode() for c in row)) for row in zip(*cells, strict=True))
-        )
-        rule.append(row_digests(rows, COUNTING) if folder == ANSWERS_FOLDER else names[-1])
+    for rows in read_parts(place.fs, list(listed), [*columns, "written_at"]):
+        times.append(written_micros(rows))
+        keys = zip(times[-1].tolist(), *(rows[name].to_pylist() for name in columns), strict=True)
+        copy_keys.append(as_digests(key_digest(*(str(c).encode() for c in key)) for key in keys))
+        is_answers = folder == ANSWERS_FOLDER
+        rule_keys.append(row_digests(rows, BY_GENERATION) if is_answers else copy_keys[-1])
         sizes.append(rows.num_rows)
     written = np.concatenate(times)
-    copy = ~flags(newest(np.concatenate(names), written), len(written))
-    superseded = ~flags(newest(np.concatenate(rule), written), len(written)) & ~copy
+    copy = ~mask_at(newest(np.concatenate(copy_keys), written), len(written))
+    superseded = ~mask_at(newest(np.concatenate(rule_keys), written), len(written)) & ~copy
     borders = np.cumsum(sizes)[:-1]
     return [
-        _Part(path, size, Bucket.tagged(path), copies, old)
+        _Part(path, size, Bucket.of_part(path), copies, old)
         for (path, size), copies, old in zip(
             listed.items(), np.split(copy, borders), np.split(superseded, borders), strict=False
         )
@@ -118,16 +124,16 @@ def _parts(place: Location, folder: str) -> list[_Part]:
 def _groups(
     parts: Sequence[_Part], target_bytes: int, drop_superseded: bool
 ) -> Iterator[list[_Part]]:
-    """Of each bucket the groups of parts that become one."""
+    """Groups of parts to merge; a group never spans buckets."""
     for bucket in sorted({part.bucket for part in parts}, key=str):
-        own = [part for part in parts if part.bucket == bucket]
-        yield from _groups_of_one(own, target_bytes, drop_superseded)
+        in_bucket = [part for part in parts if part.bucket == bucket]
+        yield from _groups_in_bucket(in_bucket, target_bytes, drop_superseded)
 
 
-def _groups_of_one(
+def _groups_in_bucket(
     parts: Sequence[_Part], target_bytes: int, drop_superseded: bool
 ) -> Iterator[list[_Part]]:
-    """Neighbours that make about one large part; a large one alone where it holds waste."""
+    """Neighbours that add up to one large part; a large part by itself if it has rows to drop."""
     group: list[_Part] = []
     for part in parts:
         if part.size >= target_bytes // 2:
@@ -163,7 +169,7 @@ def _compact_group(
         done.bytes_after += _write(place, rows, schema, now, group[0].bucket)
         done.parts_after += 1
     for part in group:
-        # Another compaction may have deleted it, having written its rows as this one has.
+        # Another compaction may have merged it at the same time, and deleted it first.
         with storage_errors(Location(place.fs, part.path).uri), suppress(FileNotFoundError):
             place.fs.rm_file(part.path)
     done.parts_before += len(group)
@@ -185,7 +191,7 @@ def _write(
             rows.cast(schema),
             draft,
             compression="zstd",
-            use_dictionary=[name for name in schema.names if name not in UNLIKE],
+            use_dictionary=[name for name in schema.names if name not in HIGH_CARDINALITY],
             write_page_checksum=True,
             row_group_size=ROW_GROUP_ROWS,
         )

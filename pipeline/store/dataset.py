@@ -1,4 +1,4 @@
-"""A store for others: its counting rows as an Arrow dataset."""
+"""The counting rows of a store as an Arrow dataset, for other programs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,16 +15,15 @@ from pipeline.store.parts import read_part
 from pipeline.store.reader import PartRows, counting_rows
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 
-VERSION = ("written_at", "generation_key", "record_id")
+ROW_VERSION = ("written_at", "generation_key", "record_id")
 
 
 def read_answers(uri: str, storage: Mapping[str, Any] | None = None) -> ds.Dataset:
-    """The rows of a store that count, lazily, as they are when this is called.
+    """The rows of a store that count at the time of the call, read lazily.
 
-    `uri` is a job's `output.uri`, `storage` what its job file says under that name. Columns and
-    filters reach the files. Parts in which every row counts are read as they are; of the others
-    those rows are filtered out that newer ones have superseded. Raises `StorageError` where the
-    store cannot be read.
+    `uri` is a job's `output.uri`, and `storage` the section of that name in its job file. Columns
+    and filters are pushed down to the files. Parts whose rows all count are read as they are; a
+    filter drops superseded rows from the others. Raises `StorageError` if the store cannot be read.
     """
     folder = Storage(storage or {}).at(uri).join(ANSWERS_FOLDER)
     parts = [part for part in counting_rows(folder) if part.counts.any()]
@@ -32,20 +31,19 @@ def read_answers(uri: str, storage: Mapping[str, Any] | None = None) -> ds.Datas
     filesystem = PyFileSystem(FSSpecHandler(folder.fs))
     paths = [part.path for part in whole]
     files = ds.dataset(paths, schema=ANSWERS, format="parquet", filesystem=filesystem)
-    # Of rows that are as new as each other no filter could tell one apart.
-    held = [ds.dataset(_rows(folder, part, part.counts, ANSWERS.names)) for part in tied]
-    answers = ds.dataset([files, *held]) if held else files
+    # No filter can tell rows that are equally new apart.
+    in_memory = [ds.dataset(_rows(folder, part, part.counts, ANSWERS.names)) for part in tied]
+    answers = ds.dataset([files, *in_memory]) if in_memory else files
     superseded = [_superseded(folder, part) for part in whole if not part.counts.all()]
     if not superseded:
         return answers
-    named = [pc.field(name) for name in VERSION]
-    versions = _versions(*named)
+    versions = _versions(*(pc.field(name) for name in ROW_VERSION))
     return answers.filter(~versions.isin(pa.chunked_array(superseded, pa.string())))
 
 
 def _superseded(folder: Location, part: PartRows) -> pa.Array:
-    rows = _rows(folder, part, ~part.counts, VERSION)
-    return _versions(*(rows[name].combine_chunks() for name in VERSION))
+    rows = _rows(folder, part, ~part.counts, ROW_VERSION)
+    return _versions(*(rows[name].combine_chunks() for name in ROW_VERSION))
 
 
 def _rows(
@@ -55,8 +53,9 @@ def _rows(
 
 
 def _versions(written_at: Any, generation_key: Any, record_id: Any) -> Any:
-    """One text for what names a row, from arrays or from a filter's fields; the id, which may hold
-    any sign, stands last.
+    """Text that identifies a row, from arrays or from the fields of a filter.
+
+    The id comes last because it may contain the separator.
     """
     time = written_at.cast(pa.int64()).cast(pa.string())
     return pc.binary_join_element_wise(time, generation_key, record_id, " ")

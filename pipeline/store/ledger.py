@@ -1,7 +1,7 @@
-"""What the store holds, small enough to be shared: 16 bytes for every answer and reject.
+"""What a store holds, in memory that nodes can share: 16 bytes for every answer and reject.
 
-A run reads the ledger once, before it starts. What another run writes meanwhile it does not see:
-two runs may generate the same record, and the reader rule makes one row of the two count.
+A run reads the ledger once, before it starts. It does not see what another run writes meanwhile:
+both may generate the same record, and by the reader rule one of the two rows counts.
 """
 
 from collections.abc import Sequence
@@ -16,27 +16,28 @@ from pipeline.config.bucket import WHOLE, Bucket
 from pipeline.config.selection import EVERYTHING, Selection
 from pipeline.core.filesystem import Location
 from pipeline.store.parts import columns_in, read_parts, rows_in, with_parts
-from pipeline.store.reader import COUNTING
+from pipeline.store.reader import BY_GENERATION
 from pipeline.store.reader_rule import (
-    DIGEST,
+    DIGEST_DTYPE,
     Digests,
     as_digests,
-    digest,
-    micros,
+    key_digest,
     newest,
     row_digests,
+    written_micros,
 )
 from pipeline.store.schema import ANSWERS_FOLDER, REJECTS_FOLDER
 
-Flags = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Sorted digests of the store's counting answers, by status, and of its rejects.
+    """Sorted digests of the counting answers of a store, by status, and of its rejects.
 
-    `again` are those of `failed` that a run was asked to do again. Of answers it holds a bucket's
-    slice; of rejects, which do not tell their papers, all that are in parts of the bucket.
+    `again` holds those of `failed` that the run is to retry. For one bucket, the ledger holds the
+    bucket's answers and, since rejects do not name their papers, all rejects in parts that may
+    belong to the bucket.
     """
 
     answered: Digests
@@ -46,7 +47,7 @@ class Ledger:
 
     @staticmethod
     def of(store: Location, selection: Selection = EVERYTHING, bucket: Bucket = WHOLE) -> "Ledger":
-        """Reads the key columns of the parts of a store, which may not exist yet."""
+        """Reads the key columns of a store, which may not exist yet."""
         answers, rejects = store.join(ANSWERS_FOLDER), store.join(REJECTS_FOLDER)
         return Ledger(
             *with_parts(answers, lambda parts: _answers(answers, parts, selection, bucket), bucket),
@@ -59,18 +60,18 @@ class Ledger:
 
 
 def answer_digest(record_id: str, generation_key: str) -> bytes:
-    return digest(record_id.encode(), generation_key.encode())
+    return key_digest(record_id.encode(), generation_key.encode())
 
 
 def reject_digest(source_uri: str, source_row: int, payload: bytes) -> bytes:
-    return digest(source_uri.encode(), str(source_row).encode(), payload)
+    return key_digest(source_uri.encode(), str(source_row).encode(), payload)
 
 
-def held(digests: Digests, asked: Sequence[bytes]) -> list[bool]:
-    """For each digest asked for, whether the sorted `digests` have it."""
+def contains(digests: Digests, wanted: Sequence[bytes]) -> list[bool]:
+    """Whether the sorted `digests` contain each of the wanted ones."""
     if not len(digests):
-        return [False] * len(asked)
-    keys = as_digests(asked)
+        return [False] * len(wanted)
+    keys = as_digests(wanted)
     at = np.searchsorted(digests, keys).clip(max=len(digests) - 1)
     return list((digests[at] == keys).tolist())
 
@@ -78,25 +79,25 @@ def held(digests: Digests, asked: Sequence[bytes]) -> list[bool]:
 def _answers(
     folder: Location, parts: Sequence[str], selection: Selection, bucket: Bucket
 ) -> tuple[Digests, Digests, Digests]:
-    """The digests of counting rows: those answered, those failed, those of them to do again."""
-    # Buffers that grow: of ten million rows, lists of arrays and their sum would be held at once.
-    keys, times, failed, again = bytearray(), bytearray(), bytearray(), bytearray()
-    columns = columns_in(bucket, [*COUNTING, "status", "failed_checks", "written_at"])
-    for held in read_parts(folder.fs, parts, columns):
-        rows = rows_in(bucket, held)
-        keys += row_digests(rows, COUNTING).data
-        times += micros(rows).data
+    """Digests of the counting rows: answered, failed, and failed but to be retried."""
+    # Growing buffers: lists of arrays would take twice the memory while they are concatenated.
+    keys, times, failed, again = (bytearray() for _ in range(4))
+    columns = columns_in(bucket, [*BY_GENERATION, "status", "failed_checks", "written_at"])
+    for part in read_parts(folder.fs, parts, columns):
+        rows = rows_in(bucket, part)
+        keys += row_digests(rows, BY_GENERATION).data
+        times += written_micros(rows).data
         is_failed = pc.equal(rows["status"], "failed").to_numpy()
         failed += is_failed.data
-        again += _to_do_again(rows, is_failed, selection).data
-    every = np.frombuffer(keys, DIGEST)
-    counting = newest(every, np.frombuffer(times, np.int64))
-    flags = (np.frombuffer(flagged, bool) for flagged in (failed, again))
-    is_failed, is_again = (flagged[counting] for flagged in flags)
-    return every[counting[~is_failed]], every[counting[is_failed]], every[counting[is_again]]
+        again += _to_retry(rows, is_failed, selection).data
+    digests = np.frombuffer(keys, DIGEST_DTYPE)
+    counting = newest(digests, np.frombuffer(times, np.int64))
+    is_failed, is_again = (np.frombuffer(mask, bool)[counting] for mask in (failed, again))
+    answered, failed_rows = counting[~is_failed], counting[is_failed]
+    return digests[answered], digests[failed_rows], digests[counting[is_again]]
 
 
-def _to_do_again(rows: pa.Table, failed: Flags, selection: Selection) -> Flags:
+def _to_retry(rows: pa.Table, failed: Mask, selection: Selection) -> Mask:
     if selection.retry_failed or not selection.retry_checks:
         return failed & selection.retry_failed
     checks = selection.retry_checks
@@ -104,7 +105,7 @@ def _to_do_again(rows: pa.Table, failed: Flags, selection: Selection) -> Flags:
 
 
 def _rejects(folder: Location, parts: Sequence[str], selection: Selection) -> Digests:
-    """None where all rejects are to be written again, as today's readers see them."""
+    """Digests of the rejects; none with `--retry rejected`, which writes all rejects again."""
     keys = [as_digests([])]
     columns = ["source_uri", "source_row", "payload"]
     for rows in read_parts(folder.fs, () if selection.retry_rejected else parts, columns):

@@ -22,16 +22,16 @@ from pipeline.store.schema import TIMESTAMP
 
 T = TypeVar("T")
 
-PARTS_AT_ONCE = 8
+CONCURRENT_READS = 8
 BATCH_ROWS = 1000
 
-PAPER = ("paper_id", "record_id")
-"""Columns of answers, of which the first that holds something is the key of buckets."""
+PAPER_COLUMNS = ("paper_id", "record_id")
+"""Columns of answers: the first one that is not null decides a row's bucket."""
 
-LISTINGS = 5
-"""Compaction takes parts away once each time it runs; a part that is always gone is damage."""
+MOST_LISTINGS = 5
+"""After this many a missing part counts as damage: each compaction deletes a part only once."""
 
-UNLIKE = (
+HIGH_CARDINALITY = (
     "generation_key",
     "record_id",
     "prompt_key",
@@ -40,20 +40,20 @@ UNLIKE = (
     "completion",
     "payload",
 )
-"""Columns whose values differ from row to row, where a dictionary costs time and saves nothing."""
+"""Columns of mostly distinct values: a Parquet dictionary costs time there and saves nothing."""
 
 
 def new_run_id(now: datetime) -> str:
-    """Sorts by start: UTC to the second, then four random hex digits against a tie."""
+    """An id that sorts by start: UTC to the second, then four random hex digits."""
     return f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}"
 
 
 def list_parts(folder: Location, bucket: Bucket = WHOLE) -> list[str]:
-    """Paths of the parts in `answers/` or `rejects/`; none where the folder is not there yet.
+    """Paths of the parts in `answers/` or `rejects/`, which may not exist yet.
 
-    Less those whose names say that they hold nothing of the bucket.
+    Leaves out parts whose names say that they hold nothing of the bucket.
     """
-    return [p for p in folder.files() if is_part(p) and Bucket.tagged(p).meets(bucket)]
+    return [p for p in folder.files() if is_part(p) and Bucket.of_part(p).overlaps(bucket)]
 
 
 def is_part(path: str) -> bool:
@@ -64,25 +64,25 @@ def is_part(path: str) -> bool:
 def read_parts(
     fs: AbstractFileSystem, paths: Sequence[str], columns: Sequence[str]
 ) -> Iterator[pa.Table]:
-    """The named columns of parts, in their order, several being fetched at a time and no more."""
-    with ThreadPoolExecutor(PARTS_AT_ONCE) as readers:
-        fetched: deque[Future[pa.Table]] = deque()
+    """The named columns of each part, in order; fetches `CONCURRENT_READS` parts ahead."""
+    with ThreadPoolExecutor(CONCURRENT_READS) as readers:
+        pending: deque[Future[pa.Table]] = deque()
         for path in paths:
-            fetched.append(readers.submit(read_part, fs, path, columns))
-            if len(fetched) == PARTS_AT_ONCE:
-                yield fetched.popleft().result()
-        while fetched:
-            yield fetched.popleft().result()
+            pending.append(readers.submit(read_part, fs, path, columns))
+            if len(pending) == CONCURRENT_READS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def read_part(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> pa.Table:
-    """Raises `PartGone` for a part that is there no more."""
+    """The named columns of one part. Raises `PartGone` if the part no longer exists."""
     with part_errors(fs, path), fs.open(path, "rb") as file:
         return pq.read_table(file, columns=list(columns), page_checksum_verification=True)
 
 
 def read_batches(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """A part in tables of `BATCH_ROWS` rows, whatever its size; raises as `read_part` does."""
+    """A part in tables of `BATCH_ROWS` rows, to bound memory; raises what `read_part` raises."""
     with part_errors(fs, path), fs.open(path, "rb") as file:
         part = pq.ParquetFile(file, page_checksum_verification=True)
         for batch in part.iter_batches(BATCH_ROWS, columns=list(columns)):
@@ -102,75 +102,70 @@ def part_errors(fs: AbstractFileSystem, path: str) -> Iterator[None]:
 
 
 class PartGone(StorageError):
-    """A part was listed, and had been compacted away when it was to be read."""
+    """A part was compacted away between being listed and being read."""
 
 
 def with_parts(folder: Location, read: Callable[[list[str]], T], bucket: Bucket = WHOLE) -> T:
-    """What `read` makes of the parts of a folder that may hold something of a bucket; listed and
-    read anew where one of them has gone.
+    """The result of `read` on the parts of a folder that may hold rows of a bucket.
+
+    Lists and reads again if a part has been compacted away meanwhile.
     """
-    for _ in range(LISTINGS - 1):
+    for _ in range(MOST_LISTINGS - 1):
         with suppress(PartGone):
             return read(list_parts(folder, bucket))
     return read(list_parts(folder, bucket))
 
 
 def columns_in(bucket: Bucket, columns: Sequence[str]) -> list[str]:
-    """The columns of answers that `rows_in` needs besides those asked for."""
-    return [*columns] if bucket.is_whole else [*dict.fromkeys([*columns, *PAPER])]
+    """The given columns of answers and those that `rows_in` needs."""
+    return [*columns] if bucket.is_whole else [*dict.fromkeys([*columns, *PAPER_COLUMNS])]
 
 
 def rows_in(bucket: Bucket, rows: pa.Table) -> pa.Table:
-    """The answers that belong to a bucket, by the papers of their records."""
+    """The answers in a bucket, going by the papers of their records."""
     if bucket.is_whole:
         return rows
-    return rows.filter(pa.array(bucket.mask(pc.coalesce(*(rows[name] for name in PAPER)))))
+    return rows.filter(bucket.mask(pc.coalesce(*(rows[name] for name in PAPER_COLUMNS))))
 
 
 @dataclass(frozen=True, slots=True)
 class PartWriter:
-    """Who writes parts, of what, and how."""
+    """Writes the parts of a run, or of one bucket of it."""
 
     run_id: str
     bucket: Bucket = WHOLE
     append_only: bool = False
 
+    def write(self, folder: Location, rows: pa.Table, schema: pa.Schema) -> int:
+        """Stores rows as one part, stamped with run and time; returns its size in bytes.
 
-def write_part(folder: Location, rows: pa.Table, schema: pa.Schema, writer: PartWriter) -> int:
-    """Stamps rows with run and time and stores them as one part; returns its size in bytes.
+        `written_at` is taken here, so that rows that a retried task writes again are newer than
+        those of its first try. *Crash window:* a kill before the part appears loses these rows, and
+        the next run generates them again; a kill after it, before the run has counted them, leaves
+        rows that are correct and current for the next run.
+        """
+        stamped = pa.table([self._column(rows, field) for field in schema], schema=schema)
+        buffer = BytesIO()
+        pq.write_table(
+            stamped,
+            buffer,
+            compression="zstd",
+            use_dictionary=[name for name in schema.names if name not in HIGH_CARDINALITY],
+            write_page_checksum=True,
+        )
+        data = buffer.getvalue()
+        part = folder.join(f"part-{self.run_id}-{self.bucket.tag}{uuid.uuid4().hex[:12]}.parquet")
+        if self.append_only:
+            # The name is unique: a part that exists comes from a request whose reply was lost.
+            with suppress(FileExistsError):
+                part.create(data)
+        else:
+            part.write_whole(data)
+        return len(data)
 
-    `written_at` is taken here, so that rows which a retried task writes again are newer than those
-    it leaves behind. *Crash window:* a kill before the part appears loses these rows, and the next
-    run does them again; a kill after it, before the run has counted them, leaves rows that are
-    right, and current for the next run.
-    """
-    stamped = pa.table(
-        [_stamp(rows, field, writer.run_id) for field in schema],
-        schema=schema,
-    )
-    buffer = BytesIO()
-    pq.write_table(
-        stamped,
-        buffer,
-        compression="zstd",
-        use_dictionary=[name for name in schema.names if name not in UNLIKE],
-        write_page_checksum=True,
-    )
-    data = buffer.getvalue()
-    part = folder.join(f"part-{writer.run_id}-{writer.bucket.tag}{uuid.uuid4().hex[:12]}.parquet")
-    if writer.append_only:
-        # The name is this part's alone: one that is there is the work of a request whose reply
-        # was lost.
-        with suppress(FileExistsError):
-            part.create(data)
-    else:
-        part.write_whole(data)
-    return len(data)
-
-
-def _stamp(rows: pa.Table, field: pa.Field, run_id: str) -> pa.ChunkedArray | pa.Array:
-    if field.name == "run_id":
-        return pa.repeat(run_id, rows.num_rows)
-    if field.name == "written_at":
-        return pa.repeat(pa.scalar(datetime.now(UTC), TIMESTAMP), rows.num_rows)
-    return rows.column(field.name)
+    def _column(self, rows: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
+        if field.name == "run_id":
+            return pa.repeat(self.run_id, rows.num_rows)
+        if field.name == "written_at":
+            return pa.repeat(pa.scalar(datetime.now(UTC), TIMESTAMP), rows.num_rows)
+        return rows.column(field.name)

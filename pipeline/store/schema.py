@@ -1,4 +1,4 @@
-"""Columns of the store. A contract: names and types stay as they are."""
+"""Columns of the store. Names and types are a contract and never change."""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -94,13 +94,13 @@ REJECTS = pa.schema(
 )
 
 OUTCOMES = flow_schema(ANSWERS)
-"""What reaches the sink: the columns of answers, those of rejects, and the flow's bookkeeping."""
+"""Columns that reach the sink: those of answers and rejects, and the flow's own bookkeeping."""
 
 
 def answers_table(answers: Sequence[Answered], constants: dict[str, str | None]) -> pa.Table:
-    """Answers as rows of `OUTCOMES`; `constants` are the columns that a whole run shares.
+    """Answers as rows of `OUTCOMES`; `constants` are columns with one value for the whole run.
 
-    The token columns count all attempts. `run_id` and `written_at` are left to the sink.
+    The token columns count all attempts. `PartWriter` fills `run_id` and `written_at` in.
     """
     prompts = [a.prompt for a in answers]
     columns: dict[str, Any] = {

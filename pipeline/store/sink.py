@@ -7,16 +7,16 @@ import pyarrow.compute as pc
 
 from pipeline.core.accounting import Totals
 from pipeline.core.filesystem import Storage
-from pipeline.store.parts import PartWriter, write_part
+from pipeline.store.parts import PartWriter
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Writes a table of outcomes to a store and returns its receipt, a row of JSON totals.
+    """Writes tables of outcomes to a store and returns a receipt for each, a row of JSON totals.
 
-    Ray Data's own datasink reports when all is written; receipts come as parts do, so that a
-    run's progress and its exact counts are one and the same.
+    Ray Data's own datasink reports once, when everything is written. Receipts come with the parts,
+    so that a run's progress and its final counts are the same numbers.
     """
 
     uri: str
@@ -34,6 +34,6 @@ class Sink:
             rows = outcomes.filter(pc.is_in(outcomes["standing"], pa.array(standings)))
             for start in range(0, rows.num_rows, self.rows_per_file):
                 part = rows.slice(start, self.rows_per_file)
-                size += write_part(store.join(folder), part, schema, self.writer)
+                size += self.writer.write(store.join(folder), part, schema)
                 parts += 1
         return Totals.of(outcomes, parts=parts, part_bytes=size).receipt()

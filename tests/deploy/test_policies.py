@@ -22,7 +22,7 @@ from pipeline.config.schema import Job
 from pipeline.core.filesystem import Storage
 from pipeline.results.pages.run_page import write_report
 from pipeline.store.reader import count_rows
-from pipeline.store.run_file import all_runs
+from pipeline.store.runs import all_runs
 from tests.conftest import _wait_for
 from tests.support.jobs import (
     BETTER_PROMPT,

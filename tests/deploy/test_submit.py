@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 
 from pipeline.core.filesystem import Storage
 from pipeline.store.reader import read_rows
-from pipeline.store.run_file import all_runs
+from pipeline.store.runs import all_runs
 from tests.support.clusters import KEEPS_WORKERS, MEMORY, SOON_MISSED, nodes
 from tests.support.jobs import ROOT, S3, free_port, job, job_file, rows, write_jsonl
 

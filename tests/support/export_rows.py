@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.filesystem import Location
-from pipeline.store.parts import PartWriter, write_part
+from pipeline.store.parts import PartWriter
 from pipeline.store.schema import ANSWERS
 
 HOSTILE = {
@@ -61,4 +61,4 @@ def row(record_id: str, **columns: Any) -> dict[str, Any]:
 def store_part(store: Location, rows: Iterable[Mapping[str, Any]]) -> None:
     """One part; its rows are newer than those stored before."""
     table = pa.Table.from_pylist(list(rows), schema=ANSWERS)
-    write_part(store.join("answers"), table, ANSWERS, PartWriter("run-1"))
+    PartWriter("run-1").write(store.join("answers"), table, ANSWERS)

@@ -15,7 +15,7 @@ from pipeline.store.compaction import compact
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import list_parts
 from pipeline.store.reader_rule import DIGEST_BYTES, Digests
-from pipeline.store.run_file import all_runs, running
+from pipeline.store.runs import active_runs, all_runs
 from tests.bench.ledger import write_store
 from tests.support.jobs import counts, job, rows, run, write_jsonl
 
@@ -37,62 +37,62 @@ def test_every_key_is_in_one_bucket(of):
         assert [b.holds(key) for b in every(of)].count(True) == 1
 
 
-def test_buckets_meet_where_they_share_keys():
+def test_buckets_overlap_if_they_share_keys():
     some = random.Random(7)
     keys = [f"paper-{n}" for n in range(4000)]
     for _ in range(200):
         a, b = (Bucket(some.randint(1, of), of) for of in some.choices([1, 2, 3, 4, 6, 8, 12], k=2))
         shared = any(a.holds(key) and b.holds(key) for key in keys)
-        assert a.meets(b) == b.meets(a) == shared
+        assert a.overlaps(b) == b.overlaps(a) == shared
 
 
-def test_a_bucket_that_is_cut_in_two_is_its_halves():
+def test_a_bucket_is_the_sum_of_its_halves():
     for key in (f"paper-{n}" for n in range(2000)):
         assert Bucket(2, 4).holds(key) == (Bucket(3, 8).holds(key) or Bucket(4, 8).holds(key))
 
 
-def test_a_parts_bucket_is_told_by_the_end_of_its_name_alone():
+def test_a_parts_bucket_is_read_from_the_end_of_its_name_alone():
     part = "/out-b1of2-v2/answers/part-a-b2of64-7-{}0123456789ab.parquet"
-    assert Bucket.tagged(part.format("b3of64-")) == Bucket(3, 64)
-    assert Bucket.tagged(part.format("")) == WHOLE
+    assert Bucket.of_part(part.format("b3of64-")) == Bucket(3, 64)
+    assert Bucket.of_part(part.format("")) == WHOLE
 
 
-def test_a_mask_is_what_each_key_says():
+def test_a_mask_marks_the_keys_that_the_bucket_holds():
     keys = pa.chunked_array([["a", "b", "a"], ["c"], []], pa.string())
     for bucket in every(3):
-        assert bucket.mask(keys).tolist() == [bucket.holds(k) for k in keys.to_pylist()]
-    assert Bucket(1, 2).mask(pa.chunked_array([[]], pa.string())).tolist() == []
+        assert bucket.mask(keys).to_pylist() == [bucket.holds(k) for k in keys.to_pylist()]
+    assert Bucket(1, 2).mask(pa.chunked_array([[]], pa.string())).to_pylist() == []
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "a/b", "1", "1/4/2", " 1/4", "-1/4", ""])
-def test_what_is_no_bucket_is_refused(text):
+def test_anything_but_a_number_of_a_total_is_refused(text):
     with pytest.raises(ValueError, match="3/64"):
-        Bucket.read(text)
+        Bucket.parse(text)
 
 
 def test_the_ledgers_of_64_buckets_are_the_whole_ledger_in_slices(tmp_path):
-    """One million keys: no overlap, nothing missing, none above a fiftieth of the whole."""
+    """One million keys: no overlap, none missing, no slice above a fiftieth of the whole."""
     write_store(tmp_path / "store", KEYS)
     store = Storage().at(str(tmp_path / "store"))
     whole = Ledger.of(store)
     assert len(digests_of(whole)) == KEYS
-    found, most = [], 0
+    slices, largest = [], 0
     for bucket in every(OF):
         slice_ = digests_of(Ledger.of(store, bucket=bucket))
-        found.append(slice_)
-        most = max(most, slice_.nbytes)
-    together = np.sort(np.concatenate(found))
+        slices.append(slice_)
+        largest = max(largest, slice_.nbytes)
+    together = np.sort(np.concatenate(slices))
     assert np.array_equal(together, np.sort(digests_of(whole)))
     assert len(np.unique(together)) == KEYS
-    assert most <= KEYS * DIGEST_BYTES / 50
+    assert largest <= KEYS * DIGEST_BYTES / 50
     print(
-        f"the largest slice is 1/{KEYS * DIGEST_BYTES / most:.1f} of {KEYS * DIGEST_BYTES:,} bytes"
+        f"the largest slice is 1/{KEYS * DIGEST_BYTES / largest:.1f} of {KEYS * DIGEST_BYTES:,} bytes"
     )
 
 
 @pytest.fixture
 def shards(tmp_path):
-    """Ten papers of six questions in two shards, and two lines that are no records."""
+    """Ten papers of six questions in two shards, and two lines that are not records."""
     write_jsonl(tmp_path / "shards/a.jsonl", [*rows(range(30)), {"record_id": "empty"}])
     write_jsonl(tmp_path / "shards/b.jsonl", rows(range(30, 60)))
     (tmp_path / "shards/c.jsonl").write_bytes(b"no JSON\n")
@@ -103,7 +103,7 @@ def sliced(shards, store, bucket: object):
     return job(shards, store, input={"uri": str(shards), "bucket": str(bucket)})
 
 
-def test_runs_over_all_buckets_are_one_run_over_the_whole(shards, ray_cluster, tmp_path):
+def test_runs_over_all_buckets_do_what_one_run_over_the_whole_does(shards, ray_cluster, tmp_path):
     store = tmp_path / "store"
     each = [counts(run(sliced(shards, store, bucket))) for bucket in every(3)]
     total = Counter[str]()
@@ -115,7 +115,7 @@ def test_runs_over_all_buckets_are_one_run_over_the_whole(shards, ray_cluster, t
     for part in list_parts(Storage().at(str(store)).join("answers")):
         table = pq.read_table(part)
         for paper in table["paper_id"].to_pylist():
-            papers.setdefault(paper, set()).add(str(Bucket.tagged(part)))
+            papers.setdefault(paper, set()).add(str(Bucket.of_part(part)))
     assert len(papers) == 10
     assert all(len(buckets) == 1 for buckets in papers.values())
     whole = run(sliced(shards, store, "1/1"))
@@ -140,12 +140,12 @@ def test_a_ledger_opens_no_part_of_another_bucket(shards, ray_cluster, tmp_path)
     assert len(Ledger.of(store, bucket=WHOLE).answered) == 60
 
 
-def test_only_a_run_on_the_same_keys_is_said_to_be_at_work(shards, ray_cluster, tmp_path):
+def test_only_a_run_with_keys_in_common_counts_as_running(shards, ray_cluster, tmp_path):
     store = Storage().at(str(tmp_path / "store"))
     run(sliced(shards, store.path, "2/3"), run_id="b2")
     path = tmp_path / "store/runs/b2/run.json"
     path.write_text(path.read_text().replace('"status": "done"', '"status": "running"'))
-    (held,) = all_runs(store)
-    assert held["job"]["input"]["bucket"] == "2/3"
-    assert running(store) == running(store, Bucket(4, 6)) == ["b2"]
-    assert running(store, Bucket(1, 3)) == []
+    (document,) = all_runs(store)
+    assert document["job"]["input"]["bucket"] == "2/3"
+    assert active_runs(store) == active_runs(store, Bucket(4, 6)) == ["b2"]
+    assert active_runs(store, Bucket(1, 3)) == []

@@ -11,7 +11,7 @@ from pipeline.config.selection import select
 from pipeline.flow import prepare
 from pipeline.run.execute import execute, foresee
 from pipeline.run.plan import Cause
-from pipeline.store import run_file as runs
+from pipeline.store import measured, run_file, runs
 from tests.support.jobs import counts, ignore, job, rows, run, stored, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -59,7 +59,7 @@ def night(shards, tmp_path, template):
 
 
 def plan(job_, examples: int = 0, **asked):
-    return foresee(prepare(job_, select(**asked)), ignore, examples)
+    return foresee(prepare(job_, select(**asked, known_checks=("echo",))), ignore, examples)
 
 
 def test_a_prompt_that_three_questions_render_differently_is_work_for_those_alone(
@@ -172,26 +172,26 @@ def test_rejects_are_written_again_when_they_are_asked_for(night, shards, tmp_pa
     assert stored(tmp_path / "store", "rejects").num_rows == 2
 
 
-def test_a_run_file_of_a_version_without_signs_of_life_is_no_run_at_work(night, tmp_path):
+def test_a_run_file_without_heartbeats_is_no_active_run(night, tmp_path):
     run_id = run(night())["run_id"]
     path = tmp_path / f"store/runs/{run_id}/run.json"
     held = json.loads(path.read_text())
     del held["seen_at"], held["command"]
     path.write_text(json.dumps({**held, "status": "running"}))
     store = prepare(night()).store
-    assert runs.running(store) == []
-    assert runs.last_measured(store, night()) is None  # an engine without tokens has no rate
+    assert runs.active_runs(store) == []
+    assert measured.last_measured(store, night()) is None  # an engine without tokens has no rate
 
 
 def test_a_second_run_says_that_the_first_is_at_work(night, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "SIGN_SECONDS", 0.05)
+    monkeypatch.setattr(run_file, "RUN_HEARTBEAT_SECONDS", 0.05)
     prepared = prepare(night())
     met = set()
 
     def look(view: RunProgress) -> None:
-        met.update(runs.running(prepared.store))
+        met.update(runs.active_runs(prepared.store))
 
     first = execute(prepared, look)
     assert met == {first["run_id"]}
-    assert runs.running(prepared.store) == []
+    assert runs.active_runs(prepared.store) == []
     assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", first["run_id"])

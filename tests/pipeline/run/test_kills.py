@@ -21,7 +21,7 @@ from ray.cluster_utils import Cluster
 
 from pipeline.core.filesystem import Location, Storage
 from pipeline.store.parts import list_parts
-from pipeline.store.run_file import all_runs
+from pipeline.store.runs import all_runs
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.support.clusters import KEEPS_WORKERS, SOON_MISSED, nodes
 from tests.support.jobs import (

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
-from pipeline.store.run_file import all_runs
+from pipeline.store.runs import all_runs
 from tests.support.jobs import (
     ROOT,
     counts,

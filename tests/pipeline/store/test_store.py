@@ -18,9 +18,9 @@ from pipeline.core.errors import StorageError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.core.records import Message, Place, Prompt, Reject
 from pipeline.engines.recorded import RecordedEngine
-from pipeline.store.ledger import Ledger, answer_digest, held, reject_digest
-from pipeline.store.parts import PartWriter, list_parts, write_part
-from pipeline.store.reader import LATEST, read_rows
+from pipeline.store.ledger import Ledger, answer_digest, contains, reject_digest
+from pipeline.store.parts import PartWriter, list_parts
+from pipeline.store.reader import BY_RECORD, read_rows
 from pipeline.store.reader_rule import as_digests, newest
 from pipeline.store.schema import ANSWERS, OUTCOMES, REJECTS, answers_table
 from pipeline.store.sink import Sink
@@ -125,7 +125,7 @@ def test_another_generation_of_a_record_counts_beside_the_first(store):
     sink(store).write(outcomes(("a", "k1", "One.")))
     sink(store).write(outcomes(("a", "k2", "Two.")))
     assert sum(t.num_rows for t in read_rows(store)) == 2
-    (latest,) = [row for table in read_rows(store, LATEST) for row in table.to_pylist()]
+    (latest,) = [row for table in read_rows(store, BY_RECORD) for row in table.to_pylist()]
     assert latest["answer"] == "Two."
 
 
@@ -140,8 +140,8 @@ def test_the_ledger_holds_what_counts_and_knows_what_failed(store):
     sink(store).write(outcomes(("mended", "k", "It was a heron.")))
     ledger = Ledger.of(store)
     asked = [answer_digest(r, "k") for r in ("good", "bad", "mended", "new")]
-    assert held(ledger.answered, asked) == [True, False, True, False]
-    assert held(ledger.failed, asked) == [False, True, False, False]
+    assert contains(ledger.answered, asked) == [True, False, True, False]
+    assert contains(ledger.failed, asked) == [False, True, False, False]
     assert ledger.answered.itemsize == 16
 
 
@@ -153,7 +153,7 @@ def test_the_ledger_knows_rejects_by_place_and_payload(store):
         reject_digest("file:///x", 5, b"\xff"),
         reject_digest("file:///x", 4, b"\xfe"),
     ]
-    assert held(Ledger.of(store).rejects, asked) == [True, False, False]
+    assert contains(Ledger.of(store).rejects, asked) == [True, False, False]
 
 
 @settings(max_examples=100, deadline=None)
@@ -172,7 +172,7 @@ def test_newest_agrees_with_a_dictionary(rows):
 @given(st.sets(st.binary(min_size=16, max_size=16)), st.lists(st.binary(min_size=16, max_size=16)))
 def test_held_agrees_with_a_set(digests, others):
     asked = [*sorted(digests)[:3], *others]
-    assert held(np.sort(as_digests(digests)), asked) == [a in digests for a in asked]
+    assert contains(np.sort(as_digests(digests)), asked) == [a in digests for a in asked]
 
 
 def test_a_part_is_whole_or_not_there(store, monkeypatch):
@@ -206,6 +206,6 @@ def test_a_damaged_part_is_named(store):
 
 
 def test_a_part_is_stamped_only_in_its_own_columns(store):
-    write_part(store.join("answers"), outcomes(("a", "k", "Yes.")), ANSWERS, PartWriter("run-2"))
+    PartWriter("run-2").write(store.join("answers"), outcomes(("a", "k", "Yes.")), ANSWERS)
     (table,) = read_rows(store)
     assert table.column_names == ANSWERS.names

@@ -1,0 +1,74 @@
+"""The runs of a store, as their run files describe them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from pipeline.config.bucket import WHOLE, Bucket
+from pipeline.core.filesystem import Location, storage_errors
+from pipeline.store.schema import RUNS_FOLDER
+
+LATEST_RUNS = 20
+
+HEARTBEAT_TIMEOUT = timedelta(minutes=3)
+"""A run that has been silent for this long counts as killed."""
+
+NEVER_SEEN = "1970-01-01T00:00:00+00:00"
+"""`seen_at` of run files from versions that wrote no heartbeats."""
+
+_RUN_FILE = re.compile(r"(?P<kind>run|started)(-\d+)?\.json")
+
+
+def latest_runs(store: Location) -> Iterator[dict[str, Any]]:
+    """The run files of a store's latest `LATEST_RUNS` runs, oldest first."""
+    return _read(store, _run_files(store.join(RUNS_FOLDER))[-LATEST_RUNS:])
+
+
+def all_runs(store: Location) -> Iterator[dict[str, Any]]:
+    """The run files of all runs of a store, oldest first."""
+    return _read(store, _run_files(store.join(RUNS_FOLDER)))
+
+
+def run_named(store: Location, run_id: str) -> dict[str, Any] | None:
+    """The newest file of one run, or None if the store has no such run."""
+    return next(_read(store, _run_files(store.join(RUNS_FOLDER, run_id))), None)
+
+
+def active_runs(store: Location, bucket: Bucket = WHOLE) -> list[str]:
+    """Ids of the runs that are working on a bucket of a store, going by their heartbeats.
+
+    Assumes that the clocks of all machines agree to within a minute or so.
+    """
+    since = datetime.now(UTC) - HEARTBEAT_TIMEOUT
+    return [
+        str(run["run_id"])
+        for run in latest_runs(store)
+        if run["status"] == "running"
+        and datetime.fromisoformat(run.get("seen_at", NEVER_SEEN)) > since
+        and Bucket.parse(run["job"]["input"].get("bucket", WHOLE)).overlaps(bucket)
+    ]
+
+
+def _run_files(folder: Location) -> list[str]:
+    """The newest file of every run at or below a folder, the latest run's last."""
+    newest: dict[str, tuple[float, bool, str]] = {}
+    for path, time in folder.file_times().items():
+        run, _, name = path.rpartition("/")
+        if match := _RUN_FILE.fullmatch(name):
+            # Object stores give times in whole seconds: of a tie the final file is the newer one.
+            file = (time, match["kind"] == "run", path)
+            newest[run] = max(newest.get(run, file), file)
+    return [path for _, _, path in sorted(newest.values())]
+
+
+def _read(store: Location, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The contents of run files, in the order in which the runs started."""
+    runs: list[dict[str, Any]] = []
+    for path in paths:
+        file = Location(store.fs, path)
+        with storage_errors(file.uri):
+            runs.append(orjson.loads(file.fs.cat_file(path)))
+    yield from sorted(runs, key=lambda run: str(run["started_at"]))
