@@ -1,4 +1,4 @@
-"""What answers prompts: one file a kind, all of the shape that `engine.py` gives."""
+"""Engines answer prompts: one file a kind, each with the interface in `engine.py`."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -8,25 +8,25 @@ from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Message, Record
 from pipeline.engines.engine import Engine
-from pipeline.engines.openai_options import check_openai, endpoint_of
+from pipeline.engines.openai_options import endpoint_of
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.engines.vllm_options import check_vllm
 
 LARGEST_BATCH = 1024
-"""Of vLLM, where the job does not say and no GPU is at hand to be asked."""
+"""Sequences of vLLM's batch where the job does not say; a driver without a GPU cannot look."""
 
 BATCHES_WITHIN_REACH = 2
-"""Of records that an engine is handed at a time, so that the next ones are there when one is
-finished, and the slow tail of a table overlaps the next."""
+"""Records handed to an engine, in multiples of its batch: the next ones are there when one is
+finished, and the slow tail of a batch overlaps the next."""
 
 
 def check_engine(job: Job) -> None:
-    """Raises `ConfigError` for what the job asks of its engine and the engine does not have."""
+    """Raises `ConfigError` for settings that the job's engine does not have."""
     engine = job.engine
     if engine.placement == "packed" and not engine.replicas.is_fixed:
         raise ConfigError(
-            "engine.placement: packed replicas have their places found together; engine.replicas "
-            "is then one number"
+            "engine.placement: packed replicas are placed all at once; set engine.replicas to a "
+            "single number"
         )
     if engine.generates and not engine.model:
         raise ConfigError(f"engine.model: missing; engine.kind {engine.kind} needs a model")
@@ -35,7 +35,7 @@ def check_engine(job: Job) -> None:
             check_vllm(job)
             return
         case "openai":
-            check_openai(job)
+            endpoint_of(job)
         case _:
             for name in engine.options:
                 raise ConfigError(f"engine.options.{name}: the {engine.kind} engine has no options")
@@ -49,11 +49,10 @@ def check_engine(job: Job) -> None:
 
 
 def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
-    """The engine that a job names, ready to answer.
+    """The job's engine, ready to answer; slow imports happen here, only for the kind in use.
 
-    `sample` is a prompt in the shape that the job's template gives all of them, if it does.
-    Raises `EngineError` where its model cannot be loaded. What takes long to import is
-    imported here, by those who use it.
+    `sample` is a prompt with the roles of all the job's prompts, if they all have the same. Raises
+    `EngineError` if the model cannot be loaded.
     """
     match job.engine.kind:
         case "extractive":
@@ -72,20 +71,20 @@ def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
             return OpenAIEngine(job)
 
 
-def endpoint_says(job: Job) -> str:
-    """What the endpoint of a job of kind openai says of its model; `EngineError` if it does not."""
+def check_endpoint(job: Job) -> str:
+    """A line about a job's OpenAI endpoint; `EngineError` if it does not have the model."""
     from pipeline.engines.openai import OpenAIEngine
 
-    return asyncio.run(OpenAIEngine(job).greet())
+    return asyncio.run(OpenAIEngine(job).check_model())
 
 
 def most_attempts(job: Job) -> int:
-    """Attempts that make sense: an engine that quotes says the same every time."""
+    """Attempts worth making: an engine without a model answers the same every time."""
     return job.attempts if job.engine.generates else 1
 
 
 def max_concurrent_batches(job: Job) -> int:
-    """How many tables of records an engine works on at the same time."""
+    """Batches of records that an engine works on at a time."""
     match job.engine.kind:
         case "vllm":
             batch = job.engine.options.get("max_num_seqs") or LARGEST_BATCH
@@ -97,23 +96,20 @@ def max_concurrent_batches(job: Job) -> int:
 
 
 def model_of(job: Job) -> tuple[str, str | None]:
-    """Model and revision under which a job's answers are stored; without a model, the engine's."""
+    """Model and revision stored with a job's answers; for engines without a model, the kind."""
     return job.engine.model or job.engine.kind, job.engine.revision
 
 
 def sampling_of(job: Job) -> dict[str, Any]:
     """The sampling parameters that the job sets; for `extractive`, what its answers depend on."""
-    given = job.sampling.model_dump(exclude_none=True)
+    sampling = job.sampling.model_dump(exclude_none=True)
     if job.engine.kind == "extractive":
-        given["max_words"] = job.answer.max_words
-    return given
+        sampling["max_words"] = job.answer.max_words
+    return sampling
 
 
 def generation_identity(job: Job) -> Callable[[Record], dict[str, Any]]:
-    """What a completion depends on besides its messages, record by record.
-
-    The generation key covers all of it.
-    """
+    """What a record's completion depends on besides its messages; part of the generation key."""
     model, revision = model_of(job)
     enforced = job.answer.decoding == "enforced"
     shared = {

@@ -1,4 +1,4 @@
-"""The shape of an engine: what it is asked, what it says, and how it fails."""
+"""The interface of an engine: what it is asked, what it returns, and how it fails."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,73 +9,77 @@ from pipeline.core.records import Ask, Completion, Message, Prompt
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one attempt asks of an engine.
+    """One attempt at a record.
 
-    `messages` are the prompt's, and after an answer that failed also that answer and what was said
-    about it. The counters tell the engine how this attempt must differ from those before it.
+    `messages` are the prompt's; after a failed answer, also that answer and what is to be changed
+    about it. The counters say how this attempt must differ from the earlier ones.
     """
 
     prompt: Prompt
     messages: tuple[Message, ...]
-    attempt: int = 0  # how many attempts at this record came before
-    sampled_anew: int = 0  # how many of them are to be sampled differently from
+    attempt: int = 0  # earlier attempts at this record
+    resampled: int = 0  # how many of them asked for another sample
     lengthened: int = 0  # how many times the token limit is doubled
-    most_tokens: int | None = None  # a limit below the engine's own, for a trial
+    max_tokens: int | None = None  # a limit below the engine's own, for a trial
 
     @classmethod
     def first(cls, prompt: Prompt) -> Self:
         return cls(prompt, prompt.messages)
 
-    def again(
-        self, said: Completion, asks: tuple[Ask, ...] = (), anew: bool = False, longer: bool = False
+    def retry(
+        self,
+        completion: Completion,
+        asks: tuple[Ask, ...] = (),
+        resample: bool = False,
+        lengthen: bool = False,
     ) -> Self:
-        """The next attempt. Only the latest answer is talked about: the prefix stays the prompt's,
-        and the conversation stays short.
+        """The attempt after `completion`. Only the latest answer is discussed, so that the prompt
+        stays a cached prefix and the conversation stays short.
         """
         messages = self.messages
         if asks:
             words = " ".join(ask.words for ask in asks)
-            talk = Message("assistant", said.text), Message("user", words)
-            messages = (*self.prompt.messages, *talk)
+            turns = Message("assistant", completion.text), Message("user", words)
+            messages = (*self.prompt.messages, *turns)
         return replace(
             self,
             messages=messages,
             attempt=self.attempt + 1,
-            sampled_anew=self.sampled_anew + anew,
-            lengthened=self.lengthened + longer,
+            resampled=self.resampled + resample,
+            lengthened=self.lengthened + lengthen,
         )
 
 
-ANEW_TEMPERATURE = 0.7
-"""At temperature 0 an attempt that is to sample anew would say the same again; see the temperature
-fallback of Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022."""
+RESAMPLING_TEMPERATURE = 0.7
+"""Another sample at temperature 0 would be the same answer; see the temperature fallback of Radford
+et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022."""
 
 
-def varied(sampling: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    """Sampling parameters under which this attempt differs from those before it."""
-    chosen = dict(sampling)
-    if request.attempt and chosen.get("seed") is not None:
-        chosen["seed"] += request.attempt
-    if request.sampled_anew and chosen.get("temperature") == 0:
-        chosen["temperature"] = ANEW_TEMPERATURE
-    return chosen
+def sampling_for(request: Request, sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """The job's sampling parameters, changed so that this attempt differs from earlier ones."""
+    varied = dict(sampling)
+    if request.attempt and varied.get("seed") is not None:
+        varied["seed"] += request.attempt
+    if request.resampled and varied.get("temperature") == 0:
+        varied["temperature"] = RESAMPLING_TEMPERATURE
+    return varied
 
 
 class Engine(Protocol):
-    """Prompt in; text, finish reason and token counts out. Many requests may be open at a time.
+    """Takes prompts; returns text, finish reason and token counts. Requests may run concurrently.
 
-    `version` changes when the same prompt would be answered by another code.
+    `version` changes when other code would answer the same prompt.
     """
 
     kind: str
     version: str
 
     async def generate(self, request: Request) -> Completion:
-        """Raises `GenerationError` where this record alone cannot be answered, and `EngineError`
-        where none can.
+        """Raises `GenerationError` if this record alone cannot be answered, and `EngineError` if
+        no record can.
         """
         ...
 
 
 class GenerationError(Exception):
-    """An engine could not answer one record, whatever was tried; others are not concerned."""
+    """An engine could not answer one record, despite retries; other records are not affected."""

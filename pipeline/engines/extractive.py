@@ -1,7 +1,7 @@
-"""Answers with the passages' own best-matching sentences, or says that it does not know.
+"""Answers with the sentences of the passages that match the question best, or abstains.
 
-Needs no GPU and no model: sentences are ranked against the question by BM25 (Robertson and
-Zaragoza, "The Probabilistic Relevance Framework", 2009), in the implementation of bm25s.
+Needs no GPU and no model: BM25 ranks the sentences (Robertson and Zaragoza, "The Probabilistic
+Relevance Framework", 2009), as implemented by bm25s.
 """
 
 import re
@@ -15,7 +15,7 @@ from pipeline.engines.engine import Request
 
 QUOTED_SENTENCES = 4
 SHARED_STEMS = 2
-"""How many of the question's word stems a sentence has to share before it is quoted."""
+"""Word stems that a sentence must share with the question to be quoted."""
 
 ABSTENTION = "The passages do not say."
 
@@ -34,27 +34,27 @@ class ExtractiveEngine:
 
     async def generate(self, request: Request) -> Completion:
         question, passages = _question_and_passages(request.prompt)
-        answer = " ".join(self._quoted(question, _sentences(passages))) or ABSTENTION
+        answer = " ".join(self._best(question, _sentences(passages))) or ABSTENTION
         return Completion(f"{ANSWER_MARKER}\n{answer}\n{ANSWER_MARKER}", "stop")
 
-    def _quoted(self, question: str, sentences: list[str]) -> list[str]:
-        """The sentences that match best, in the order in which the passages have them."""
-        (asked,) = self._stems([question])
+    def _best(self, question: str, sentences: list[str]) -> list[str]:
+        """The sentences that match best, in the order of the passages."""
+        (query,) = self._stems([question])
         stems = self._stems(sentences)
-        enough = min(SHARED_STEMS, len(set(asked)))
-        matching = [i for i, s in enumerate(stems) if len(set(asked) & set(s)) >= enough > 0]
+        enough = min(SHARED_STEMS, len(set(query)))
+        matching = [i for i, s in enumerate(stems) if len(set(query) & set(s)) >= enough > 0]
         if not matching:
             return []
         index = bm25s.BM25()
         index.index(stems, show_progress=False)
-        scores = index.get_scores(asked)
-        chosen: list[int] = []
-        room = self._max_words
+        scores = index.get_scores(query)
+        quoted: list[int] = []
+        words_left = self._max_words
         for at in sorted(matching, key=lambda i: -scores[i])[:QUOTED_SENTENCES]:
-            if (words := count_words(sentences[at])) <= room:
-                chosen.append(at)
-                room -= words
-        return [sentences[at] for at in sorted(chosen)]
+            if (words := count_words(sentences[at])) <= words_left:
+                quoted.append(at)
+                words_left -= words
+        return [sentences[at] for at in sorted(quoted)]
 
     def _stems(self, texts: list[str]) -> list[list[str]]:
         stems: list[list[str]] = bm25s.tokenize(
@@ -64,7 +64,7 @@ class ExtractiveEngine:
 
 
 def _question_and_passages(prompt: Prompt) -> tuple[str, tuple[Passage, ...]]:
-    """The record's own; of a ready prompt the last paragraph asks and the others are read."""
+    """The record's own; for a ready prompt, its last paragraph and the paragraphs before it."""
     record = prompt.record
     if record.question is not None:
         return record.question, record.passages
@@ -73,10 +73,10 @@ def _question_and_passages(prompt: Prompt) -> tuple[str, tuple[Passage, ...]]:
 
 
 def _sentences(passages: tuple[Passage, ...]) -> list[str]:
-    """Whole sentences, each once, with their line ends closed up."""
-    found = (
+    """Distinct whole sentences, with line breaks replaced by spaces."""
+    sentences = (
         " ".join(sentence.split())
         for passage in passages
         for sentence in sentencex.segment("en", passage.text)
     )
-    return [sentence for sentence in dict.fromkeys(found) if _WHOLE.search(sentence)]
+    return [sentence for sentence in dict.fromkeys(sentences) if _WHOLE.search(sentence)]

@@ -1,6 +1,6 @@
-"""Where a model's files are: in a folder, in an object store, or on the hub.
+"""A model's files: in a folder, in an object store, or on the Hugging Face hub.
 
-What lies in an object store is fetched to the node once, whatever many processes there want it.
+A model in an object store is fetched to a node once, for all its processes.
 """
 
 import os
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -17,10 +17,41 @@ from pipeline.core.errors import ConfigError, EngineError, describe
 from pipeline.core.filesystem import Location, Storage, storage_errors
 
 CACHE = "OVERNIGHT_CACHE"
-"""The environment's name for the folder that fetched models are kept in."""
+"""The environment variable that names the folder for fetched models."""
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """All that a job says about its model, its tokenizer and where to find them; hashable.
+
+    `name` is a folder, the URI of a folder in an object store, or a name on the hub. `context` is
+    in tokens, None if the model decides.
+    """
+
+    name: str
+    revision: str | None = None
+    context: int | None = None
+    tokenizer: str | None = None
+    tokenizer_revision: str | None = None
+    trust_remote_code: bool = False
+    storage: str = "{}"  # the job's storage options, as JSON so that the whole can be hashed
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        options = job.engine.options
+        context = options.get("max_model_len")
+        return cls(
+            job.engine.model or "",
+            job.engine.revision,
+            context if isinstance(context, int) and context > 0 else None,
+            options.get("tokenizer") or None,
+            options.get("tokenizer_revision") or None,
+            bool(options.get("trust_remote_code", False)),
+            orjson.dumps(job.storage).decode(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,102 +62,105 @@ class ModelFiles:
     revision: str | None = None
 
 
-def model_files(job: Job, weights: bool) -> ModelFiles:
-    """The job's model; out of an object store it is fetched, with its weights or without them.
+def model_files(model: ModelSpec, weights: bool) -> ModelFiles:
+    """Where to load the model from; one in an object store is fetched first.
 
-    Raises `EngineError` for a folder or store that holds no model.
+    `weights` tells whether to fetch them too. Raises `EngineError` for a folder or store without a
+    model.
     """
-    model = job.engine.model or ""
-    if "://" in model:
-        return ModelFiles(str(_fetched(Storage(job.storage).at(model), weights)))
-    if Path(model).is_dir():
-        return ModelFiles(model)
-    if model.startswith((".", "/", "~")):
-        raise EngineError(f"engine.model: {model}: no folder there, on this node")
-    return ModelFiles(model, job.engine.revision)
+    if "://" in model.name:
+        source = Storage(orjson.loads(model.storage)).at(model.name)
+        return ModelFiles(str(_fetched(source, weights)))
+    if Path(model.name).is_dir():
+        return ModelFiles(model.name)
+    if model.name.startswith((".", "/", "~")):
+        raise EngineError(f"engine.model: {model.name}: no such folder on this node")
+    return ModelFiles(model.name, model.revision)
 
 
-def context_tokens(job: Job) -> int:
-    """Tokens that the job's model holds, prompt and answer together.
+def context_tokens(model: ModelSpec) -> int:
+    """Tokens of the model's context, prompt and answer together.
 
-    That is `engine.options.max_model_len` where the job sets it, and what the model's `config.json`
-    says where it does not.
+    `engine.options.max_model_len`, or what the model's `config.json` says. Raises `ConfigError` if
+    neither does.
     """
-    given = job.engine.options.get("max_model_len")
-    if isinstance(given, int) and given > 0:
-        return given
-    config = _config(job)
+    if model.context:
+        return model.context
+    config = _config(model)
     inner = config.get("text_config")
-    for held in (config, inner if isinstance(inner, Mapping) else {}):
+    for section in (config, inner if isinstance(inner, Mapping) else {}):
         for name in _CONTEXT:
-            if isinstance(held.get(name), int):
-                return int(held[name])
+            if isinstance(section.get(name), int):
+                return int(section[name])
     raise ConfigError(
-        f"engine.options.max_model_len: config.json of {job.engine.model} does not say how many "
-        "tokens the model holds; say it here"
+        f"engine.options.max_model_len: config.json of {model.name} does not say how many tokens "
+        "the model's context has; set it here"
     )
 
 
-def cache_bytes_per_token(job: Job) -> int | None:
-    """What a token takes in the cache of the job's model, keys and values at two bytes a number.
+def cache_bytes_per_token(model: ModelSpec) -> int | None:
+    """Bytes of a token in the KV cache: keys and values of all layers, two bytes a number.
 
-    None where the model's `config.json` does not tell, or keeps something else than both.
+    None if the model's `config.json` does not tell, or its cache holds something else.
     """
-    config = _config(job)
+    config = _config(model)
     inner = config.get("text_config")
-    held = inner if isinstance(inner, Mapping) else config
-    heads = held.get("num_attention_heads")
-    layers, kv_heads = held.get("num_hidden_layers"), held.get("num_key_value_heads") or heads
-    width = held.get("head_dim") or (held["hidden_size"] // heads if heads else None)
-    if not (layers and kv_heads and width) or "kv_lora_rank" in held:
+    section = inner if isinstance(inner, Mapping) else config
+    heads = section.get("num_attention_heads")
+    layers, kv_heads = section.get("num_hidden_layers"), section.get("num_key_value_heads") or heads
+    width = section.get("head_dim") or (section["hidden_size"] // heads if heads else None)
+    if not (layers and kv_heads and width) or "kv_lora_rank" in section:
         return None
     return int(2 * 2 * layers * kv_heads * width)
 
 
-def _config(job: Job) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
-
-    files = model_files(job, weights=False)
+def _config(model: ModelSpec) -> dict[str, Any]:
+    files = model_files(model, weights=False)
     try:
-        path = Path(files.where, "config.json")
-        if not Path(files.where).is_dir():
-            path = Path(hf_hub_download(files.where, "config.json", revision=files.revision))
-        config = orjson.loads(path.read_bytes())
-    except Exception as error:  # the hub's client raises of many families
-        raise EngineError(f"engine.model: {job.engine.model}: {describe(error)}") from error
+        config = orjson.loads(_config_path(files).read_bytes())
+    except Exception as error:  # the hub's client raises exceptions of many families
+        raise EngineError(f"engine.model: {model.name}: {describe(error)}") from error
     return config if isinstance(config, dict) else {}
 
 
-def _fetched(source: Location, weights: bool) -> Path:
-    """A folder on this node with the files of a model; complete, or not there.
+def _config_path(files: ModelFiles) -> Path:
+    if Path(files.where).is_dir():
+        return Path(files.where, "config.json")
+    from huggingface_hub import hf_hub_download
 
-    Its name covers what the store says of every file, so that a model replaced under the same URI
-    is another folder. *Crash window:* a kill while files arrive leaves a folder whose name ends in
-    `.partial`, which the next fetch begins anew.
+    return Path(hf_hub_download(files.where, "config.json", revision=files.revision))
+
+
+def _fetched(source: Location, weights: bool) -> Path:
+    """A folder on this node with all files of a model.
+
+    Its name is a hash of the store's listing, so that a model replaced under the same URI gets
+    another folder. *Crash window:* a kill during the fetch leaves a folder named `*.partial`; the
+    next fetch starts it again.
     """
     from filelock import FileLock
 
     with storage_errors(source.uri):
-        listed = {
+        listing = {
             path: info
             for path, info in sorted(source.fs.find(source.path, detail=True).items())
             if weights or not path.endswith(_WEIGHTS)
         }
-    if not listed:
-        raise EngineError(f"engine.model: {source.uri}: no file of a model there")
+    if not listing:
+        raise EngineError(f"engine.model: {source.uri}: no model files there")
     root = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "overnight") / "models"
     root.mkdir(parents=True, exist_ok=True)
-    folder = root / _fingerprint(source.uri, listed)
+    folder = root / _fingerprint(source.uri, listing)
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             partial = folder.with_suffix(".partial")
-            targets = [str(partial / path[len(source.path) :].lstrip("/")) for path in listed]
+            targets = [str(partial / path[len(source.path) :].lstrip("/")) for path in listing]
             with storage_errors(source.uri):
-                source.fs.get(list(listed), targets)
+                source.fs.get(list(listing), targets)
             partial.rename(folder)
     return folder
 
 
-def _fingerprint(uri: str, listed: Mapping[str, Mapping[str, Any]]) -> str:
-    facts = [[path, info.get("size"), str(info.get("ETag"))] for path, info in listed.items()]
+def _fingerprint(uri: str, listing: Mapping[str, Mapping[str, Any]]) -> str:
+    facts = [[path, info.get("size"), str(info.get("ETag"))] for path, info in listing.items()]
     return blake2b(orjson.dumps([uri, facts]), digest_size=16).hexdigest()

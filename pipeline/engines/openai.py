@@ -1,8 +1,8 @@
-"""Asks any endpoint that speaks OpenAI's protocol, through its official client.
+"""Sends requests to an endpoint of OpenAI's protocol, through its official client.
 
-The client retries what passes: 408, 409, 429 and 5xx, lost connections and timeouts, after what
-`Retry-After` asks or longer and longer. What it gives up on is here told apart by whether others
-were answered meanwhile.
+The client retries temporary failures: 408, 409, 429 and 5xx, lost connections and timeouts, after
+the time in `Retry-After` or with growing delays. When it gives up, this module decides whether the
+record or the endpoint is at fault, by whether other records were answered meanwhile.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from pipeline.config.schema import Job
 from pipeline.core.errors import EngineError, describe, nearest
 from pipeline.core.records import PLAIN, Completion, FinishReason
 from pipeline.core.redaction import redacted
-from pipeline.engines.engine import GenerationError, Request, varied
+from pipeline.engines.engine import GenerationError, Request, sampling_for
 from pipeline.engines.openai_options import endpoint_of
 
 KEY = "OPENAI_API_KEY"
 
-_OWN_NAMES = {
+_STANDARD_PARAMETERS = {
     "temperature",
     "top_p",
     "max_tokens",
@@ -30,24 +30,24 @@ _OWN_NAMES = {
     "presence_penalty",
     "frequency_penalty",
 }
-"""Sampling parameters of the protocol itself; vLLM's others travel in the body's extra fields."""
+"""Sampling parameters of the protocol; vLLM's others are sent as extra fields of the body."""
 
 _BAD_REQUESTS = (400, 413, 422)
-"""What an endpoint says of a prompt that it cannot take: too long, or against its rules."""
+"""Returned for a prompt that the endpoint does not accept: too long, or against its rules."""
 
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "abort"}
 
 
 class OpenAIEngine:
-    """As many requests at a time as `concurrency` allows; the key comes from the environment."""
+    """Keeps at most `concurrency` requests open; the API key comes from the environment."""
 
     kind = "openai"
     version = openai.__version__
 
     def __init__(self, job: Job) -> None:
         endpoint = endpoint_of(job)
-        own = endpoint.base_url or os.environ.get("OPENAI_BASE_URL")
-        key = os.environ.get(KEY) or ("none" if own else "")
+        base_url = endpoint.base_url or os.environ.get("OPENAI_BASE_URL")
+        key = os.environ.get(KEY) or ("none" if base_url else "")
         if not key:
             raise EngineError(f"engine.kind: openai: {KEY} is not set in the environment here")
         self._client = openai.AsyncOpenAI(
@@ -59,70 +59,70 @@ class OpenAIEngine:
         self._address = redacted(str(self._client.base_url))
         self._model = job.engine.model or ""
         self._sampling = job.sampling.model_dump(exclude_none=True)
-        self._places = asyncio.Semaphore(endpoint.concurrency)
+        self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._last_answer = 0.0
 
     async def generate(self, request: Request) -> Completion:
-        async with self._places:
+        async with self._slots:
             began = time.monotonic()
             try:
-                reply = await self._ask(request)
+                response = await self._send(request)
             except openai.APIError as error:
-                raise self._verdict(error, began) from error
+                raise self._fault_of(error, began) from error
             self._last_answer = time.monotonic()
-        return _completion(reply, self._last_answer - began, self._limit(request) is None)
+        return _completion(response, self._last_answer - began, self._limit(request) is None)
 
-    async def _ask(self, request: Request) -> Any:
-        chosen = varied(self._sampling, request)
+    async def _send(self, request: Request) -> Any:
+        sampling = sampling_for(request, self._sampling)
         if limit := self._limit(request):
-            chosen["max_tokens"] = limit
-        own = {name: value for name, value in chosen.items() if name in _OWN_NAMES}
-        extra = {name: value for name, value in chosen.items() if name not in _OWN_NAMES}
+            sampling["max_tokens"] = limit
+        standard = {name: v for name, v in sampling.items() if name in _STANDARD_PARAMETERS}
+        extra = {name: v for name, v in sampling.items() if name not in _STANDARD_PARAMETERS}
         if request.messages[0].role == PLAIN:
             text = "\n\n".join(message.content for message in request.messages)
             return await self._client.completions.create(
-                model=self._model, prompt=text, extra_body=extra, **own
+                model=self._model, prompt=text, extra_body=extra, **standard
             )
-        said: Any = [message._asdict() for message in request.messages]
+        messages: Any = [message._asdict() for message in request.messages]
         return await self._client.chat.completions.create(
-            model=self._model, messages=said, extra_body=extra, **own
+            model=self._model, messages=messages, extra_body=extra, **standard
         )
 
-    async def greet(self) -> str:
-        """What the endpoint says of the model; `EngineError` where it does not know it."""
+    async def check_model(self) -> str:
+        """A line about the endpoint and its model; `EngineError` if it does not have the model."""
         try:
-            listed = [model.id async for model in self._client.models.list()]
+            models = [model.id async for model in self._client.models.list()]
         except openai.NotFoundError:
             return f"{self._address} lists no models"
         except openai.APIError as error:
             raise EngineError(f"{self._address}: {describe(error)}") from error
-        if self._model not in listed:
-            known = nearest(self._model, listed)
+        if self._model not in models:
+            known = nearest(self._model, models)
             raise EngineError(f"engine.model: {self._model} is not at {self._address}{known}")
         return f"{self._address} has {self._model}"
 
     def _limit(self, request: Request) -> int | None:
-        """The job's own limit; without one, what the endpoint allows."""
+        """The job's token limit, doubled as often as requested; without one, the endpoint's own."""
         limit = self._sampling.get("max_tokens")
         return limit * 2**request.lengthened if limit else None
 
-    def _verdict(self, error: openai.APIError, began: float) -> Exception:
-        """Whose fault it is that a request failed for good: the record's, or everyone's."""
-        said = f"{self._address}: {describe(error)}"
+    def _fault_of(self, error: openai.APIError, began: float) -> Exception:
+        """Whether a request that failed for good fails its record only, or the whole run."""
+        message = f"{self._address}: {describe(error)}"
         if isinstance(error, openai.RateLimitError):
-            return EngineError(f"{said}; lower engine.options.concurrency, or run again later")
+            return EngineError(f"{message}; lower engine.options.concurrency, or run again later")
         if isinstance(error, openai.APIStatusError) and error.status_code in _BAD_REQUESTS:
-            return GenerationError(said)
-        passing = isinstance(error, openai.APIConnectionError | openai.InternalServerError)
-        if passing and self._last_answer > began:
-            return GenerationError(said)  # others were answered: it is this record
-        return EngineError(said)
+            return GenerationError(message)
+        temporary = isinstance(error, openai.APIConnectionError | openai.InternalServerError)
+        if temporary and self._last_answer > began:
+            return GenerationError(message)  # others were answered, so it is this record
+        return EngineError(message)
 
 
-def _completion(reply: Any, seconds: float, unlimited: bool) -> Completion:
-    (choice,) = reply.choices
+def _completion(response: Any, seconds: float, unlimited: bool) -> Completion:
+    (choice,) = response.choices
     text = choice.text if hasattr(choice, "text") else choice.message.content
-    usage = reply.usage
+    usage = response.usage
     details = getattr(usage, "prompt_tokens_details", None)
     reason = _REASONS.get(choice.finish_reason, "error")
     return Completion(

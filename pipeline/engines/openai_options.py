@@ -1,4 +1,4 @@
-"""What the job file may say of an endpoint, checked without importing its client."""
+"""The options of an OpenAI endpoint in the job file, checked without importing its client."""
 
 from pydantic import Field, ValidationError
 
@@ -7,7 +7,7 @@ from pipeline.core.errors import ConfigError, nearest
 
 
 class Endpoint(Section):
-    """`engine.options` of this kind."""
+    """`engine.options` of kind openai."""
 
     base_url: str | None = None
     concurrency: int = Field(default=64, gt=0)
@@ -15,12 +15,8 @@ class Endpoint(Section):
     timeout: float = Field(default=600, gt=0)
 
 
-def check_openai(job: Job) -> None:
-    """Raises `ConfigError` for options that this kind does not have."""
-    endpoint_of(job)
-
-
 def endpoint_of(job: Job) -> Endpoint:
+    """Raises `ConfigError` for an unknown option or a bad value."""
     options = job.engine.options
     for name in options:
         if name not in Endpoint.model_fields:

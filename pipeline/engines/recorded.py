@@ -1,11 +1,11 @@
-"""Replays the answer that each record came with, so that earlier work can be checked."""
+"""Replays the answer that a record came with, so that earlier work can be checked."""
 
 from pipeline.core.records import Completion
 from pipeline.engines.engine import Request
 
 
 class RecordedEngine:
-    """A record without an answer gets an empty completion; how one once ended is not known."""
+    """Returns an empty completion for a record without an answer; finish reasons are unknown."""
 
     kind = "recorded"
     version = "1"

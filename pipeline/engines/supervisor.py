@@ -1,16 +1,16 @@
-"""Keeps an engine alive that may die or hang, and finds the record that kills it.
+"""Keeps an engine running that may die or hang, and finds the record that kills it.
 
-A dead engine is started again and what it had in flight is asked again. Innocent records pay with
-that retry and nothing else; the one that kills is found by trials, each in an engine that
-has nothing else to do:
+A dead engine is restarted, and its pending requests are sent again. Innocent records cost that one
+retry. The record at fault is found by trials, during which the engine gets nothing else:
 
-- *Probe.* A record that never got as far as its first token is asked for one token, alone.
-- *Halves.* Records that got further, and saw the engine die twice, are asked again by halves, and
-  the half that dies by halves again (group testing: Dorfman, "The Detection of Defective Members
-  of Large Populations", 1943).
+- *Probe.* A record that has not produced a token is sent alone, for a single token.
+- *Halves.* Records that have, and were in the engine at two deaths, are sent by halves, and the
+  half that dies is halved again (group testing: Dorfman, "The Detection of Defective Members of
+  Large Populations", 1943).
 
-Only a record that died alone is convicted; that explains the deaths before, and the others go back
-to work. An engine that keeps dying without an answer between is broken, whoever is convicted.
+Only a record that was alone in the engine when it died is failed. It explains the earlier deaths,
+so all others go back to the queue. An engine that keeps dying without answering anything in between
+is broken, whichever records it dies on.
 """
 
 import asyncio
@@ -25,55 +25,58 @@ from pipeline.core.errors import EngineError, describe
 from pipeline.core.records import Completion
 from pipeline.engines.engine import GenerationError, Request
 
-CONVICTIONS_IN_A_ROW = 3
-"""So many records convicted with no answer between them: it is not the records."""
+MAX_CULPRITS_IN_A_ROW = 3
+"""Records failed with no answer in between, after which the engine itself is at fault."""
 
-REVIVAL_PAUSES = (0.0, 10.0, 30.0)
-"""Seconds before each try to start a dead engine again: a driver may hold its memory a while."""
+RESTART_DELAYS = (0.0, 10.0, 30.0)
+"""Seconds before each attempt at a restart: a driver may hold on to GPU memory for a while."""
 
-LOOKS = 10
-"""How many times within the time allowed for silence the watch looks."""
+CHECKS_PER_STALL = 10
+"""How often a stall is looked for within the time that makes one."""
 
 
 class EngineDied(Exception):
-    """Raised by a body for what it had in flight; the message is its last words."""
+    """Raised for every pending request of an engine that died; the message gives the reason."""
 
 
-class Body(Protocol):
-    """What a supervisor keeps alive. `start` and `kill` block; they run beside the event loop."""
+class EngineProcess(Protocol):
+    """An engine that can be started, killed and started again.
+
+    `start` and `kill` block; the supervisor calls them in threads.
+    """
 
     def start(self) -> None:
         """Raises `EngineError` with the reason."""
         ...
 
     def kill(self) -> None:
-        """Ends whatever is left of it; harmless on one that is dead."""
+        """Ends all that is left of it; does nothing if it is dead."""
         ...
 
-    async def generate(self, request: Request, heard: Callable[[], None]) -> Completion:
-        """Calls `heard` at every sign of life for this request, the first token above all.
+    async def generate(self, request: Request, on_tokens: Callable[[], None]) -> Completion:
+        """Calls `on_tokens` when the request produces tokens, at its first one above all.
 
-        Raises `EngineDied` with the engine, and `GenerationError` for this request alone.
+        Raises `EngineDied` if the engine dies, and `GenerationError` if this request alone fails.
         """
         ...
 
 
 @dataclass(slots=True, eq=False)
-class Asked:
-    """A request on its way to a completion, through as many lives of the engine as it takes."""
+class PendingRequest:
+    """A request until its completion, across restarts of the engine."""
 
     request: Request
-    rank: tuple[int, int]  # repairs first, then as they came
+    rank: tuple[int, int]  # retries first, then in order of arrival
     completion: asyncio.Future[Completion]
     deaths: int = 0
-    heard: bool = False  # got its first token, in this life or an earlier one
+    has_tokens: bool = False  # has produced a token, before a restart or since
     task: asyncio.Task[None] | None = None
 
-    def __lt__(self, other: "Asked") -> bool:
+    def __lt__(self, other: "PendingRequest") -> bool:
         return self.rank < other.rank
 
     def succeed(self, completion: Completion) -> None:
-        if not self.completion.done():  # whoever asked may have gone
+        if not self.completion.done():  # the caller may have been cancelled
             self.completion.set_result(completion)
 
     def fail(self, error: Exception) -> None:
@@ -83,61 +86,61 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Records to be asked while the engine has nothing else to do; a probe is for one token."""
+    """Requests to send while the engine has no others; a probe is limited to one token."""
 
-    suspects: list[Asked]
-    probe: bool = False
+    suspects: list[PendingRequest]
+    is_probe: bool = False
 
 
 class Supervisor:
-    """Asks a living engine, `capacity` requests at a time; repairs go before first attempts.
+    """Sends up to `capacity` requests at a time to an engine; retries go before first attempts.
 
-    One event loop runs all of it, so that there are no locks. `stall_seconds` without a sign of
-    life while something is in flight count as a death.
+    `stall_seconds` with pending requests and no token count as a death. All of it runs in one event
+    loop and needs no locks.
     """
 
-    def __init__(self, body: Body, capacity: int, stall_seconds: float) -> None:
-        self._body = body
+    def __init__(self, engine: EngineProcess, capacity: int, stall_seconds: float) -> None:
+        self._engine = engine
         self._capacity = capacity
         self._stall_seconds = stall_seconds
-        self._waiting: list[Asked] = []  # a heap
-        self._running: set[Asked] = set()
+        self._waiting: list[PendingRequest] = []  # a heap
+        self._running: set[PendingRequest] = set()
         self._trials: deque[Trial] = deque()
         self._trial: Trial | None = None
-        self._ranks = count()
-        self._convicted_in_a_row = 0
-        self._alive = True
-        self._lost: EngineError | None = None
-        self._last_sign = 0.0
+        self._arrivals = count()
+        self._culprits_in_a_row = 0
+        self._is_alive = True
+        self._fatal: EngineError | None = None
+        self._last_tokens = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watching: asyncio.Task[None] | None = None
+        self._stall_check: asyncio.Task[None] | None = None
 
-    async def ask(self, request: Request) -> Completion:
-        """The completion of a request, whatever happens to the engine meanwhile.
+    async def generate(self, request: Request) -> Completion:
+        """The completion of a request, across restarts of the engine.
 
-        Raises `GenerationError` for a record that the engine cannot answer or does not survive, and
-        `EngineError` once the engine is lost for good.
+        Raises `GenerationError` for a record that the engine cannot answer or that kills it, and
+        `EngineError` once the engine cannot be restarted.
         """
-        if self._lost:
-            raise self._lost
-        self._watching = self._watching or self._keep(self._watch())
+        if self._fatal:
+            raise self._fatal
+        self._stall_check = self._stall_check or self._create_task(self._detect_stalls())
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-        asked = Asked(request, (-request.attempt, next(self._ranks)), future)
-        heapq.heappush(self._waiting, asked)
+        pending = PendingRequest(request, (-request.attempt, next(self._arrivals)), future)
+        heapq.heappush(self._waiting, pending)
         self._admit()
         return await future
 
     def _admit(self) -> None:
-        """Hands the engine what it may have, which during trials is nothing but the suspects."""
-        if not self._alive:
+        """Sends waiting requests up to the capacity; during trials only the suspects."""
+        if not self._is_alive:
             return
         if self._trials or self._trial:
-            self._try_suspects()
+            self._next_trial()
             return
         while self._waiting and len(self._running) < self._capacity:
-            self._start(heapq.heappop(self._waiting))
+            self._send(heapq.heappop(self._waiting))
 
-    def _try_suspects(self) -> None:
+    def _next_trial(self) -> None:
         if self._running:
             return
         self._trial = self._trials.popleft() if self._trials else None
@@ -145,119 +148,120 @@ class Supervisor:
             self._admit()
             return
         for suspect in self._trial.suspects:
-            self._start(suspect, self._trial.probe)
+            self._send(suspect, self._trial.is_probe)
 
-    def _start(self, asked: Asked, probe: bool = False) -> None:
+    def _send(self, pending: PendingRequest, is_probe: bool = False) -> None:
         if not self._running:
-            self._sign_of_life()
-        self._running.add(asked)
-        asked.task = self._keep(self._run(asked, probe))
+            self._reset_stall_clock()
+        self._running.add(pending)
+        pending.task = self._create_task(self._run(pending, is_probe))
 
-    async def _run(self, asked: Asked, probe: bool) -> None:
-        request = replace(asked.request, most_tokens=1) if probe else asked.request
+    async def _run(self, pending: PendingRequest, is_probe: bool) -> None:
+        request = replace(pending.request, max_tokens=1) if is_probe else pending.request
 
-        def heard() -> None:
-            asked.heard = True
-            self._sign_of_life()
+        def on_tokens() -> None:
+            pending.has_tokens = True
+            self._reset_stall_clock()
 
         try:
-            completion = await self._body.generate(request, heard)
+            completion = await self._engine.generate(request, on_tokens)
         except EngineDied as death:
-            self._bury(str(death))
+            self._handle_death(str(death))
             return
         except GenerationError as error:
-            asked.fail(error)
-        except Exception as error:  # noqa: BLE001  a bug or a broken set-up: nothing mends it
-            self._lose(EngineError(f"the engine failed: {type(error).__name__}: {error}"))
+            pending.fail(error)
+        except Exception as error:  # noqa: BLE001  a bug or a broken setup: no restart helps
+            self._give_up(EngineError(f"the engine failed: {type(error).__name__}: {error}"))
             return
         else:
-            heard()
-            if probe:
-                heapq.heappush(self._waiting, asked)
+            on_tokens()
+            if is_probe:
+                heapq.heappush(self._waiting, pending)
             else:
-                self._convicted_in_a_row = 0
-                asked.succeed(completion)
-        self._running.discard(asked)
+                self._culprits_in_a_row = 0
+                pending.succeed(completion)
+        self._running.discard(pending)
         self._admit()
 
-    def _bury(self, why: str) -> None:
-        """Takes stock after a death: whom to ask again, and how; then has the engine revived."""
-        if not self._alive:  # another one in flight was faster to notice
+    def _handle_death(self, reason: str) -> None:
+        """Decides how every pending request is sent again, then restarts the engine."""
+        if not self._is_alive:  # another request of this engine has reported it
             return
-        self._alive = False
+        self._is_alive = False
         victims = sorted(self._running)
         self._running.clear()
         for victim in victims:
             victim.deaths += 1
             if victim.task and victim.task is not asyncio.current_task():
                 victim.task.cancel()
-        alone = self._trial and len(victims) == 1
+        is_alone = self._trial and len(victims) == 1
         self._trial = None
-        if alone:
-            self._convict(victims[0], why)
+        if is_alone:
+            self._fail_culprit(victims[0], reason)
         else:
-            self._suspect(victims)
-        if self._convicted_in_a_row < CONVICTIONS_IN_A_ROW:
-            self._keep(self._revive())
+            self._plan_trials(victims)
+        if self._culprits_in_a_row < MAX_CULPRITS_IN_A_ROW:
+            self._create_task(self._restart())
         else:
-            self._lose(EngineError(f"the engine dies whatever it is asked: {why}"))
+            self._give_up(EngineError(f"the engine dies on every record: {reason}"))
 
-    def _convict(self, culprit: Asked, why: str) -> None:
-        self._convicted_in_a_row += 1
-        culprit.fail(GenerationError(why))
+    def _fail_culprit(self, culprit: PendingRequest, reason: str) -> None:
+        self._culprits_in_a_row += 1
+        culprit.fail(GenerationError(reason))
         for trial in self._trials:
             for suspect in trial.suspects:
                 heapq.heappush(self._waiting, suspect)
         self._trials.clear()
 
-    def _suspect(self, victims: Sequence[Asked]) -> None:
-        """New trials go before those that wait: they are about the same death, and smaller."""
-        unheard = [victim for victim in victims if not victim.heard]
-        suspects = [victim for victim in victims if victim.heard and victim.deaths > 1]
+    def _plan_trials(self, victims: Sequence[PendingRequest]) -> None:
+        """Puts new trials before older ones: they concern the same death, and are smaller."""
+        without_tokens = [victim for victim in victims if not victim.has_tokens]
+        suspects = [victim for victim in victims if victim.has_tokens and victim.deaths > 1]
         middle = (len(suspects) + 1) // 2
         halves = [Trial(half) for half in (suspects[:middle], suspects[middle:]) if half]
-        self._trials.extendleft(reversed([*(Trial([v], probe=True) for v in unheard), *halves]))
+        probes = [Trial([victim], is_probe=True) for victim in without_tokens]
+        self._trials.extendleft(reversed([*probes, *halves]))
         for victim in victims:
-            if victim.heard and victim.deaths == 1:
+            if victim.has_tokens and victim.deaths == 1:
                 heapq.heappush(self._waiting, victim)
 
-    async def _revive(self) -> None:
-        for pause in REVIVAL_PAUSES:
-            await asyncio.sleep(pause)
+    async def _restart(self) -> None:
+        for delay in RESTART_DELAYS:
+            await asyncio.sleep(delay)
             try:
-                await asyncio.to_thread(self._body.kill)
-                await asyncio.to_thread(self._body.start)
-            except Exception as error:  # noqa: BLE001  said to everyone who waits
-                failed = error if isinstance(error, EngineError) else EngineError(describe(error))
+                await asyncio.to_thread(self._engine.kill)
+                await asyncio.to_thread(self._engine.start)
+            except Exception as error:  # noqa: BLE001  becomes the error of all pending requests
+                failure = error if isinstance(error, EngineError) else EngineError(describe(error))
             else:
-                self._alive = True
+                self._is_alive = True
                 self._admit()
                 return
-        self._lose(failed)
+        self._give_up(failure)
 
-    def _lose(self, error: EngineError) -> None:
-        """The end: everyone who waits for an answer is told why there is none."""
-        self._alive, self._lost = False, error
+    def _give_up(self, error: EngineError) -> None:
+        """Fails all pending requests, and every later one."""
+        self._is_alive, self._fatal = False, error
         suspects = [suspect for trial in self._trials for suspect in trial.suspects]
-        for asked in (*self._waiting, *self._running, *suspects):
-            asked.fail(error)
+        for pending in (*self._waiting, *self._running, *suspects):
+            pending.fail(error)
         self._waiting.clear()
         self._running.clear()
         self._trials.clear()
 
-    async def _watch(self) -> None:
-        """Takes an engine for dead that has said nothing for too long."""
+    async def _detect_stalls(self) -> None:
+        """Treats an engine with pending requests that produces no token for too long as dead."""
         clock = asyncio.get_running_loop().time
-        while not self._lost:
-            await asyncio.sleep(self._stall_seconds / LOOKS)
-            if self._running and clock() - self._last_sign > self._stall_seconds:
-                self._bury(f"the engine hung: no token for {self._stall_seconds:g} s")
+        while not self._fatal:
+            await asyncio.sleep(self._stall_seconds / CHECKS_PER_STALL)
+            if self._running and clock() - self._last_tokens > self._stall_seconds:
+                self._handle_death(f"the engine hung: no token for {self._stall_seconds:g} s")
 
-    def _sign_of_life(self) -> None:
-        self._last_sign = asyncio.get_running_loop().time()
+    def _reset_stall_clock(self) -> None:
+        self._last_tokens = asyncio.get_running_loop().time()
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task of our own; the event loop alone would not keep it from being collected."""
+    def _create_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task with a reference of our own; the event loop's does not keep it alive."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,50 +1,63 @@
-"""How long a prompt may be: what a model's context leaves beside the answer."""
+"""How the tokens of a model's context are divided between prompt and answer."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache
 from math import ceil
+from typing import Self
 
-from pipeline.config.schema import Job
+from pipeline.config.schema import Answer, Job, Sampling
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Fault, Message
-from pipeline.engines.model_files import context_tokens
-from pipeline.engines.tokenizer import PromptEncoder, load_encoder
+from pipeline.engines.engine import Request
+from pipeline.engines.model_files import ModelSpec, context_tokens
+from pipeline.engines.tokenizer import shared_encoder
 
-TOKENS_PER_WORD = 4 / 3
-"""Of English prose under common tokenizers."""
+CHARACTERS_PER_TOKEN = 4
+"""English prose under common tokenizers; for estimates, which are labelled as such."""
 
-FRAME_TOKENS = 16
+EXPECTED_TOKENS_PER_WORD, EXPECTED_FRAME_TOKENS = 4 / 3, 16
+"""What an answer usually takes: English prose under common tokenizers, and the two markers. Prompts
+must leave this much of the context free, and cost estimates count with it."""
+
+LIMIT_TOKENS_PER_WORD, LIMIT_FRAME_TOKENS = 4, 64
+"""Where an answer is cut off if the job sets no limit: generous, for names, formulas and other
+languages; an answer at three times the expected rate is a model in a loop."""
+
 TEMPLATE_TOKENS = 512
 """More than a chat template adds to a prompt."""
 
 
-class Room:
-    """Counts tokens where a prompt might be too long, and only there.
+@dataclass(frozen=True, slots=True)
+class TokenBudget:
+    """A model's context and what an answer needs of it, in tokens."""
 
-    No token is less than a byte, so that most prompts are seen to fit by their bytes alone, and a
-    process that meets no longer one never loads a tokenizer.
-    """
+    model: ModelSpec
+    context: int
+    answer: int
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self.context = context_tokens(job)
-        self.answer = answer_tokens(job)
-        if self.context <= self.answer:
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Raises `ConfigError` if an answer leaves no room for a prompt."""
+        model, answer = ModelSpec.of(job), answer_tokens(job)
+        context = _context_tokens(model)
+        if context <= answer:
             raise ConfigError(
-                f"engine.options.max_model_len: {self.context} tokens hold no prompt beside an "
-                f"answer of {self.answer}; raise it, or lower answer.max_words"
+                f"engine.options.max_model_len: {context} tokens hold no prompt beside an "
+                f"answer of {answer}; raise it, or lower answer.max_words"
             )
-
-    @cached_property
-    def _encoder(self) -> PromptEncoder:
-        return load_encoder(self._job)
+        return cls(model, context, answer)
 
     def check(self, messages: Sequence[Message]) -> None:
-        """Raises `Fault`, with the prompt's tokens and the room, for a prompt that is too long."""
+        """Raises `Fault` for a prompt that is too long, with its tokens and what there is for it.
+
+        A token is at least a byte: most prompts fit by their bytes alone, and the tokenizer is
+        loaded only for the first one that may not.
+        """
         room = self.context - self.answer
         if sum(len(m.content.encode()) for m in messages) + TEMPLATE_TOKENS <= room:
             return
-        tokens = len(self._encoder.encode(messages))
+        tokens = len(shared_encoder(self.model).encode(messages))
         if tokens > room:
             raise Fault(
                 "too_long",
@@ -53,7 +66,25 @@ class Room:
             )
 
 
+_context_tokens = cache(context_tokens)
+"""Once a process: the model's files may be in an object store."""
+
+
 def answer_tokens(job: Job) -> int:
-    """What an answer needs: its words at the common rate, or less where the job allows less."""
-    needed = ceil(job.answer.max_words * TOKENS_PER_WORD) + FRAME_TOKENS
-    return min(needed, job.sampling.max_tokens or needed)
+    """Tokens an answer is expected to take: its words at the common rate, or the job's limit if
+    that is less.
+    """
+    expected = ceil(job.answer.max_words * EXPECTED_TOKENS_PER_WORD) + EXPECTED_FRAME_TOKENS
+    return min(expected, job.sampling.max_tokens or expected)
+
+
+def token_limit(answer: Answer, sampling: Sampling, request: Request, room: int) -> int:
+    """Tokens after which an answer is cut off; `room` is what the prompt leaves of the context.
+
+    The job's own limit, or one that is generous for the words. Where the decoder counts the words
+    itself, all of `room`: no valid answer is cut off while there is room.
+    """
+    enforced = answer.decoding == "enforced"
+    generous = room if enforced else answer.max_words * LIMIT_TOKENS_PER_WORD
+    limit = (sampling.max_tokens or generous + LIMIT_FRAME_TOKENS) * 2**request.lengthened
+    return min(request.max_tokens or limit, room)

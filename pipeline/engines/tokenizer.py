@@ -1,19 +1,19 @@
 """Messages to the tokens that a model reads."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, EngineError, describe
 from pipeline.core.records import PLAIN, Fault, Message
-from pipeline.engines.model_files import model_files
+from pipeline.engines.model_files import ModelSpec, model_files
 
 
 class PromptEncoder:
-    """A model's own tokenizer and chat template.
+    """A model's tokenizer and chat template.
 
-    A chat goes through the template. A plain prompt goes as it stands, and so does a chat where the
-    model has no template: the contents, joined by blank lines.
+    The template formats chats. A plain prompt is encoded as it is; so is a chat if the model has no
+    template: its contents, joined by blank lines.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -25,7 +25,7 @@ class PromptEncoder:
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a whole prompt; raises `Fault` for a chat that the template refuses."""
-        if self._goes_plain(messages):
+        if not self.has_template or messages[0].role == PLAIN:
             return list(self._tokenizer.encode("\n\n".join(m.content for m in messages)))
         try:
             text = self._tokenizer.apply_chat_template(
@@ -33,14 +33,14 @@ class PromptEncoder:
                 tokenize=False,
                 add_generation_prompt=True,
             )
-        except Exception as error:  # a template raises what it likes
+        except Exception as error:  # a template may raise anything
             why = f"the model's chat template refuses it: {describe(error)}"
             raise Fault("wrong_type", why) from error
-        # The template has written the special tokens that belong at the beginning.
+        # The template has written the special tokens at the beginning already.
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def check_shape(self, sample: Sequence[Message]) -> None:
-        """Raises `ConfigError` where the template refuses all prompts of the sample's shape."""
+        """Raises `ConfigError` if the chat template refuses prompts with the sample's roles."""
         try:
             if sample:
                 self.encode(sample)
@@ -50,27 +50,28 @@ class PromptEncoder:
                 f"prompt: the template makes {roles} messages, and {fault}"
             ) from fault
 
-    def _goes_plain(self, messages: Sequence[Message]) -> bool:
-        return not self.has_template or messages[0].role == PLAIN
 
+def load_encoder(model: ModelSpec) -> PromptEncoder:
+    """The encoder of a model, from its small files; takes seconds.
 
-def load_encoder(job: Job) -> PromptEncoder:
-    """The encoder of a job's model, from its small files; takes seconds, once a process.
-
-    Raises `EngineError` where they cannot be read.
+    Raises `EngineError` if they cannot be read.
     """
     from transformers import AutoTokenizer
 
-    files = model_files(job, weights=False)
-    options = job.engine.options
-    source = options.get("tokenizer") or files.where
-    revision = options.get("tokenizer_revision") or files.revision
+    files = model_files(model, weights=False)
+    source = model.tokenizer or files.where
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             source,
-            revision=revision,
-            trust_remote_code=bool(options.get("trust_remote_code", False)),
+            revision=model.tokenizer_revision or files.revision,
+            trust_remote_code=model.trust_remote_code,
         )
     except Exception as error:  # transformers and the hub's client raise of many families
         raise EngineError(f"engine.model: tokenizer of {source}: {describe(error)}") from error
     return PromptEncoder(tokenizer)
+
+
+@cache
+def shared_encoder(model: ModelSpec) -> PromptEncoder:
+    """The encoder of a model, loaded once a process; for one thread at a time."""
+    return load_encoder(model)

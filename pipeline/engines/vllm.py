@@ -1,7 +1,7 @@
-"""Generates on a vLLM engine of its own: the CUDA build on GPUs, or the CPU build.
+"""Generates with vLLM in processes of its own: the CUDA build on GPUs, or the CPU build.
 
-vLLM runs the model in processes below this one; here are its asynchronous front end, the tokenizer
-and the supervisor that keeps it all alive. Importing this module takes seconds.
+The model runs in processes below this one; this one has vLLM's asynchronous front end, the
+tokenizer and the supervisor. Importing this module takes seconds.
 """
 
 import asyncio
@@ -21,38 +21,35 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from pipeline.config.schema import Job
+from pipeline.config.schema import Answer, Job, Sampling
 from pipeline.core.errors import EngineError, describe
 from pipeline.core.records import Completion, Fault, Message
-from pipeline.engines.engine import GenerationError, Request, varied
+from pipeline.engines.engine import GenerationError, Request, sampling_for
 from pipeline.engines.grammar import BACKEND, answer_regex
-from pipeline.engines.model_files import context_tokens, model_files
+from pipeline.engines.model_files import ModelSpec, context_tokens, model_files
 from pipeline.engines.supervisor import EngineDied, Supervisor
+from pipeline.engines.token_budget import token_limit
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
-from pipeline.engines.vllm_processes import end, error_log, processes_below, strike
+from pipeline.engines.vllm_processes import descendants, error_log, kill, kill_and_wait
 
 LARGE_GPU_BYTES = 70 * 2**30
 BATCH_OF_LARGE_GPU = {"max_num_seqs": 1024, "max_num_batched_tokens": 16384}
 BATCH = {"max_num_seqs": 256, "max_num_batched_tokens": 8192}
-"""What vLLM's own offline class takes by the memory of a GPU. Its asynchronous front end would take
-a fraction of it, as suits a server that hurries with every first token."""
+"""The defaults of vLLM's offline class, by the memory of a GPU. Those of its asynchronous front end
+are a fraction of these, chosen for a server that must be quick with every first token."""
 
 STREAM_TOKENS = 64
-"""Tokens of a request between two signs of life. The first token is told at once."""
+"""Tokens of a request between two updates; its first token is always reported at once."""
 
-SEQUENCES_A_SPARE = 8
-"""For so many sequences of a batch one more request waits within the engine's reach."""
-
-TOKENS_PER_WORD, FRAME_TOKENS = 4, 64
-"""What a free answer may take where the job sets no limit. Prose takes 4/3 tokens a word; an answer
-that takes three times as much runs in circles."""
+SEQUENCES_PER_SPARE = 8
+"""Sequences of a batch for each request that waits in the engine, ready for a free place."""
 
 
 class VllmEngine:
-    """A model that answers in batches; `sample` is a prompt in the shape of the job's.
+    """A model that answers in batches; `sample` is a prompt with the roles of all prompts.
 
-    Raises `EngineError` where the model cannot be loaded, `ConfigError` where its chat template
-    refuses the sample.
+    Raises `EngineError` if the model cannot be loaded, `ConfigError` if its chat template refuses
+    the sample.
     """
 
     kind = "vllm"
@@ -60,31 +57,32 @@ class VllmEngine:
 
     def __init__(self, job: Job, sample: Sequence[Message]) -> None:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        encoder = load_encoder(job)
+        encoder = load_encoder(ModelSpec.of(job))
         encoder.check_shape(sample)
-        body = VllmBody(job, encoder)
-        body.start()
-        batch = body.max_num_seqs
-        capacity = batch + max(batch // SEQUENCES_A_SPARE, 4)
-        self._supervisor = Supervisor(body, capacity, job.engine.stall_seconds)
+        process = VllmProcess(job, encoder)
+        process.start()
+        batch = process.max_num_seqs
+        capacity = batch + max(batch // SEQUENCES_PER_SPARE, 4)
+        self._supervisor = Supervisor(process, capacity, job.engine.stall_seconds)
 
     async def generate(self, request: Request) -> Completion:
-        return await self._supervisor.ask(request)
+        return await self._supervisor.generate(request)
 
 
-class VllmBody:
-    """vLLM's asynchronous engine as something that can be started, killed and started again."""
+class VllmProcess:
+    """vLLM's asynchronous engine, which can be started, killed and started again."""
 
     def __init__(self, job: Job, encoder: PromptEncoder) -> None:
         self._job = job
         self._encoder = encoder
+        self._model = ModelSpec.of(job)
+        self._context = context_tokens(self._model)
         self._log = error_log()
-        self._context = context_tokens(job)
         self._tokenizing = ThreadPoolExecutor(1, "tokenizing")
-        self._numbers = count()
+        self._request_ids = count()
         self._llm: Any = None
         self._processes: set[Any] = set()
-        self._sampling: dict[str, Any] = {}
+        self._default_sampling: dict[str, Any] = {}
 
     @property
     def max_num_seqs(self) -> int:
@@ -93,29 +91,29 @@ class VllmBody:
     def start(self) -> None:
         """Loads the model, which takes from half a minute to many.
 
-        Raises `EngineError` with vLLM's own reason where it cannot.
+        Raises `EngineError` with vLLM's own reason if that fails.
         """
         self._log.clear()
-        before = processes_below()
+        before = descendants()
         try:
             self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._arguments()))
         except EngineError:
             raise
-        except Exception as error:  # vLLM, torch and drivers raise of many families
-            end(processes_below() - before)
-            reason = self._log.reason() or describe(error)
-            raise EngineError(f"engine.model: {self._job.engine.model}: {reason}") from error
-        self._processes = processes_below() - before
-        self._sampling = self._llm.model_config.get_diff_sampling_param()
+        except Exception as error:  # vLLM, torch and drivers raise exceptions of many families
+            kill_and_wait(descendants() - before)
+            reason = self._log.first_error() or describe(error)
+            raise EngineError(f"engine.model: {self._model.name}: {reason}") from error
+        self._processes = descendants() - before
+        self._default_sampling = self._llm.model_config.get_diff_sampling_param()
 
     def kill(self) -> None:
         if self._llm is not None:
-            strike(self._processes)  # left to end by themselves, they would take seconds
+            kill(self._processes)  # an orderly shutdown would take seconds
             self._llm.shutdown()
-            end(self._processes)
+            kill_and_wait(self._processes)
             self._llm = None
 
-    async def generate(self, request: Request, heard: Callable[[], None]) -> Completion:
+    async def generate(self, request: Request, on_tokens: Callable[[], None]) -> Completion:
         began = time.monotonic()
         tokens = await self._encode(request)
         room = self._context - len(tokens)
@@ -123,34 +121,35 @@ class VllmBody:
             raise GenerationError(
                 f"the conversation has {len(tokens):,} tokens, the context {self._context:,}"
             )
-        limit = token_limit(self._job, request, room)
+        limit = token_limit(self._job.answer, self._job.sampling, request, room)
         pieces, length = [], 0
         try:
-            async for output in self._llm.generate(
+            async for update in self._llm.generate(
                 tokens_input(tokens),
-                parameters(self._job, request, limit, self._sampling),
-                request_id=str(next(self._numbers)),
+                self._sampling(request, limit),
+                request_id=str(next(self._request_ids)),
             ):
-                heard()
-                (said,) = output.outputs
-                pieces.append(said.text)
-                length += len(said.token_ids)
+                on_tokens()
+                (output,) = update.outputs
+                pieces.append(output.text)
+                length += len(output.token_ids)
         except EngineDeadError as error:
-            raise EngineDied(self._log.reason() or "its process ended without a word") from error
+            reason = self._log.first_error() or "its process ended without an error message"
+            raise EngineDied(reason) from error
         except (ValueError, EngineGenerateError) as error:
             raise GenerationError(describe(error.__cause__ or error)) from error
         return Completion(
             text="".join(pieces),
-            finish_reason=said.finish_reason,
+            finish_reason=output.finish_reason,
             prompt_tokens=len(tokens),
-            cached_tokens=output.num_cached_tokens or 0,
+            cached_tokens=update.num_cached_tokens or 0,
             completion_tokens=length,
             seconds=time.monotonic() - began,
-            context_full=said.finish_reason == "length" and limit == room,
+            context_full=output.finish_reason == "length" and limit == room,
         )
 
     async def _encode(self, request: Request) -> list[int]:
-        """In a thread of its own, beside the event loop; tokenizers are not safe in several."""
+        """Encodes beside the event loop, in a single thread: tokenizers are not thread-safe."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(
@@ -159,9 +158,15 @@ class VllmBody:
         except Fault as fault:
             raise GenerationError(str(fault)) from fault
 
+    def _sampling(self, request: Request, limit: int) -> SamplingParams:
+        job = self._job
+        return sampling_params(job.answer, job.sampling, request, limit, self._default_sampling)
+
     def _arguments(self) -> dict[str, Any]:
-        """For vLLM: what suits the job, over it what the job says, over that what is settled."""
-        job, files = self._job, model_files(self._job, weights=True)
+        """vLLM's engine arguments: defaults for batch jobs, the job's options over them, and over
+        those the model, which has keys of its own in the job file.
+        """
+        engine, files = self._job.engine, model_files(self._model, weights=True)
         arguments: dict[str, Any] = {
             **_batch(),
             "max_model_len": self._context,
@@ -169,39 +174,27 @@ class VllmBody:
             "disable_log_stats": True,
             "structured_outputs_config": {"backend": BACKEND},
         }
-        if job.engine.gpus > 1:
-            # Within a node and below this process, so that the GPUs are those that Ray gave it.
-            arguments["tensor_parallel_size"] = job.engine.gpus
+        if engine.gpus > 1:
+            # On this node and below this process, so that the GPUs are those that Ray assigned.
+            arguments["tensor_parallel_size"] = engine.gpus
             arguments["distributed_executor_backend"] = "mp"
-        arguments.update(job.engine.options)
+        arguments.update(engine.options)
         return {**arguments, "model": files.where, "revision": files.revision}
 
 
-def token_limit(job: Job, request: Request, room: int) -> int:
-    """Tokens that an answer may take, of the `room` that the prompt leaves in the context.
-
-    That is the job's own limit; without one enough for its words, and all the room where the
-    decoder counts the words itself: no legal answer is cut while there is room.
-    """
-    answer, own = job.answer, job.sampling.max_tokens
-    enough = room if answer.decoding == "enforced" else answer.max_words * TOKENS_PER_WORD
-    limit = (own or enough + FRAME_TOKENS) * 2**request.lengthened
-    return min(request.most_tokens or limit, room)
-
-
-def parameters(
-    job: Job, request: Request, limit: int, defaults: Mapping[str, Any]
+def sampling_params(
+    answer: Answer, sampling: Sampling, request: Request, limit: int, defaults: Mapping[str, Any]
 ) -> SamplingParams:
-    """What vLLM samples by: the job's parameters over the `defaults` that its model came with."""
-    chosen = {**defaults, **job.sampling.model_dump(exclude_none=True), "max_tokens": limit}
-    if job.answer.decoding == "enforced":
-        regex = answer_regex(job.answer.max_words)
+    """vLLM's parameters for a request: the job's, over the `defaults` that the model came with."""
+    chosen = {**defaults, **sampling.model_dump(exclude_none=True), "max_tokens": limit}
+    if answer.decoding == "enforced":
+        regex = answer_regex(answer.max_words)
         chosen["structured_outputs"] = StructuredOutputsParams(regex=regex)
-    return SamplingParams(**varied(chosen, request), output_kind=RequestOutputKind.DELTA)
+    return SamplingParams(**sampling_for(request, chosen), output_kind=RequestOutputKind.DELTA)
 
 
 def _batch() -> dict[str, int]:
-    """How much a batch holds, by the memory of the GPU."""
+    """The size of a batch, by the memory of the GPU."""
     if current_platform.is_cpu() or current_platform.get_device_total_memory() < LARGE_GPU_BYTES:
         return BATCH
     return BATCH_OF_LARGE_GPU

@@ -1,4 +1,4 @@
-"""What the job file may say to vLLM, checked without importing it."""
+"""The options of vLLM in the job file, checked without importing it."""
 
 import ast
 from functools import lru_cache
@@ -9,25 +9,25 @@ from pathlib import Path
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, nearest
 
-OWNED = {
+RESERVED = {
     "model": "engine.model",
     "revision": "engine.revision",
     "tensor_parallel_size": "engine.gpus_per_replica",
 }
-"""Options of vLLM that have a place of their own in the job file."""
+"""Options of vLLM that have their own key in the job file."""
 
 
 def check_vllm(job: Job) -> None:
     """Raises `ConfigError` for what vLLM would refuse, before a model is loaded."""
     known = option_names()
     for name in job.engine.options:
-        if name in OWNED:
-            raise ConfigError(f"engine.options.{name}: this is {OWNED[name]}")
+        if name in RESERVED:
+            raise ConfigError(f"engine.options.{name}: set {RESERVED[name]} instead")
         if name not in known:
             raise ConfigError(f"engine.options.{name}: no option of vLLM{nearest(name, known)}")
     if job.engine.gpus == 0 and not _is_cpu_build():
         raise ConfigError(
-            "engine.gpus_per_replica: 0 is for the CPU build of vLLM, and this one is for GPUs"
+            "engine.gpus_per_replica: 0 needs the CPU build of vLLM; the GPU build is installed"
         )
 
 
@@ -40,16 +40,16 @@ def vllm_version() -> str:
 
 
 def _distribution() -> str:
-    """The package that vLLM came in; each build is one of its own."""
+    """The package that provides vLLM; each build has its own."""
     return packages_distributions()["vllm"][0]
 
 
 @lru_cache(maxsize=1)
 def option_names() -> frozenset[str]:
-    """The fields of vLLM's engine arguments; `ConfigError` where vLLM is not installed.
+    """The fields of vLLM's engine arguments; `ConfigError` if vLLM is not installed.
 
-    Read from its source: importing it takes seconds, and a build for GPUs may not import where
-    there is none.
+    Read from its source: an import takes seconds, and a GPU build may not import on a machine
+    without GPUs.
     """
     spec = find_spec("vllm")
     if spec is None or spec.origin is None:

@@ -1,7 +1,7 @@
-"""The processes that vLLM runs a model in: what they said before they died, and that they are gone.
+"""The processes that vLLM runs a model in: why they died, and how they are ended.
 
-Raised here, vLLM's exceptions say no more than that there was another one in a process below; that
-one is in its log.
+The exceptions that vLLM raises in this process only refer to another one in a subprocess; that one
+stands in the subprocess's log.
 """
 
 import os
@@ -14,14 +14,14 @@ from pathlib import Path
 import orjson
 import psutil
 
-GRACE_SECONDS = 10
+EXIT_SECONDS = 10
 
 _ERROR_ENDINGS = ("Error:", "Exception:", "Interrupt:")
 _CONSEQUENCE = "EngineDeadError"
 
 
 class ErrorLog:
-    """A file that vLLM's processes log their errors to; they are told of it by the environment."""
+    """A file that vLLM's processes log errors to, named to them by an environment variable."""
 
     def __init__(self) -> None:
         folder = Path(tempfile.mkdtemp(prefix="overnight-vllm-"))
@@ -37,15 +37,15 @@ class ErrorLog:
                 "vllm": {"handlers": ["file", "console"], "level": "INFO", "propagate": False}
             },
         }
-        described = folder / "logging.json"
-        described.write_bytes(orjson.dumps(config))
-        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(described))
+        config_path = folder / "logging.json"
+        config_path.write_bytes(orjson.dumps(config))
+        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(config_path))
 
     def clear(self) -> None:
         os.truncate(self._path, 0)
 
-    def reason(self) -> str | None:
-        """The first exception that was logged; those after it are of the processes around it."""
+    def first_error(self) -> str | None:
+        """The first logged exception; later ones come from processes that it took down."""
         for line in self._path.read_text(errors="replace").splitlines():
             name = line.split(" ", 1)[0]
             if name.endswith(_ERROR_ENDINGS) and _CONSEQUENCE not in name:
@@ -55,28 +55,28 @@ class ErrorLog:
 
 @cache
 def error_log() -> ErrorLog:
-    """The log of this process's engine; there is one engine in a process."""
+    """The log of this process's engine; a process has one engine."""
     return ErrorLog()
 
 
-def processes_below() -> set[psutil.Process]:
-    """All that run below this process but Python's own resource tracker, which outlives engines."""
-    found = psutil.Process().children(recursive=True)
-    return {process for process in found if "resource_tracker" not in _command(process)}
+def descendants() -> set[psutil.Process]:
+    """All processes below this one but Python's own resource tracker, which outlives engines."""
+    processes = psutil.Process().children(recursive=True)
+    return {process for process in processes if "resource_tracker" not in _command(process)}
 
 
-def strike(processes: Iterable[psutil.Process]) -> None:
-    """Kills, and leaves it to their parents to wait for them."""
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Sends SIGKILL; their parents wait for them."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
 
-def end(processes: Iterable[psutil.Process]) -> None:
-    """Kills what is left: a worker that hangs in its driver survives the signals of its parent."""
+def kill_and_wait(processes: Iterable[psutil.Process]) -> None:
+    """Kills what is left: a worker that hangs in its driver survives its parent's signals."""
     left = [process for process in processes if process.is_running()]
-    strike(left)
-    psutil.wait_procs(left, GRACE_SECONDS)
+    kill(left)
+    psutil.wait_procs(left, EXIT_SECONDS)
 
 
 def _command(process: psutil.Process) -> str:

@@ -1,1 +1,1 @@
-"""Records to prompts: the messages that a model is asked with, and the keys they are known by."""
+"""From records to prompts: messages, keys, and the order that shares the most of the cache."""

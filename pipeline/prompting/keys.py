@@ -1,8 +1,8 @@
-"""The keys that prompts and generations are known by, for as long as a store lives.
+"""The keys of prompts and generations, which stay the same for the life of a store.
 
-A key is BLAKE2b with a digest of 16 bytes (RFC 7693), in hex, of canonical JSON: UTF-8, keys
-sorted, no white space, only the escapes that JSON demands. Change nothing here that changes a key:
-every store would be work again.
+A key is the BLAKE2b hash (RFC 7693) of canonical JSON, 16 bytes in hex. Canonical is UTF-8 with
+sorted keys, no white space, and only the escapes that JSON requires. A change here that changes a
+key makes every stored answer stale.
 """
 
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ def digest(data: bytes) -> str:
 def prompt_and_generation_key(
     messages: tuple[Message, ...], identity: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """The key of the rendered messages alone, and that of a generation from them.
+    """The key of the rendered messages alone, and the key of a generation from them.
 
-    `identity` holds what else decides a completion: model, model_revision, sampling, decoding, and
-    the recorded answer where that is what is replayed.
+    `identity` holds what else a completion depends on: model, model_revision, sampling, decoding,
+    and the recorded answer if that is replayed.
     """
-    said = canonical([{"role": m.role, "content": m.content} for m in messages])
-    return digest(said), digest(canonical({**identity, "messages": orjson.Fragment(said)}))
+    rendered = canonical([{"role": m.role, "content": m.content} for m in messages])
+    return digest(rendered), digest(canonical({**identity, "messages": orjson.Fragment(rendered)}))

@@ -1,8 +1,7 @@
-"""Prompt templates: one file each, YAML front matter and a Jinja2 user message.
+"""Prompt templates: a file each, with YAML front matter and a Jinja2 user message.
 
-Templates run in Jinja2's sandbox, and an undefined name is an error. What is wrong with the
-template itself is found by `load_prompt`, before anything starts; what one record lacks for it
-becomes that record's reject.
+Templates run in Jinja2's sandbox, and an undefined name is an error. `load_prompt` finds errors of
+the template before a run starts; a record without a field that the template uses is rejected.
 """
 
 import traceback
@@ -40,8 +39,7 @@ _environment = SandboxedEnvironment(
 class PromptSource:
     """A prompt template as its file has it; with no body, the record's own text.
 
-    `first_line` is the line of the file on which `body` begins, `system_line` that of the front
-    matter: error messages count from there.
+    `first_line` is the line of the file on which `body` begins, for error messages.
     """
 
     name: str
@@ -53,7 +51,7 @@ class PromptSource:
     max_words: int = 0
 
     def described(self) -> dict[str, str]:
-        """Name, version and text, for the record of a run."""
+        """Name, version and text, for the run file."""
         return {
             "name": self.name,
             "version": self.version,
@@ -67,16 +65,16 @@ class PromptSource:
 
     @property
     def sample(self) -> tuple[Message, ...]:
-        """A prompt in the shape that this template gives; none where each record has its own."""
+        """A prompt with the roles of all prompts; empty if each record brings its own messages."""
         parts = (("system", self.system), ("user", self.body))
         return tuple(Message(role, "Text.") for role, text in parts if text)
 
 
 def load_prompt(template: str, max_words: int) -> PromptSource:
-    """The template at a path, tried once on a made-up record; or `verbatim`.
+    """The template at a path, tried on an invented record; or `verbatim`.
 
-    Raises `ConfigError` naming file and line for a missing file, broken front matter, a syntax
-    error, or a name that no record has.
+    Raises `ConfigError` with file and line for a missing file, broken front matter, a syntax error,
+    or a field that records do not have.
     """
     if template == VERBATIM:
         return PromptSource(VERBATIM, "1")
@@ -94,7 +92,7 @@ def load_prompt(template: str, max_words: int) -> PromptSource:
 def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], str]:
     """A record's messages under a template, and their boilerplate.
 
-    Raises `Fault` where the record lacks what the template asks for.
+    Raises `Fault` if the record lacks a field that the template uses.
     """
     if source.is_verbatim:
         if not record.messages:
@@ -111,14 +109,14 @@ def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], s
         ]
     except UndefinedError as error:
         raise Fault("missing_field", f"{_line_of(source, error)}: {error}") from error
-    except Exception as error:  # whatever an expression of the template raises on this record
+    except Exception as error:  # an expression in a template may raise anything
         raise Fault("wrong_type", f"{_line_of(source, error)}: {error}") from error
     return tuple(parts), boilerplate_of(source)
 
 
 @lru_cache(maxsize=16)
 def boilerplate_of(source: PromptSource) -> str:
-    """The template's literal text: what a prompt holds whatever the record."""
+    """The template's literal text, which every prompt contains."""
     return "\n".join(
         node.data
         for text in (source.system, source.body)
@@ -127,7 +125,7 @@ def boilerplate_of(source: PromptSource) -> str:
 
 
 def _context(record: Record, max_words: int) -> dict[str, Any]:
-    """A record's fields for a template; one that it lacks is left undefined."""
+    """A record's fields for a template; missing ones are left undefined."""
     optional = {
         "paper_id": record.paper_id,
         "question_id": record.question_id,
@@ -193,13 +191,13 @@ def _check_names(path: str, text: str, first_line: int) -> None:
 
 
 def _try_out(source: PromptSource) -> None:
-    """Renders a made-up record, which finds misspelt attributes such as `passage.txt`."""
+    """Renders an invented record, which finds misspelt attributes such as `passage.txt`."""
     if any(
         name.name == "extra"
         for text in (source.system, source.body)
         for name in _environment.parse(text).find_all(nodes.Name)
     ):
-        return  # what a template asks of columns of the user's own, only the records can tell
+        return  # only real records can tell which extra columns there are
     sample = Record(
         "record",
         Place("", 0),
