@@ -1,4 +1,4 @@
-"""A completion held against the checks, and the best of several."""
+"""Evaluates completions with the checks of a job, and picks the best of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,10 @@ from pipeline.core.records import (
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedAttempt:
-    """One attempt, and what its checks found; `repairs` are those that made it fail want."""
+    """One attempt with the results of its checks.
+
+    `repairs` holds what each check that made the attempt fail wants the next attempt to do.
+    """
 
     completion: Completion
     answer: str
@@ -30,7 +33,7 @@ class EvaluatedAttempt:
 
     @property
     def merit(self) -> tuple[bool, int, int]:
-        """Sorts attempts: some answer before none, then by checks failed, then by checks missed."""
+        """Sort key: any answer beats none, then fewer failed checks, then fewer missed ones."""
         missed = sum(not check.passed for check in self.checks)
         return bool(self.answer), -len(failing(self.checks)), -missed
 
@@ -41,7 +44,7 @@ class EvaluatedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """The checks of a job; the same completion is always judged the same."""
+    """The checks of a job; the same completion always gets the same results."""
 
     checks: tuple[Check, ...]
     max_words: int
@@ -54,19 +57,19 @@ class Evaluator:
 
 
 def without_completion(why: str) -> EvaluatedAttempt:
-    """An attempt to which the engine gave no completion."""
+    """An attempt for which the engine gave no completion; `why` becomes the evidence."""
     failed = CheckResult(ENGINE_ERROR, False, "fail", why)
     return EvaluatedAttempt(Completion("", "error"), "", (failed,), (None,))
 
 
-def best_of(prompt: Prompt, tried: Sequence[EvaluatedAttempt]) -> Answered:
-    """The best attempt as the answer; of two that are as good the later counts."""
-    best = max(reversed(tried), key=lambda t: t.merit)
+def best_of(prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:
+    """The best attempt as the answer; of equally good ones, the latest."""
+    best = max(reversed(attempts), key=lambda a: a.merit)
     return Answered(
         prompt=prompt,
         answer=best.answer,
         stance=stance_of(best.answer),
         completion=best.completion,
         checks=best.checks,
-        attempts=tuple(t.attempt for t in tried),
+        attempts=tuple(a.attempt for a in attempts),
     )

@@ -1,4 +1,4 @@
-"""Stored completions judged again: new checks, new limits or a better extraction, no engine."""
+"""Evaluates stored completions again: with new checks, limits or extraction, and no engine."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from pipeline.prompting.template import PromptSource, boilerplate_of
 from pipeline.reading.text import text_boilerplate
 from pipeline.store.schema import OUTCOMES, answers_table
 
-JUDGED = (
+EVALUATED = (
     "standing",
     "status",
     "stance",
@@ -36,17 +36,17 @@ JUDGED = (
     "attempts",
     "word_count",
 )
-"""Columns that a judgement decides; all others stay as they were generated."""
+"""Columns that an evaluation decides; all others stay as they were generated."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Boilerplates:
-    """The words of stored prompts that are neither passage nor question.
+    """The text of stored prompts that is neither passage nor question.
 
-    Of a template's rows by the template's name and version, as the latest run had it; of a ready
-    prompt as the grammar of text records finds them.
+    For rows of a template it comes from the template of that name and version in its latest run,
+    for ready prompts from the grammar of text records.
     """
 
     sources: Mapping[tuple[str, str], PromptSource]
@@ -54,7 +54,7 @@ class Boilerplates:
 
     @classmethod
     def of_runs(cls, runs: Iterable[Mapping[str, Any]], grammar: TextGrammar) -> Self:
-        """By what `run.json` holds of runs, oldest first."""
+        """From the contents of `run.json` files, oldest run first."""
         prompts = (run["prompt"] for run in runs)
         return cls({(p["name"], p["version"]): PromptSource(**p) for p in prompts}, grammar)
 
@@ -69,7 +69,10 @@ class Boilerplates:
 
 
 class Verdict(NamedTuple):
-    """What became of one row; `failed_checks` and missed labels before and after."""
+    """A change in how one row is evaluated; pairs hold the values before and after.
+
+    `missed` names all checks that did not pass, whatever their level.
+    """
 
     record_id: str
     generation_key: str
@@ -81,7 +84,7 @@ class Verdict(NamedTuple):
 
 @dataclass(slots=True)
 class Rechecked:
-    """How many rows were judged again, and every verdict that changed."""
+    """The number of rows evaluated again, and every verdict that changed."""
 
     rows: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
@@ -91,45 +94,45 @@ class Rechecked:
         self.verdicts.extend(other.verdicts)
 
     def receipt(self) -> pa.Table:
-        """As one row, for its way to the driver."""
+        """This as one row of JSON, to send to the driver."""
         return pa.table({"receipt": [orjson.dumps(self, default=tuple)]})
 
     @classmethod
     def of_receipt(cls, receipt: bytes) -> Self:
-        held = orjson.loads(receipt)
-        return cls(held["rows"], [Verdict(*map(_paired, v)) for v in held["verdicts"]])
+        content = orjson.loads(receipt)
+        return cls(content["rows"], [Verdict(*map(_as_tuples, v)) for v in content["verdicts"]])
 
 
-def _paired(value: Any) -> Any:
-    return tuple(map(_paired, value)) if isinstance(value, list) else value
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def recheck_rows(
     rows: pa.Table, evaluator: Evaluator, boilerplates: Boilerplates
 ) -> tuple[pa.Table, list[Verdict]]:
-    """Rows of `OUTCOMES` for those stored rows whose judgement has changed, and the changes."""
+    """Evaluates stored rows again; returns those that changed, as `OUTCOMES`, and the changes."""
     stored = rows.to_pylist()
-    judged = [_judged(row, evaluator, boilerplates.of(row)) for row in stored]
-    verdicts = list(map(_verdict, stored, judged))
+    evaluated = [_evaluated(row, evaluator, boilerplates.of(row)) for row in stored]
+    verdicts = list(map(_verdict, stored, evaluated))
     changed = [at for at, verdict in enumerate(verdicts) if verdict]
-    anew = answers_table([judged[at] for at in changed], {})
-    kept = carry(rows.take(pa.array(changed, pa.int64())), OUTCOMES)
-    columns = [(anew if name in JUDGED else kept)[name] for name in OUTCOMES.names]
+    new = answers_table([evaluated[at] for at in changed], {})
+    old = carry(rows.take(pa.array(changed, pa.int64())), OUTCOMES)
+    columns = [(new if name in EVALUATED else old)[name] for name in OUTCOMES.names]
     return pa.table(columns, schema=OUTCOMES), [v for v in verdicts if v]
 
 
-def _judged(row: Row, evaluator: Evaluator, boilerplate: str) -> Answered:
+def _evaluated(row: Row, evaluator: Evaluator, boilerplate: str) -> Answered:
     record = Record(row["record_id"], Place(row["source_uri"], row["source_row"]))
     messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
     prompt = Prompt(record, messages, boilerplate, row["prompt_key"], row["generation_key"])
-    return best_of(prompt, list(_tried(row, evaluator, boilerplate)))
+    return best_of(prompt, list(_attempts(row, evaluator, boilerplate)))
 
 
-def _tried(row: Row, evaluator: Evaluator, boilerplate: str) -> Iterator[EvaluatedAttempt]:
+def _attempts(row: Row, evaluator: Evaluator, boilerplate: str) -> Iterator[EvaluatedAttempt]:
     for attempt in row["attempts"]:
         if ENGINE_ERROR in attempt["failed_checks"]:
-            said = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
-            yield without_completion(said[0] if said else "")
+            causes = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
+            yield without_completion(causes[0] if causes else "")
             continue
         completion = Completion(
             attempt["completion"],
@@ -143,7 +146,7 @@ def _tried(row: Row, evaluator: Evaluator, boilerplate: str) -> Iterator[Evaluat
 
 
 def _verdict(row: Row, now: Answered) -> Verdict | None:
-    """What has changed; None where nothing has. Evidence in other words is no change."""
+    """What has changed, or None if nothing has; evidence in other words is no change."""
     before = [(c["name"], c["passed"], c["level"]) for c in row["checks"]]
     after = [(c.name, c.passed, c.level) for c in now.checks]
     unchanged = (

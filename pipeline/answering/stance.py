@@ -1,8 +1,8 @@
-"""Whether an answer answers, answers under reserve, or says that it does not know.
+"""Tells whether an answer answers, hedges, or says that it does not know.
 
-Read from the answer's own words. An opening that *denies* (the passages do not say) abstains,
-unless what follows *concedes* something after all; then it is hedged, and so is an opening that
-only *infers*. What opens with a statement answers.
+Goes by the answer's own words. An opening that *denies* (the passages do not say) abstains, unless
+a later sentence *concedes* something after all, which makes it hedged. An opening that only
+*infers* is hedged too. An answer that opens with a statement answers.
 """
 
 import re
@@ -13,16 +13,16 @@ from pipeline.core.records import Stance
 
 _SENTENCE = re.compile(r"[.!?]\s+|\n+")
 
-_TELLS = (
+_REPORTS = (
     r"(?:mention|state|specif|provid|contain|includ|describ|discuss|indicat|address|detail|explain"
     r"|explicit|inform|giv|list|availab|disclos|elaborat|clear|reveal|say|cover|refer|present|offer"
     r"|clarif|outlin|find|found|name|known|report|answer|determin|delve|identif|appear|focus)"
 )
 _DENIES = re.compile(
-    rf"(?i)\b(?:not|cannot|never|nor|\w+n['’]t)\b(?:\W+\w+){{0,6}}?\W+{_TELLS}"
-    rf"|\bno\b(?:\W+\w+){{0,5}}?\W+(?:{_TELLS}|evidence|reference|link)"
+    rf"(?i)\b(?:not|cannot|never|nor|\w+n['’]t)\b(?:\W+\w+){{0,6}}?\W+{_REPORTS}"
+    rf"|\bno\b(?:\W+\w+){{0,5}}?\W+(?:{_REPORTS}|evidence|reference|link)"
     r"|\b(?:passages?|context|text|paper|excerpts?) \w+ no\b"
-    rf"|\bwithout\b(?:\W+\w+){{0,4}}?\W+{_TELLS}"
+    rf"|\bwithout\b(?:\W+\w+){{0,4}}?\W+{_REPORTS}"
     r"|\b(?:lacks?|lacking|absent|unspecified|unstated|undisclosed|unclear|unknown|unable|insufficient)\b"
     r"|\b(?:do|does|did|could|can)(?: not|n['’]t)? (?:know|tell|say)\b"
     r"|\bnot (?:enough|possible|sure|certain|applicable)\b|\bnone of the\b"
@@ -46,11 +46,11 @@ _INFERS = re.compile(
 
 
 def stance_of(answer: str) -> Stance:
-    """The stance of an answer by its words; an empty answer abstains."""
+    """The stance of an answer, going by its words; an empty answer abstains."""
     sentences = _sentences(answer)
     asides: list[str] = []
     for opening in sentences:
-        # What a text is about in general neither answers nor denies; the next sentence does.
+        # "The text focuses on …" neither answers nor denies; the next sentence does.
         denies = _DENIES.search(opening)
         if denies or not _ASIDE.search(opening):
             break
@@ -59,13 +59,13 @@ def stance_of(answer: str) -> Stance:
         return "answered" if asides else "abstained"
     if not denies:
         return "hedged" if _INFERS.search(opening) else "answered"
-    told = (s for s in chain(asides, sentences) if not _DENIES.search(s))
-    conceded = any(_CONCEDES.search(s) or _INFERS.search(s) for s in told)
+    others = (s for s in chain(asides, sentences) if not _DENIES.search(s))
+    conceded = any(_CONCEDES.search(s) or _INFERS.search(s) for s in others)
     return "hedged" if conceded else "abstained"
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Sentences and lines that hold a letter or digit, one by one as they are asked for."""
+    """Sentences and lines that contain a letter or digit."""
     start = 0
     for border in chain(_SENTENCE.finditer(text), [None]):
         sentence = text[start : border.start() if border else None]

@@ -1,8 +1,9 @@
-"""Tests of an answer, each with evidence. One file a check; a new file is a new check.
+"""Checks: tests of an answer, with evidence. One file per check; a new file is a new check.
 
-A check's module is named as the check is. It holds `LEVEL`, the check's level where the job file
-names none, and `test`, which looks at a `Subject` and returns a `Finding`: with the words that go
-back to the model, or what else the next attempt should do, where the answer did not pass.
+A check has the name of its module. The module defines `LEVEL`, the check's level unless the job
+file sets one, and `test`, which takes a `Subject` and returns a `Finding`. If the answer does not
+pass, the finding may also say what the next attempt should do, such as which words to send to the
+model.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ class Check:
 
 
 def known_checks() -> dict[str, Check]:
-    """Every check in this folder at its default level, by name."""
+    """Every check in this folder, by name, at its default level."""
     modules = (
         (info.name, import_module(f"{__name__}.{info.name}"))
         for info in iter_modules(__path__)
@@ -33,9 +34,9 @@ def known_checks() -> dict[str, Check]:
 
 
 def chosen_checks(levels: Mapping[str, Level]) -> tuple[Check, ...]:
-    """The checks to run, in order of name: all that are not `off`, at the levels given.
+    """The checks to run, in order of name: all but those at level `off`.
 
-    Raises `ConfigError` for a name that is no check.
+    Raises `ConfigError` for a name that is not a check.
     """
     checks = known_checks()
     for name in levels:
@@ -48,7 +49,7 @@ def chosen_checks(levels: Mapping[str, Level]) -> tuple[Check, ...]:
 def run_checks(
     checks: tuple[Check, ...], subject: Subject
 ) -> tuple[tuple[CheckResult, ...], tuple[Repair | None, ...]]:
-    """What every check found, and the repairs of those that make the answer fail."""
-    found = [(check, check.test(subject)) for check in checks]
-    results = tuple(CheckResult(c.name, f.passed, c.level, f.evidence) for c, f in found)
-    return results, tuple(f.repair for c, f in found if not f.passed and c.level == "fail")
+    """The result of every check, and the repairs of those that make the answer fail."""
+    findings = [(check, check.test(subject)) for check in checks]
+    results = tuple(CheckResult(c.name, f.passed, c.level, f.evidence) for c, f in findings)
+    return results, tuple(f.repair for c, f in findings if not f.passed and c.level == "fail")

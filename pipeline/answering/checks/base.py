@@ -1,4 +1,4 @@
-"""What a check sees, and what it says."""
+"""What a check gets, and what it returns."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ EVIDENCE_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class Subject:
-    """A completion, the answer extracted from it, and what both are held against."""
+    """A completion, the answer extracted from it, and what checks compare them with."""
 
     completion: Completion
     answer: str
@@ -20,14 +20,14 @@ class Subject:
 
     @cached_property
     def words(self) -> list[str]:
-        """The answer's words in small letters; several checks look at them."""
+        """The answer's words in lower case, which several checks use."""
         return self.answer.lower().split()
 
 
 class Finding(NamedTuple):
-    """Whether an answer passed, and what was seen; evidence is there either way.
+    """Whether an answer passed, with evidence either way.
 
-    `repair` is what the next attempt should do about an answer that did not pass; None where no
+    `repair` is what the next attempt should do about an answer that did not pass, or None if no
     further attempt would help.
     """
 
@@ -37,6 +37,6 @@ class Finding(NamedTuple):
 
 
 def quote(text: str) -> str:
-    """A piece of the answer as evidence, on one line and cut to a readable length."""
+    """A piece of the answer as evidence, on one line and shortened to a readable length."""
     line = " ".join(text.split())
     return line if len(line) <= EVIDENCE_CHARACTERS else line[: EVIDENCE_CHARACTERS - 1] + "…"

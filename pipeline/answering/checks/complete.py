@@ -1,4 +1,4 @@
-"""The answer was finished: neither the engine nor the text says that it was cut off."""
+"""The answer is finished: neither its finish reason nor its text shows that it was cut off."""
 
 import re
 
@@ -21,23 +21,24 @@ _BRACKETS = (("(", ")"), ("[", "]"))
 def test(subject: Subject) -> Finding:
     completion = subject.completion
     reason = completion.finish_reason
-    said = f"finish reason {reason}" if reason else "ends as a text ends"
+    evidence = f"finish reason {reason}" if reason else "ends as a text ends"
     if reason == "length" and completion.context_full:
-        return Finding(False, f"{said}: the model's context is full")
+        return Finding(False, f"{evidence}: the model's context is full")
     if reason == "length":
-        return Finding(False, f"{said} after {completion.completion_tokens} tokens", "more_tokens")
+        evidence += f" after {completion.completion_tokens} tokens"
+        return Finding(False, evidence, "more_tokens")
     if reason in _BROKEN_OFF:
-        return Finding(False, said, "sample_anew")
+        return Finding(False, evidence, "sample_anew")
     last_line = subject.answer.rsplit("\n", 1)[-1].rstrip()
     if why := _why_cut(last_line):
         ending = quote(last_line[-80:])
         words = f'Your answer breaks off at "{ending}". Give the whole answer again, to its end.'
         return Finding(False, f"{why}: …{ending}", Ask(words))
-    return Finding(True, said)
+    return Finding(True, evidence)
 
 
 def _why_cut(line: str) -> str | None:
-    """What shows that a last line goes on; list items, names and links need no full stop."""
+    """Why a last line looks unfinished, if so; list items, names and links need no full stop."""
     if not line or _ENDED.search(line):
         return None
     if _DANGLING_SIGN.search(line):

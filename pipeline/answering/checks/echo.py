@@ -1,4 +1,4 @@
-"""The answer does not repeat the prompt's own words: its frame, placeholder or instructions."""
+"""The answer does not repeat the prompt: its frame, placeholder or instructions."""
 
 from functools import lru_cache
 from itertools import pairwise
@@ -9,7 +9,7 @@ from pipeline.core.records import Ask, Level
 LEVEL: Level = "fail"
 
 PHRASE_WORDS = 8
-"""A run of this many of the prompt's own words is no coincidence."""
+"""This many words of the prompt in a row are no coincidence."""
 
 FRAME = (
     "answer:::",
@@ -20,7 +20,7 @@ FRAME = (
     "%instructions",
     "%query",
 )
-"""Pieces of a frame, in small letters, that stand in no answer."""
+"""Pieces of a frame, in lower case, that no answer contains."""
 
 _ASK = Ask("Your answer repeats the wording of the task. Give the answer alone, in your own words.")
 
@@ -41,7 +41,7 @@ def test(subject: Subject) -> Finding:
 
 @lru_cache(maxsize=256)
 def _phrases(boilerplate: str) -> dict[tuple[str, str], set[tuple[str, ...]]]:
-    """The prompt's phrases by their first two words, which few answers share."""
+    """The prompt's phrases by their first two words, which hardly any answer contains."""
     phrases: dict[tuple[str, str], set[tuple[str, ...]]] = {}
     words = boilerplate.lower().split()
     for phrase in zip(*(words[i:] for i in range(PHRASE_WORDS)), strict=False):

@@ -3,7 +3,7 @@
 from pipeline.answering.checks.base import Finding, Subject, quote
 from pipeline.core.records import ANSWER_MARKER, Ask, Level
 
-LEVEL: Level = "label"  # a model that decodes freely keeps the frame too seldom to fail for it
+LEVEL: Level = "label"  # with free decoding, models keep the frame too rarely to fail for it
 
 
 _ASK = Ask(

@@ -1,4 +1,4 @@
-"""The answer has at most `answer.max_words` words, counted as runs without white space."""
+"""The answer has at most `answer.max_words` words, separated by white space."""
 
 from pipeline.answering.checks.base import Finding, Subject
 from pipeline.core.records import Ask, Level
@@ -8,9 +8,8 @@ LEVEL: Level = "fail"
 
 def test(subject: Subject) -> Finding:
     words, most = len(subject.words), subject.max_words
-    said = f"{words} words, at most {most}"
+    evidence = f"{words} words, at most {most}"
     if words <= most:
-        return Finding(True, said)
-    return Finding(
-        False, said, Ask(f"Your answer has {words} words; answer again in at most {most}.")
-    )
+        return Finding(True, evidence)
+    ask = Ask(f"Your answer has {words} words; answer again in at most {most}.")
+    return Finding(False, evidence, ask)
