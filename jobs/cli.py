@@ -1,6 +1,7 @@
 """`overnight`, which is `python -m jobs`: the commands, and how errors reach a person.
 
-Results for programs go to stdout under `--json`, and nothing else does; people read stderr.
+With `--json` one document goes to stdout and nothing else does; people read stderr. Nothing heavy
+is imported before the job file has been read and found right.
 """
 
 import os
@@ -8,10 +9,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO, TypeAlias
 
-import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -19,36 +20,55 @@ from rich.markup import escape
 from pipeline.core.errors import OvernightError, describe
 from pipeline.core.redaction import redacted
 
-if TYPE_CHECKING:
-    from pipeline.config.selection import Selection
-
 app = typer.Typer(
     name="overnight",
     help="Answers questions over thousands of papers by morning.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+Outcome: TypeAlias = tuple[int, dict[str, Any]]
+"""Exit code and document of a command."""
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="As in engine.kind=extractive."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks, and what Ray says.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks, and what Ray says.")]
 
 Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="FIELD=VALUE", help="As in paper_id=p17; may be repeated."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="Work on so many records at most.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="Work on at most this many records.")]
 Retry = Annotated[
     list[str] | None,
     typer.Option("--retry", metavar="WHAT", help="failed, failed:<check> or rejected."),
 ]
 
 INTERRUPTED = 130
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from pipeline import __version__
+
+        typer.echo(f"overnight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def overnight(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Answers questions over thousands of papers by morning."""
 
 
 @app.command()
@@ -59,23 +79,17 @@ def plan(
     limit: Limit = None,
     retry: Retry = None,
     examples: Annotated[
-        int, typer.Option("--examples", help="Show so many prompts that an edit changed.")
+        int, typer.Option("--examples", help="Show this many prompts that an edit changed.")
     ] = 0,
     rate: Annotated[
-        float | None, typer.Option("--rate", help="Tokens a second a GPU, prompt and completion.")
+        float | None, typer.Option("--rate", help="Tokens a second per GPU, prompt and completion.")
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Says what a run would do and cost, and changes nothing."""
-    from jobs.plan import plan as command
-
-    _finish(
-        json,
-        debug,
-        lambda console: command(
-            console, job, overrides or [], _selection(only, limit, retry), examples, rate, debug
-        ),
+    """Say what a run would do and cost; change nothing."""
+    _start("plan", job, overrides, json, debug)(
+        selection=lambda: _selection(only, limit, retry), examples=examples, rate=rate, debug=debug
     )
 
 
@@ -91,21 +105,15 @@ def run(
         typer.Option(
             "--run-id",
             envvar="OVERNIGHT_RUN_ID",
-            help="The scheduler's id for this run, the same when it starts it again.",
+            help="The scheduler's id for this run; the same when it starts the run again.",
         ),
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Reads, generates, checks and writes; safe to repeat, does only what is not done."""
-    from jobs.run import run as command
-
-    _finish(
-        json,
-        debug,
-        lambda console: command(
-            console, job, overrides or [], _selection(only, limit, retry), run_id, debug
-        ),
+    """Read, generate, check and write what is not done yet; safe to repeat."""
+    _start("run", job, overrides, json, debug)(
+        selection=lambda: _selection(only, limit, retry), run_id=run_id, debug=debug
     )
 
 
@@ -113,10 +121,8 @@ def run(
 def recheck(
     job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Judges stored completions again by today's checks; generates nothing."""
-    from jobs.recheck import recheck as command
-
-    _finish(json, debug, lambda console: command(console, job, overrides or [], debug))
+    """Run extraction and checks again over stored completions; generate nothing."""
+    _start("recheck", job, overrides, json, debug)(debug=debug)
 
 
 @app.command()
@@ -129,10 +135,8 @@ def compact(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Merges many small part files into few large ones; safe at any moment."""
-    from jobs.compact import compact_store as command
-
-    _finish(json, debug, lambda console: command(console, job, overrides or [], drop_superseded))
+    """Merge many small part files into few large ones; safe at any moment."""
+    _start("compact", job, overrides, json, debug)(drop_superseded=drop_superseded)
 
 
 @app.command()
@@ -143,21 +147,15 @@ def diff(
     ],
     after: Annotated[str, typer.Option("--to", help="The same, for the other side.")],
     overrides: Overrides = None,
-    most: Annotated[int, typer.Option("--most", help="Show so many changed answers.")] = 10,
+    most: Annotated[int, typer.Option("--most", help="Show this many changed answers.")] = 10,
     html: Annotated[
         str | None, typer.Option("--html", metavar="FILE", help="Write it as a page, too.")
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Compares two prompts, models or runs, answer by answer."""
-    from jobs.diff import diff as command
-
-    _finish(
-        json,
-        debug,
-        lambda console: command(console, job, overrides or [], before, after, most, html),
-    )
+    """Compare two prompts, models or runs, answer by answer."""
+    _start("diff", job, overrides, json, debug)(before=before, after=after, shown=most, html=html)
 
 
 @app.command()
@@ -170,10 +168,8 @@ def report(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Writes one self-contained HTML page about a run."""
-    from jobs.report import report as command
-
-    _finish(json, debug, lambda console: command(console, job, overrides or [], run_id))
+    """Write one self-contained HTML page about a run."""
+    _start("report", job, overrides, json, debug)(run_id=run_id)
 
 
 @app.command()
@@ -187,20 +183,16 @@ def export(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Writes the newest answer of every record to one file."""
-    from jobs.export import export as command
-
-    _finish(json, debug, lambda console: command(console, job, overrides or [], to, wide))
+    """Write the newest answer of every record to one file."""
+    _start("export", job, overrides, json, debug)(to=to, wide=wide)
 
 
 @app.command()
 def doctor(
     job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Looks at job file, template, storage, input and engine: what would fail, before it does."""
-    from jobs.doctor import doctor as command
-
-    _finish(json, debug, lambda console: command(console, job, overrides or []))
+    """Check job file, template, storage, input and engine: what would fail, before it does."""
+    _start("doctor", job, overrides, json, debug)()
 
 
 def main() -> None:
@@ -209,22 +201,43 @@ def main() -> None:
     app()
 
 
-def _selection(only: list[str] | None, limit: int | None, retry: list[str] | None) -> "Selection":
-    """Called within `_finish`, so that its errors reach a person as all others do."""
+def _start(
+    command: str, job_file: str, overrides: list[str] | None, json: bool, debug: bool
+) -> Callable[..., None]:
+    """`jobs.<command>.main`, to be called with the command's own options.
+
+    Reads the job file first. An option that is a function is called then, so that its errors reach
+    a person as all others do.
+    """
+
+    def run_command(**options: Any) -> None:
+        def outcome(console: Console) -> Outcome:
+            from pipeline.config.loading import load_job
+
+            job = load_job(job_file, overrides or [])
+            given = {name: o() if callable(o) else o for name, o in options.items()}
+            result: Outcome = import_module(f"jobs.{command}").main(console, job, **given)
+            return result
+
+        _finish(json, debug, outcome)
+
+    return run_command
+
+
+def _selection(only: list[str] | None, limit: int | None, retry: list[str] | None) -> Any:
+    from pipeline.answering.checks import known_checks
     from pipeline.config.selection import select
 
-    return select(only or (), limit, retry or ())
+    return select(only or (), limit, retry or (), known_checks())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _finish(
-    json: bool, debug: bool, command: Callable[[Console], tuple[int, dict[str, Any]]]
-) -> None:
+def _finish(json: bool, debug: bool, command: Callable[[Console], Outcome]) -> None:
     """Runs a command, prints its document if asked to, and ends the process with its exit code."""
-    console = Console(file=_stderr_of_its_own(), highlight=False, soft_wrap=True)
+    console = Console(file=_own_stderr(), highlight=False, soft_wrap=True)
     try:
         code, document = command(console)
     except OvernightError as error:
@@ -241,6 +254,8 @@ def _finish(
         code, document = INTERRUPTED, {"error": "interrupted"}
         console.print("interrupted")
     if json:
+        import orjson
+
         sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         sys.stdout.flush()
     raise typer.Exit(code)
@@ -250,6 +265,6 @@ def _print_traceback() -> None:
     sys.stderr.write(redacted(traceback.format_exc()))
 
 
-def _stderr_of_its_own() -> TextIO:
-    """Standard error under another descriptor, which stays when Ray's is turned away."""
+def _own_stderr() -> TextIO:
+    """Standard error under another descriptor, which stays when Ray's is redirected."""
     return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")

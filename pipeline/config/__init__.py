@@ -1,1 +1,1 @@
-"""What a job is asked to do: the job file, its checks, and which part of the work a run takes."""
+"""What a run is told to do: the job file, and the part of the job that the run selects."""

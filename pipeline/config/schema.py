@@ -1,6 +1,6 @@
-"""The job file: YAML, checked whole before anything starts.
+"""The sections and keys of a job file with their types, defaults and limits.
 
-Paths in it are relative to the folder that the command runs in, as on a command line.
+A class is a section, a field is a key. The README's table says what each key does.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -24,7 +24,7 @@ EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
 
 
 def _yaml_off(value: Any) -> Any:
-    """YAML 1.1 reads a bare `off` as false."""
+    """YAML 1.1 reads an unquoted `off` as false."""
     return "off" if value is False else value
 
 
@@ -33,9 +33,9 @@ class Section(BaseModel):
 
 
 class TextGrammar(Section):
-    """The fixed parts of a text record, in the order in which they stand.
+    """The fixed parts of a text record.
 
-    preamble, blank line, context, blank line, `before_instructions`, instructions,
+    A record is: `preamble`, blank line, context, blank line, `before_instructions`, instructions,
     `before_question`, question, `after_question`, recorded answer.
     """
 
@@ -53,18 +53,18 @@ class TextGrammar(Section):
 
 
 class Input(Section):
-    uri: str = Field(min_length=1)
+    uri: str = Field(min_length=1)  # a file, folder or glob
     format: InputFormat = "auto"
-    bucket: Annotated[Bucket, PlainValidator(Bucket.read), PlainSerializer(str)] = WHOLE
+    bucket: Annotated[Bucket, PlainValidator(Bucket.parse), PlainSerializer(str)] = WHOLE
     max_record_bytes: int = Field(default=4 * 2**20, gt=0)
-    max_expansion: float = Field(default=200, ge=1)
+    max_expansion: float = Field(default=200, ge=1)  # bytes in memory per stored byte
     overflow: Literal["reject", "drop_passages"] = "reject"
-    grouped: bool = False
+    grouped: bool = False  # whether the records of a paper are adjacent in the input
     text: TextGrammar = TextGrammar()
 
 
 class PromptChoice(Section):
-    template: str = Field(default="verbatim", min_length=1)
+    template: str = Field(default="verbatim", min_length=1)  # or the path of a template
     passages: Literal["as_given", "shared_first"] = "as_given"
 
 
@@ -73,26 +73,26 @@ def _prompt_choice(value: Any) -> Any:
 
 
 class Pool(Section):
-    """How many replicas: as many as there is work for, between `min` and `max`."""
+    """The number of replicas, which follows the amount of work between `min` and `max`."""
 
     min: int = Field(gt=0)
     max: int = Field(gt=0)
 
     @model_validator(mode="before")
     @classmethod
-    def _of_a_number(cls, value: Any) -> Any:
+    def _from_number(cls, value: Any) -> Any:
         if isinstance(value, (dict, Pool)):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
                 raise ValueError("input should be greater than 0")
             return {"min": value, "max": value}
-        raise ValueError("a number, or a mapping with min and max")
+        raise ValueError("write a number, or a mapping with min and max")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.min > self.max:
-            raise ValueError(f"min is above max: {self.min} and {self.max}")
+            raise ValueError(f"min ({self.min}) is above max ({self.max})")
         return self
 
     @model_serializer
@@ -109,31 +109,31 @@ class Pool(Section):
 
 class EngineConfig(Section):
     kind: EngineKind = "extractive"
-    model: str | None = None
+    model: str | None = None  # a folder, a hub name, or an s3:// folder
     revision: str | None = None
     replicas: Pool = Pool(min=1, max=1)
     placement: Literal["spread", "packed"] = "spread"
     gpus_per_replica: int | None = Field(default=None, ge=0)
     accelerator_type: str | None = None
-    start_seconds: int = Field(default=1800, gt=0)
-    stall_seconds: float = Field(default=300, gt=0)
-    options: dict[str, Any] = {}
+    start_seconds: int = Field(default=1800, gt=0)  # to be placed, and again to load the model
+    stall_seconds: float = Field(default=300, gt=0)  # without a token before a restart
+    options: dict[str, Any] = {}  # passed on to the engine
 
     @property
     def gpus(self) -> int:
-        """GPUs of a replica: one where the job file names none and the engine is built for them."""
+        """GPUs per replica: by default one for vLLM and none for other engines."""
         if self.gpus_per_replica is None:
             return 1 if self.kind == "vllm" else 0
         return self.gpus_per_replica
 
     @property
     def generates(self) -> bool:
-        """Whether a model speaks, which may say something else when it is asked again."""
+        """Whether a model writes the answers, so that another attempt may give another answer."""
         return self.kind in ("vllm", "openai")
 
 
 class Sampling(Section):
-    """Sampling parameters under vLLM's names; those not given are left to the engine."""
+    """Sampling parameters under vLLM's names; the engine decides those that are not given."""
 
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -158,12 +158,12 @@ class Answer(Section):
 
 class Output(Section):
     uri: str = Field(min_length=1)
-    append_only: bool = False
+    append_only: bool = False  # never overwrite or delete a file
     rows_per_file: int | None = Field(default=None, gt=0)
 
 
 class Price(Section):
-    """What is paid, in a currency of the user's own: tokens by the million, GPUs by the hour."""
+    """Prices in a currency of the user's choice: per million tokens and per GPU hour."""
 
     currency: str = Field(default="USD", min_length=1, max_length=8)
     prompt: float | None = Field(default=None, ge=0)
@@ -172,16 +172,17 @@ class Price(Section):
     gpu_hour: float | None = Field(default=None, ge=0)
 
     def of_tokens(self, prompt: int, cached: int, completion: int) -> float | None:
-        """Price of so many tokens, the cached ones among those of the prompts; None without one.
+        """The price of these tokens, or None if the job file gives no price for tokens.
 
-        A cached token costs as much as another where the job file does not say.
+        `cached` counts the tokens of `prompt` that the prefix cache held; without a price of their
+        own they cost as much as the others.
         """
         if self.prompt is None and self.completion is None:
             return None
-        each = self.prompt or 0.0
-        cached_each = each if self.cached is None else self.cached
-        whole = (prompt - cached) * each + cached * cached_each
-        return (whole + completion * (self.completion or 0.0)) / 1e6
+        per_prompt = self.prompt or 0.0
+        per_cached = per_prompt if self.cached is None else self.cached
+        millionths = (prompt - cached) * per_prompt + cached * per_cached
+        return (millionths + completion * (self.completion or 0.0)) / 1e6
 
 
 class Report(Section):
@@ -189,14 +190,14 @@ class Report(Section):
 
 
 class Notify(Section):
-    """What is told at the end of a run, to the URL that `OVERNIGHT_WEBHOOK` holds."""
+    """The message that is posted to the URL in `OVERNIGHT_WEBHOOK` when a run ends."""
 
     format: Literal["json", "slack"] = "json"
-    answers: int = Field(default=0, ge=0)
+    answers: int = Field(default=0, ge=0)  # failed answers to quote
 
 
 ROWS_QUOTED, ROWS_GENERATED = 1000, 200
-"""Rows of a part where the job file does not say: seconds of work for an engine either way."""
+"""Default rows per part, without and with a model: seconds of work for an engine either way."""
 
 
 class Job(Section):
@@ -207,17 +208,17 @@ class Job(Section):
     sampling: Sampling = Sampling()
     answer: Answer = Answer()
     checks: dict[str, Annotated[Level, BeforeValidator(_yaml_off)]] = {}
-    attempts: int = Field(default=3, gt=0)
-    failure_budget: float = Field(default=0.05, ge=0, le=1)
-    grace_seconds: float = Field(default=20, ge=0)
+    attempts: int = Field(default=3, gt=0)  # generations per record, at most
+    failure_budget: float = Field(default=0.05, ge=0, le=1)  # share of answers that may fail
+    grace_seconds: float = Field(default=20, ge=0)  # after SIGTERM, to finish work in flight
     output: Output
     report: Report = Report()
     notify: Notify = Notify()
-    storage: dict[str, Any] = {}
+    storage: dict[str, Any] = {}  # options of s3fs
 
     @property
     def rows_per_file(self) -> int:
-        """Most rows of a part, and of a table that an engine works on."""
+        """Rows per part, and per batch of an engine, at most."""
         return self.output.rows_per_file or (
             ROWS_GENERATED if self.engine.generates else ROWS_QUOTED
         )

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from pipeline.answering.checks import known_checks
 from pipeline.config.schema import Job
 from pipeline.config.selection import select
 from pipeline.core.records import Passage, Place, Record
@@ -164,9 +165,10 @@ def vllm_job(
     return job(uri, store, sections.pop("rows_per_file", 50), engine=engine, **sections)
 
 
-def run(job_: Job, run_id: str | None = None, **asked: Any) -> dict[str, Any]:
-    """One run of a job, or of what is asked of it, on the cluster that the test has joined."""
-    return execute(prepare(job_, select(**asked)), ignore, run_id=run_id)
+def run(job_: Job, run_id: str | None = None, **selected: Any) -> dict[str, Any]:
+    """One run of a job, or of the selected part of it, on the cluster that the test has joined."""
+    selection = select(**selected, known_checks=known_checks())
+    return execute(prepare(job_, selection), ignore, run_id=run_id)
 
 
 def counts(document: Mapping[str, Any]) -> dict[str, int]:

@@ -5,7 +5,7 @@ import pytest
 from pipeline.config.loading import load_job
 from pipeline.core.errors import ConfigError
 
-SMALLEST = "name: night\ninput: {uri: shards}\noutput: {uri: store}\n"
+SMALLEST = "name: papers\ninput: {uri: shards}\noutput: {uri: store}\n"
 
 
 def load(tmp_path: Path, text: str, *overrides: str):
@@ -25,7 +25,7 @@ def test_the_smallest_job_file_has_sensible_defaults(tmp_path):
     ("kind", "gpus", "rows_per_file"),
     [("extractive", 0, 1000), ("recorded", 0, 1000), ("vllm", 1, 200), ("openai", 0, 200)],
 )
-def test_an_engine_brings_its_own_defaults(tmp_path, kind, gpus, rows_per_file):
+def test_each_engine_has_its_own_defaults(tmp_path, kind, gpus, rows_per_file):
     job = load(tmp_path, SMALLEST, f"engine.kind={kind}")
     assert (job.engine.gpus, job.rows_per_file) == (gpus, rows_per_file)
     own = load(tmp_path, SMALLEST, "engine.gpus_per_replica=2", "output.rows_per_file=7")
@@ -44,12 +44,12 @@ def test_a_prompt_may_be_a_path_or_a_mapping(tmp_path):
     assert short.prompt == long.prompt
 
 
-def test_a_bare_off_is_a_level_though_yaml_reads_it_as_false(tmp_path):
+def test_an_unquoted_off_is_a_level_though_yaml_reads_it_as_false(tmp_path):
     assert load(tmp_path, SMALLEST + "checks: {format: off}\n").checks == {"format": "off"}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (SMALLEST + "engin: {}\n", "engin: unknown key; did you mean 'engine'?"),
         (SMALLEST + "engine: {knd: recorded}\n", "engine.knd: unknown key; did you mean 'kind'?"),
@@ -63,23 +63,24 @@ def test_a_bare_off_is_a_level_though_yaml_reads_it_as_false(tmp_path):
             "engine.stall_seconds: input should be greater",
         ),
         (SMALLEST + "answer: {decoding: strict}\n", "answer.decoding: input should be 'free' or"),
-        (SMALLEST + "input: {overflow: cut}\n", "'input' stands here twice"),
+        (SMALLEST + "input: {overflow: cut}\n", "the key 'input' is here twice"),
         (SMALLEST + "sampling: {temprature: 1}\n", "did you mean 'temperature'?"),
         (SMALLEST + "failure_budget: 2\n", "failure_budget: input should be less than"),
         (SMALLEST + "checks: {echo: maybe}\n", "checks.echo: input should be 'fail', 'label'"),
-        (SMALLEST + "name: again\n", "'name' stands here twice"),
-        ("name: night\noutput: {uri: x}\n", "input: missing"),
-        ("- a\n", "a job file is a mapping"),
-        ("name: [\n", "not YAML"),
+        (SMALLEST + "name: again\n", "the key 'name' is here twice"),
+        ("name: papers\noutput: {uri: x}\n", "input: missing"),
+        ("- a\n", "a job file must be a mapping"),
+        ("name: [\n", "not valid YAML"),
         (SMALLEST + "storage: {secret: abc}\n", "storage.secret: a job file holds no secrets"),
         (SMALLEST + "storage: {client_kwargs: {aws_secret_access_key: a}}\n", "holds no secrets"),
         (SMALLEST + "storage: {endpoint_url: 'http://me:pw@host'}\n", "a password in a URI"),
+        (SMALLEST + "storage: {endpoint_url: 'http://:pw@host'}\n", "a password in a URI"),
     ],
 )
-def test_a_wrong_job_file_is_explained_by_file_and_field(tmp_path, text, said):
+def test_an_error_in_a_job_file_names_the_file_and_the_field(tmp_path, text, message):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "job.yaml"))
     assert str(caught.value).count("\n") <= 1
 
@@ -90,21 +91,26 @@ def test_a_secret_is_not_repeated_in_the_message(tmp_path):
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_user_name_in_a_uri_is_no_secret(tmp_path):
+    job = load(tmp_path, SMALLEST, "storage.endpoint_url=http://me@host:9000")
+    assert job.storage == {"endpoint_url": "http://me@host:9000"}
+
+
 def test_max_tokens_is_no_secret(tmp_path):
     assert load(tmp_path, SMALLEST + "sampling: {max_tokens: 64}\n").sampling.max_tokens == 64
 
 
 @pytest.mark.parametrize("override", ["engine", "=x", "name.first=x", "engine.kind=[", "a: b"])
-def test_an_override_that_cannot_be_laid_over_is_refused(tmp_path, override):
+def test_an_override_that_cannot_be_applied_is_refused(tmp_path, override):
     with pytest.raises(ConfigError):
         load(tmp_path, SMALLEST, override)
 
 
-def test_a_job_file_that_is_not_there_is_named(tmp_path):
+def test_the_error_for_a_missing_job_file_names_it(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_job(tmp_path / "none.yaml")
 
 
 def test_yaml_tags_build_no_objects(tmp_path):
-    with pytest.raises(ConfigError, match="not YAML"):
+    with pytest.raises(ConfigError, match="not valid YAML"):
         load(tmp_path, SMALLEST + "storage: !!python/object/apply:os.system ['true']\n")
