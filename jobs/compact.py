@@ -1,23 +1,19 @@
 """`overnight compact`: many small parts into few large ones."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 
-from pipeline.config.loading import load_job
+from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.store.compaction import TARGET_BYTES, compact
 
 
-def compact_store(
-    console: Console, job_file: str, overrides: Sequence[str], drop_superseded: bool
-) -> tuple[int, dict[str, Any]]:
+def main(console: Console, job: Job, drop_superseded: bool) -> tuple[int, dict[str, Any]]:
     """Exit code 0 and what was done."""
-    job = load_job(job_file, overrides)
     if job.output.append_only:
         raise ConfigError(
             f"output.append_only: compaction deletes the parts that it has merged; who may delete "

@@ -1,62 +1,64 @@
-"""`overnight diff`: two prompts, models or runs, compared answer by answer."""
+"""`overnight diff`: compares two prompts, models or runs answer by answer."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config.loading import load_job
+from pipeline.config.schema import Job
 from pipeline.core.filesystem import Storage
-from pipeline.core.text import harmless
-from pipeline.results.compare import Comparison, Pair, compare, find_sides
+from pipeline.core.text import harmless, plural
+from pipeline.results.compare import SUMMED, Comparison, Pair, compare, find_sides
 from pipeline.results.pages.comparison import comparison_page
 
-COUNTED = ("word_count", "prompt_tokens", "completion_tokens")
 
-
-def diff(
+def main(
     console: Console,
-    job_file: str,
-    overrides: Sequence[str],
+    job: Job,
     before: str,
     after: str,
-    shown: int,
+    max_changes: int,
     html: str | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Exit code 0 and the comparison; at most `shown` changes reach a terminal.
+    """Exit code 0 and the comparison. The terminal shows at most `max_changes` changes.
 
-    With `html` it is written there as a page too.
+    `html` is where to write the comparison as a page.
     """
-    job = load_job(job_file, overrides)
     storage = Storage(job.storage)
     store = storage.at(job.output.uri)
     sides = find_sides(store, before, after)
-    found = compare(store, *sides)
+    comparison = compare(store, *sides)
     document = {
         "from": dict(sides[0].columns),
         "to": dict(sides[1].columns),
-        "records": {
-            "both": len(found.pairs),
-            "only_from": len(found.only_before),
-            "only_to": len(found.only_after),
-        },
-        "status": _transitions(found.transitions("status")),
-        "stance": _transitions(found.transitions("stance")),
-        "answers": dict(found.extents()),
-        "checks": {n: {"no_longer": a, "newly": b} for n, (a, b) in found.checks().items()},
-        "sums": {
-            name: dict(zip(("from", "to"), found.sums(name), strict=True)) for name in COUNTED
-        },
-        "changes": [_change(pair) for pair in found.largest()],
+        **_document(comparison),
     }
-    _show(console, found, document, shown)
+    _show(console, document, max_changes)
     if html:
         target = storage.at(html)
-        target.write_whole(comparison_page(found, sides, job.name).encode())
+        target.write_whole(comparison_page(comparison, sides, job.name).encode())
         console.print(f"\n{target.uri}", markup=False)
     return 0, document
+
+
+def _document(comparison: Comparison) -> dict[str, Any]:
+    checks = comparison.check_changes().items()
+    return {
+        "records": {
+            "both": len(comparison.pairs),
+            "only_from": len(comparison.only_before),
+            "only_to": len(comparison.only_after),
+        },
+        "status": _transitions(comparison.transitions("status")),
+        "stance": _transitions(comparison.transitions("stance")),
+        "answers": dict(comparison.change_kinds()),
+        "checks": {name: {"no_longer": a, "newly": b} for name, (a, b) in checks},
+        "sums": {
+            name: dict(zip(("from", "to"), comparison.sums(name), strict=True)) for name in SUMMED
+        },
+        "changes": [_change(pair) for pair in comparison.largest_changes()],
+    }
 
 
 def _transitions(counts: Counter[tuple[str, str]]) -> dict[str, int]:
@@ -72,48 +74,47 @@ def _change(pair: Pair) -> dict[str, Any]:
             "words": row["word_count"],
             "answer": row["answer"],
         }
-        for row, missed in zip((pair.before, pair.after), pair.missed, strict=True)
+        for row, missed in zip((pair.before, pair.after), pair.missed_checks, strict=True)
     )
     return {
         "record_id": pair.record_id,
-        "extent": pair.extent,
-        "likeness": round(pair.likeness, 3),
+        "extent": pair.change_kind,
+        "likeness": round(pair.similarity, 3),
         "from": was,
         "to": now,
     }
 
 
-def _show(console: Console, found: Comparison, document: dict[str, Any], shown: int) -> None:
+def _show(console: Console, document: dict[str, Any], max_changes: int) -> None:
     records = document["records"]
     console.print(
-        f"{records['both']:,} records on both sides, {records['only_from']:,} only in --from, "
-        f"{records['only_to']:,} only in --to"
+        f"{plural(records['both'], 'record')} on both sides, {records['only_from']:,} only in "
+        f"--from, {records['only_to']:,} only in --to"
     )
     table = Table("", "from → to", "records", box=None, pad_edge=False)
     table.columns[2].justify = "right"
     for column in ("status", "stance"):
-        for words, count in document[column].items():
-            table.add_row(column, words, f"{count:,}")
+        for transition, count in document[column].items():
+            table.add_row(column, transition, f"{count:,}")
     for kind, count in document["answers"].items():
         table.add_row("answers", f"differ in {kind}" if kind != "same" else kind, f"{count:,}")
     for name, counts in document["checks"].items():
         table.add_row(f"misses {name}", "no longer", f"{counts['no_longer']:,}")
         table.add_row(f"misses {name}", "newly", f"{counts['newly']:,}")
     console.print(table)
-    for name in COUNTED:
-        was, now = found.sums(name)
-        console.print(f"{name.replace('_', ' ')}: {was:,} → {now:,}")
-    for change in document["changes"][:shown]:
+    for name, sums in document["sums"].items():
+        console.print(f"{name.replace('_', ' ')}: {sums['from']:,} → {sums['to']:,}")
+    for change in document["changes"][:max_changes]:
         _show_change(console, change)
-    if len(document["changes"]) > shown:
-        console.print(f"\n… and {len(document['changes']) - shown:,} more, which --json lists")
+    if len(document["changes"]) > max_changes:
+        console.print(f"\n… and {len(document['changes']) - max_changes:,} more, see --json")
 
 
 def _show_change(console: Console, change: dict[str, Any]) -> None:
     was, now = change["from"], change["to"]
     console.print(
         f"\n{harmless(change['record_id'])}: {was['status']}, {was['stance']} → {now['status']}, "
-        f"{now['stance']}; {change['likeness']:.0%} of content words alike",
+        f"{now['stance']}; {change['likeness']:.0%} of content words in common",
         markup=False,
     )
     for sign, side in (("-", was), ("+", now)):

@@ -11,16 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.progress import PLANNING, JobProgress
-from pipeline.config.loading import load_job
+from pipeline.answering.prepare import Prepared, prepare
+from pipeline.cluster.executor import executor_for
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
 from pipeline.core.records import Message
 from pipeline.core.text import harmless
-from pipeline.engines.token_budget import TOKENS_PER_WORD
-from pipeline.flow import Prepared, prepare
-from pipeline.prompting.cache_estimate import forecast
-from pipeline.run.execute import foresee
-from pipeline.run.plan import Cause, WorkPlan, now_of
+from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
+from pipeline.prompting.cache_estimate import estimate_cache
+from pipeline.run.plan import Cause, WorkPlan, make_plan, now_of
 from pipeline.store.history import Provenance, stored_messages
 from pipeline.store.measured import Measured, last_measured
 
@@ -28,34 +27,33 @@ WORTH_TELLING = 0.02
 """By which a share of the prefix cache would have to be larger."""
 
 
-def plan(
+def main(
     console: Console,
-    job_file: str,
-    overrides: Sequence[str],
+    job: Job,
     selection: Selection,
     examples: int,
     rate: float | None,
     debug: bool,
 ) -> tuple[int, dict[str, Any]]:
-    """Exit code 0 and the plan; `rate` is in tokens a second a GPU."""
-    job = load_job(job_file, overrides)
+    """Exit code 0 and the plan; `rate` is in tokens a second per GPU."""
     prepared = prepare(job, selection)
+    executor = executor_for(prepared.input_bytes, debug)
     with JobProgress(console, f"{job.name}: plan", PLANNING) as progress:
-        outlook = foresee(prepared, progress, examples, debug)
+        work = make_plan(prepared, executor, progress, examples)
     document = {
-        **_records(outlook, prepared),
-        **_cost(outlook, job, rate, last_measured(prepared.store, job)),
-        "prefix_cache": _prefix_cache(outlook, prepared),
-        "examples": list(_examples(outlook, prepared)),
+        **_records(work, prepared),
+        **_cost(work, job, rate, last_measured(prepared.store, job)),
+        "prefix_cache": _prefix_cache(work, prepared),
+        "examples": list(_examples(work, prepared)),
     }
     _show(console, document)
     return 0, document
 
 
-def _records(outlook: WorkPlan, prepared: Prepared) -> dict[str, Any]:
-    totals = outlook.totals
+def _records(work: WorkPlan, prepared: Prepared) -> dict[str, Any]:
+    totals = work.totals
     now = now_of(prepared.job, prepared.source)
-    causes = sorted(outlook.records.items(), key=lambda item: (-item[1], item[0].kind))
+    causes = sorted(work.records.items(), key=lambda item: (-item[1], item[0].kind))
     return {
         "read": totals.sums["read"],
         "work": totals.standings["work"],
@@ -71,7 +69,7 @@ def _records(outlook: WorkPlan, prepared: Prepared) -> dict[str, Any]:
                 "before": cause.before._asdict() if cause.before else None,
                 "now": now._asdict(),
                 "records": records,
-                "estimated_prompt_tokens": outlook.prompt_tokens[cause],
+                "estimated_prompt_tokens": work.prompt_tokens[cause],
             }
             for cause, records in causes
         ],
@@ -79,13 +77,14 @@ def _records(outlook: WorkPlan, prepared: Prepared) -> dict[str, Any]:
 
 
 def _cost(
-    outlook: WorkPlan, job: Job, rate: float | None, measured: Measured | None
+    work: WorkPlan, job: Job, rate: float | None, measured: Measured | None
 ) -> dict[str, Any]:
     """Tokens, GPU-hours and parts; null where nothing was measured or given."""
-    work = outlook.totals.standings["work"]
-    prompt_tokens = sum(outlook.prompt_tokens.values())
-    each = measured.completion_tokens if measured else job.answer.max_words * TOKENS_PER_WORD
-    completion_tokens = round(work * each)
+    records = work.totals.standings["work"]
+    prompt_tokens = sum(work.prompt_tokens.values())
+    expected = job.answer.max_words * EXPECTED_TOKENS_PER_WORD
+    each = measured.completion_tokens if measured else expected
+    completion_tokens = round(records * each)
     used = rate or (measured.rate if measured else None)
     hours = (prompt_tokens + completion_tokens) / used / 3600 if used else None
     return {
@@ -94,23 +93,23 @@ def _cost(
         "tokens_per_gpu_second": used,
         "measured_by": measured.run_id if measured and not rate else None,
         "gpu_hours": hours,
-        "parts": ceil(work / job.rows_per_file),
+        "parts": ceil(records / job.rows_per_file),
     }
 
 
-def _prefix_cache(outlook: WorkPlan, prepared: Prepared) -> dict[str, Any] | None:
-    """The forecast; null where nothing is to be generated, or not by vLLM."""
-    if not outlook.sample:
+def _prefix_cache(work: WorkPlan, prepared: Prepared) -> dict[str, Any] | None:
+    """The estimate; null where nothing is to be generated, or not by vLLM."""
+    if not work.sample:
         return None
-    return asdict(forecast(outlook.sample, prepared.job, prepared.source))
+    return asdict(estimate_cache(work.sample, prepared.job, prepared.source))
 
 
-def _examples(outlook: WorkPlan, prepared: Prepared) -> Iterator[dict[str, Any]]:
+def _examples(work: WorkPlan, prepared: Prepared) -> Iterator[dict[str, Any]]:
     """Records whose prompt has changed, each with the difference line by line."""
-    parts = {example.record_id: example.part for example in outlook.examples}
+    parts = {example.record_id: example.part for example in work.examples}
     asked = stored_messages(prepared.store, parts)
     now = now_of(prepared.job, prepared.source)
-    for example in outlook.examples:
+    for example in work.examples:
         stored, planned = _lines(asked.get(example.record_id, [])), _lines(example.messages)
         if prepared.job.prompt.passages == "shared_first":
             stored, planned = lines_apart(stored, planned)
@@ -204,11 +203,9 @@ def _cost_in_words(document: dict[str, Any]) -> str:
 
 
 def _prefix_cache_in_words(found: dict[str, Any]) -> str:
-    size = found["cache_tokens"]
-    of = f"a cache of {size:,} tokens" if size else "a cache that never fills"
     said = (
-        f"about {found['share']:.0%} of the prompt tokens come from the prefix cache (by "
-        f"{found['sampled']:,} sampled prompts and {of})"
+        f"about {found['share']:.0%} of the prompt tokens come from the prefix cache "
+        f"(estimated from {found['sampled']:,} sampled prompts)"
     )
     ways = {
         "shared_first": "prompt.passages: shared_first",

@@ -1,7 +1,6 @@
 """`overnight recheck`: extraction and checks again over stored completions, no engine."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -9,21 +8,18 @@ from rich.table import Table
 
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.recheck import Rechecked, Verdict
-from pipeline.config.loading import load_job
+from pipeline.config.schema import Job
 from pipeline.core.text import harmless
-from pipeline.run.execute import recheck_store
+from pipeline.run.recheck import recheck_store
 
 SHOWN = 100
 """Changed verdicts that a terminal gets to see; `--json` lists all."""
 
 
-def recheck(
-    console: Console, job_file: str, overrides: Sequence[str], debug: bool
-) -> tuple[int, dict[str, Any]]:
+def main(console: Console, job: Job, debug: bool) -> tuple[int, dict[str, Any]]:
     """Exit code 0 and every verdict that changed."""
-    job = load_job(job_file, overrides)
     chosen_checks(job.checks)
-    with console.status("judging again") as status:
+    with console.status("evaluating") as status:
         run_id, found = recheck_store(
             job, lambda f: status.update(f"{f.rows:,} answers, {len(f.verdicts):,} changed"), debug
         )

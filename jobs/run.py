@@ -1,6 +1,5 @@
 """`overnight run`: does the job."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -8,26 +7,27 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.progress import JobProgress
-from pipeline.config.loading import load_job
+from pipeline.answering.prepare import Prepared, prepare
+from pipeline.cluster.ray_data import RayData
+from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
 from pipeline.core.errors import describe
-from pipeline.flow import Prepared, prepare
 from pipeline.results.pages.run_page import write_report
-from pipeline.run.execute import EXIT_CODES, execute
+from pipeline.run.execute import execute
+from pipeline.run.metrics import Metrics
 from pipeline.run.notify import check_webhook, notify
+from pipeline.run.recorder import EXIT_CODES, Document
 from pipeline.store.runs import active_runs
 
 
-def run(
+def main(
     console: Console,
-    job_file: str,
-    overrides: Sequence[str],
+    job: Job,
     selection: Selection,
     run_id: str | None,
     debug: bool,
 ) -> tuple[int, dict[str, Any]]:
     """Exit code and `run.json` of one execution."""
-    job = load_job(job_file, overrides)
     check_webhook()
     prepared = prepare(job, selection)
     for other in active_runs(prepared.store, job.input.bucket):
@@ -36,16 +36,18 @@ def run(
         console.print(
             f"run {other} is at work on this store too; what both answer counts once", markup=False
         )
-    ended: list[dict[str, Any]] = []
+    ended: list[Document] = []
     try:
         with JobProgress(console, job.name) as progress:
-            document = execute(prepared, progress, debug, run_id, ended.append)
+            watchers = (progress, Metrics(job.name))
+            executor = RayData(job.engine, debug)
+            document = execute(prepared, executor, watchers, run_id, ended.append)
         _show(console, document, prepared.store.uri)
         if document["status"] in ("done", "over_budget"):
             _report(console, prepared, document["run_id"])
     finally:
-        for run_ended in ended:
-            _notify(console, prepared, run_ended)
+        for run_document in ended:
+            _notify(console, prepared, run_document)
     return EXIT_CODES[document["status"]], document
 
 

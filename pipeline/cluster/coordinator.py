@@ -1,6 +1,7 @@
-"""The roll of a run: where each replica is, and how far it and the other stages have got.
+"""The coordinator of a run: where each replica is, and how far it and the other stages have got.
 
-The driver has one place to ask. It is a process of its own, and starts with little to import.
+The driver has one place to ask. It is a process of its own, and imports little so that it starts
+fast.
 """
 
 import time
@@ -13,15 +14,12 @@ from typing import NamedTuple
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.records import ReplicaState
 
-ASK_SECONDS = 1.0
-"""How often replicas and tasks ask whether the run is to end."""
-
 SILENT_SECONDS = 60.0
-"""A replica at work that has not even asked for so long is there no more."""
+"""A replica at work that has sent no heartbeat for this long is taken for lost."""
 
 
 class Process(NamedTuple):
-    """Where on the cluster something runs."""
+    """A process of the cluster."""
 
     node_id: str
     pid: int
@@ -29,9 +27,9 @@ class Process(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One engine's process; `devices` are the GPUs that are its own, as numbered on its node.
+    """The process of one engine; `devices` are its GPUs by their numbers on the node.
 
-    `seconds` is for how long it has had them.
+    `seconds` is how long it has held them.
     """
 
     node: str
@@ -47,94 +45,94 @@ class Replica:
         return f"{self.node} (process {self.pid}{gpus})"
 
 
-class Coordinator:
-    """An actor that replicas report to; one that starts again is another process, and so listed.
+@dataclass(slots=True)
+class ReplicaStatus:
+    """What the coordinator knows of a replica; times are seconds of its own monotonic clock."""
 
-    Ray does not say which replica it has replaced, or let go. Those that count as living are of
-    which was heard last, as many as there may be; one that was merely silent is back with its next
-    word.
+    replica: Replica
+    placed_at: float
+    heartbeat_at: float
+    counts: EngineCounts
+
+    def is_silent(self, now: float) -> bool:
+        """One without work, or that loads its model, sends no heartbeats meanwhile."""
+        waits = self.replica.state in ("placed", "loading")
+        return not waits and now - self.heartbeat_at > SILENT_SECONDS
+
+    def seconds(self, now: float) -> float:
+        end = now if self.replica.state == "placed" else self.heartbeat_at
+        return round(end - self.placed_at, 3)
+
+
+class Coordinator:
+    """An actor that replicas and tasks report to.
+
+    A replica that starts again is another process, and is listed again. Ray does not say which
+    replica it has replaced or let go: those heard from last count as living, as many as there may
+    be. One that was merely silent is back with its next heartbeat.
     """
 
     def __init__(self, replicas: int) -> None:
         self._size = replicas
-        self._replicas: dict[Process, Replica] = {}
-        self._entered: dict[Process, float] = {}
-        self._heard: dict[Process, float] = {}
-        self._efforts: dict[Process, EngineCounts] = {}
-        self._free: set[Process] = set()
-        self._passed = StageCounts()
-        self._barren = 0
-        self._told: float | None = None
+        self._replicas: dict[Process, ReplicaStatus] = {}
+        self._stages = StageCounts()
+        self._barren_deaths = 0
         self._deadline: float | None = None
 
-    def enter(self, replica: Replica) -> int:
-        """Notes how far a replica has got; returns the deaths since the last table was answered."""
-        process = Process(replica.node_id, replica.pid)
-        is_new = process not in self._replicas
-        self._replicas[process] = replica
-        self._heard[process] = now = time.monotonic()
-        self._entered.setdefault(process, now)
-        if replica.state == "answering":
-            self._barren = 0
-        elif is_new and len(self._replicas) > self._size:
-            self._barren += 1
-        return self._barren
-
-    def at_work(self, process: Process, effort: EngineCounts, is_ending: bool) -> None:
-        """Notes what a replica has done since it started, and whether it begins nothing more."""
-        self._efforts[process] = effort
-        if is_ending:
-            self._free.discard(process)
+    def state(self, replica: Replica) -> int:
+        """Records how far a replica has got; returns the deaths since a batch was last answered."""
+        process, now = Process(replica.node_id, replica.pid), time.monotonic()
+        if status := self._replicas.get(process):
+            status.replica, status.heartbeat_at = replica, now
         else:
-            self._free.add(process)
-        self._heard[process] = time.monotonic()
+            self._replicas[process] = ReplicaStatus(replica, now, now, EngineCounts())
+            self._barren_deaths += len(self._replicas) > self._size
+        if replica.state == "answering":
+            self._barren_deaths = 0
+        return self._barren_deaths
 
-    def passed(self, more: StageCounts) -> None:
-        """Notes what a task has handed on."""
-        self._passed = self._passed.plus(more)
+    def worked(self, process: Process, counts: EngineCounts) -> None:
+        """Records what a replica has done since it started."""
+        self.heartbeat(process)
+        if status := self._replicas.get(process):
+            status.counts = counts
+
+    def heartbeat(self, process: Process) -> float | None:
+        """Records that a replica lives; returns the seconds left to it, as `seconds_left` does."""
+        if status := self._replicas.get(process):
+            status.heartbeat_at = time.monotonic()
+        return self.seconds_left()
+
+    def counted(self, more: StageCounts) -> None:
+        """Records what a task has done."""
+        self._stages = self._stages.plus(more)
+
+    def has_work(self) -> bool:
+        """Whether any record is known to need an answer."""
+        return self._stages.work > 0
 
     def end(self, seconds: float) -> None:
-        """The run is to end; what is in flight has so long."""
-        self._told = time.monotonic()
-        self._deadline = self._told + seconds
+        """The run is to end; what is in flight has this many seconds."""
+        self._deadline = time.monotonic() + seconds
 
-    def seconds_left(self, process: Process | None = None) -> float | None:
-        """What is left of the time for what is in flight; None while the run goes on: a replica
-        that hears so is free to begin a table.
-        """
-        if process in self._heard:
-            self._heard[process] = time.monotonic()
-        if self._deadline is not None:
-            return self._deadline - time.monotonic()
-        if process is not None:
-            self._free.add(process)
-        return None
+    def seconds_left(self) -> float | None:
+        """Seconds left for what is in flight; None while the run goes on."""
+        return None if self._deadline is None else self._deadline - time.monotonic()
 
-    def headway(self) -> RunCounts:
-        heard = filter(self._is_heard, self._heard)
-        living = set(nlargest(self._size, heard, key=self._heard.__getitem__))
+    def counts(self) -> RunCounts:
+        now = time.monotonic()
+        heard = [status for status in self._replicas.values() if not status.is_silent(now)]
+        living = nlargest(self._size, heard, key=lambda status: status.heartbeat_at)
+        every = (status.counts for status in self._replicas.values())
         return RunCounts(
-            self._passed,
-            reduce(EngineCounts.plus, self._efforts.values(), EngineCounts()),
-            sum(effort.in_hand for process, effort in self._efforts.items() if process in living),
-            Counter(self._replicas[process].state for process in living),
-            len(living & self._free),
+            self._stages,
+            reduce(EngineCounts.plus, every, EngineCounts()),
+            sum(status.counts.in_progress for status in living),
+            Counter(status.replica.state for status in living),
         )
 
-    def _is_heard(self, process: Process) -> bool:
-        """One that has no work, or loads its model, says nothing meanwhile; none asks any more
-        once it is told to end.
-        """
-        now = time.monotonic() if self._told is None else self._told
-        silent = now - self._heard[process] > SILENT_SECONDS
-        return not silent or self._replicas[process].state in ("placed", "loading")
-
-    def read(self) -> list[Replica]:
+    def replicas(self) -> list[Replica]:
+        """Every replica that has reported."""
         now = time.monotonic()
-        until = {
-            p: now if r.state == "placed" else self._heard[p] for p, r in self._replicas.items()
-        }
-        return [
-            replace(replica, seconds=round(until[process] - self._entered[process], 3))
-            for process, replica in self._replicas.items()
-        ]
+        statuses = self._replicas.values()
+        return [replace(status.replica, seconds=status.seconds(now)) for status in statuses]

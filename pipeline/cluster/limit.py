@@ -1,38 +1,50 @@
-"""How many more records a run may work on, shared by all tasks of the cluster: `--limit`."""
+"""How many more records a run may work on, shared by all its tasks: `--limit`."""
 
-from typing import Any
-
-import ray
-
-from pipeline.cluster.session import beside_driver
+from typing import Any, Protocol
 
 
-class _Purse:
-    """An actor; what has been taken is not given back, so that a task done twice takes twice."""
+class Limit(Protocol):
+    """Grants a number of records in all, first come, first served.
 
-    def __init__(self, left: int) -> None:
-        self._left = left
+    What was granted is not given back: a task that is done twice takes twice.
+    """
 
-    def take(self, asked: int) -> int:
-        given = min(asked, self._left)
-        self._left -= given
-        return given
+    def take(self, records: int) -> int:
+        """How many of these records may be worked on."""
+        ...
 
-    def left(self) -> int:
-        return self._left
+    def is_spent(self) -> bool: ...
 
 
-class Allowance:
-    """At most so many records, whoever comes first."""
+class LocalLimit:
+    """A limit within one process; also the actor behind a `ClusterLimit`."""
 
-    def __init__(self, limit: int) -> None:
-        self._purse: Any = beside_driver(_Purse).remote(limit)
+    def __init__(self, records: int) -> None:
+        self._left = records
 
-    def take(self, asked: int) -> int:
-        """How many of the records asked for may be worked on."""
-        given: int = ray.get(self._purse.take.remote(asked)) if asked else 0
-        return given
+    def take(self, records: int) -> int:
+        granted = min(records, self._left)
+        self._left -= granted
+        return granted
 
     def is_spent(self) -> bool:
-        left: int = ray.get(self._purse.left.remote())
-        return left == 0
+        return self._left == 0
+
+
+class ClusterLimit:
+    """A limit that all processes of a cluster share."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def take(self, records: int) -> int:
+        import ray
+
+        granted: int = ray.get(self._actor.take.remote(records)) if records else 0
+        return granted
+
+    def is_spent(self) -> bool:
+        import ray
+
+        spent: bool = ray.get(self._actor.is_spent.remote())
+        return spent

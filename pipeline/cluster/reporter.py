@@ -1,116 +1,133 @@
-"""Who answers: the replicas of a run's engine, and how they, its tasks and its driver speak."""
+"""How the processes of a run report to its coordinator, and hear from it."""
 
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
-import ray
-from ray.exceptions import RayError
-
-from pipeline.cluster.coordinator import ASK_SECONDS, Coordinator, Process, Replica
-from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
-from pipeline.cluster.session import beside_driver
-from pipeline.config.schema import EngineConfig
+from pipeline.cluster.coordinator import Process, Replica
+from pipeline.cluster.counters import EngineCounts, StageCounts
 from pipeline.core.errors import EngineError
 from pipeline.core.records import ReplicaState
 
-BARREN_DEATHS = 5
-"""So many replicas lost in a row, and no table answered meanwhile, are no accidents."""
-
-HEADWAY_SECONDS = 5.0
-"""The driver waits no longer to hear how far a run has got."""
+HEARTBEAT_SECONDS = 1.0
+"""How often replicas send a heartbeat, and tasks ask if the run is to end."""
 
 
-class Replicas:
-    """The roll of a run: replicas and tasks write to it in their own processes, the driver reads
-    it.
+class Reporter(Protocol):
+    """What a task or a replica reports, and the little that it asks."""
+
+    def counted(self, more: StageCounts) -> None:
+        """Reports what a task has done; does not wait."""
+        ...
+
+    def is_ending(self) -> bool:
+        """Whether the run is to end. May be called often: it asks now and then."""
+        ...
+
+    def state(self, state: ReplicaState, engine_version: str = "") -> None:
+        """Reports how far this replica has got.
+
+        Raises `EngineError` if replicas have died too often to go on.
+        """
+        ...
+
+    def worked(self, counts: EngineCounts) -> None:
+        """Reports all that this replica has done so far; does not wait."""
+        ...
+
+    async def heartbeat(self) -> float | None:
+        """Says that this replica lives; returns the seconds left, None while the run goes on."""
+        ...
+
+    def wait_for_work(self) -> bool:
+        """Blocks until any record is known to need an answer; False if nobody will say so."""
+        ...
+
+
+class NullReporter:
+    """For stages that nobody watches: the run goes on until its input is done."""
+
+    def counted(self, more: StageCounts) -> None:
+        """Nobody listens."""
+
+    def is_ending(self) -> bool:
+        return False
+
+    def state(self, state: ReplicaState, engine_version: str = "") -> None:
+        """Nobody listens."""
+
+    def worked(self, counts: EngineCounts) -> None:
+        """Nobody listens."""
+
+    async def heartbeat(self) -> float | None:
+        return None
+
+    def wait_for_work(self) -> bool:
+        return False
+
+
+class ClusterReporter:
+    """Reports to the coordinator's actor, from any process of the cluster.
+
+    Ray restarts a lost replica for ever and hands it the records that may have killed it:
+    `most_deaths` in a row, with no batch answered between them, end the run.
     """
 
-    def __init__(self, engine: EngineConfig) -> None:
-        self._roll: Any = beside_driver(Coordinator).remote(engine.replicas.max)
-        # All that one node takes along at once are one accident.
-        self._most_deaths = BARREN_DEATHS + engine.replicas.max - 1
-        self._asked = 0.0
+    def __init__(self, coordinator: Any, most_deaths: int) -> None:
+        self._coordinator = coordinator
+        self._most_deaths = most_deaths
+        self._asked_at = 0.0
 
-    def report(self, state: ReplicaState, engine_version: str) -> None:
-        """Called by a replica, about itself.
+    def counted(self, more: StageCounts) -> None:
+        self._coordinator.counted.remote(more)
 
-        Ray starts a lost replica again for ever, and hands it the records that may have killed it.
-        Raises `EngineError` where that has gone on too long without an answer.
-        """
+    def is_ending(self) -> bool:
+        if time.monotonic() - self._asked_at < HEARTBEAT_SECONDS:
+            return False
+        self._asked_at = time.monotonic()
+        return self._answer_of(self._coordinator.seconds_left) is not None
+
+    def state(self, state: ReplicaState, engine_version: str = "") -> None:
+        import ray
+
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        replica = Replica(node, *_own_process(), devices, state, engine_version)
-        deaths = ray.get(self._roll.enter.remote(replica))
+        replica = Replica(node, *_this_process(), devices, state, engine_version)
+        deaths = ray.get(self._coordinator.state.remote(replica))
         if state == "loading" and deaths >= self._most_deaths:
             raise EngineError(
-                f"replicas died {deaths} times without answering a table between, last on {node}; "
+                f"replicas died {deaths} times without answering a batch between, last on {node}; "
                 "Ray's logs there say why"
             )
 
-    def at_work(self, effort: EngineCounts, is_ending: bool) -> None:
-        """Called by a replica, about itself; does not wait."""
-        self._roll.at_work.remote(_own_process(), effort, is_ending)
+    def worked(self, counts: EngineCounts) -> None:
+        self._coordinator.worked.remote(_this_process(), counts)
 
-    def passed(self, more: StageCounts) -> None:
-        """Called by a task, about what it hands on; does not wait."""
-        self._roll.passed.remote(more)
+    async def heartbeat(self) -> float | None:
+        from ray.exceptions import RayError
 
-    def end(self, seconds: float) -> None:
-        """Called by the driver: what is in flight has so long; nothing else is begun."""
-        self._roll.end.remote(seconds)
-
-    async def seconds_left(self) -> float | None:
-        """Called by a replica: what it has for what is in flight; None while the run goes on."""
         with suppress(RayError):  # a link that breaks for a while is no end of the run
-            left: float | None = await self._roll.seconds_left.remote(_own_process())
+            left: float | None = await self._coordinator.heartbeat.remote(_this_process())
             return left
         return None
 
-    def is_ending(self) -> bool:
-        """Called by a task, as often as it likes: it asks no more than now and then."""
-        if time.monotonic() - self._asked < ASK_SECONDS:
-            return False
-        self._asked = time.monotonic()
+    def wait_for_work(self) -> bool:
+        while not self._answer_of(self._coordinator.has_work):
+            time.sleep(HEARTBEAT_SECONDS)
+        return True
+
+    def _answer_of(self, method: Any) -> Any:
+        """What the coordinator says; None while it cannot be reached."""
+        import ray
+        from ray.exceptions import RayError
+
         with suppress(RayError):
-            return ray.get(self._roll.seconds_left.remote()) is not None
-        return False
-
-    def headway(self, before: RunCounts) -> RunCounts:
-        """How far the run has got; as `before` where the cluster does not say in time."""
-        try:
-            found: RunCounts = ray.get(self._roll.headway.remote(), timeout=HEADWAY_SECONDS)
-        except Exception:  # noqa: BLE001  what ails the cluster, the run itself will meet
-            return before
-        return found
-
-    def close(self) -> None:
-        """Ends the roll's process, which a driver that goes on would keep for as long as anything
-        of the run is not yet collected.
-        """
-        with suppress(RayError, RuntimeError):  # of a cluster that is lost
-            ray.kill(self._roll)
-
-    def listed(self) -> list[dict[str, Any]]:
-        """Every replica that has reported, for the record of a run."""
-        return [asdict(replica) for replica in self._read()]
-
-    def why_not_all(self, engine: EngineConfig) -> str:
-        """Which replicas have found no place in the time allowed, in a line."""
-        placed = [str(replica) for replica in self._read()]
-        where = f": {', '.join(placed)}" if placed else ""
-        return (
-            f"engine.start_seconds: after {engine.start_seconds} s {len(placed)} of "
-            f"{engine.replicas.min} replicas had a place in the cluster (GPUs for each: "
-            f"{engine.gpus}){where}"
-        )
-
-    def _read(self) -> list[Replica]:
-        found: list[Replica] = ray.get(self._roll.read.remote())
-        return found
+            return ray.get(method.remote())
+        return None
 
 
-def _own_process() -> Process:
+def _this_process() -> Process:
+    import ray
+
     return Process(ray.get_runtime_context().get_node_id(), os.getpid())

@@ -8,12 +8,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
-import pyarrow as pa
 import ray
-from ray.data import DataContext, Dataset
-from ray.exceptions import GetTimeoutError
+from ray.data import DataContext
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
@@ -205,17 +203,6 @@ def cluster_resources() -> dict[str, float]:
     """What the cluster has, in Ray's names: CPU, GPU, memory in bytes, ..."""
     found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return found
-
-
-def receipts_of(flow: Dataset) -> Iterator[bytes]:
-    """The receipts of a flow as they come; what fails in it is raised as an error of ours."""
-    try:
-        for batch in flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from cast(pa.Table, batch)["receipt"].to_pylist()
-    except GetTimeoutError:
-        raise
-    except Exception as error:  # Ray Data raises more than Ray's own errors
-        raise cause_of(error) from error
 
 
 def cause_of(error: Exception) -> OvernightError:

@@ -1,14 +1,12 @@
-"""Shards into Ray Data: read tasks of about equal bytes, each a stream of small blocks."""
+"""Stage: shards to records, in read tasks of about equal bytes, each a stream of small tables."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import pyarrow as pa
 from fsspec import AbstractFileSystem
-from ray.data import DataContext
-from ray.data.block import BlockMetadata
-from ray.data.datasource import Datasource, ReadTask
 
 from pipeline.config.schema import Input
 from pipeline.config.selection import EVERYTHING, Selection
@@ -30,52 +28,31 @@ REQUEST_BYTES = 64 * 2**10
 """A read task's share of the input, in which every file weighs this much more than it holds."""
 
 
-class ShardSource(Datasource):
-    """The input's shards as blocks of `pipeline.core.arrow.ITEMS`.
+ReadTask: TypeAlias = tuple[Callable[[], Iterator[pa.Table]], int]
+"""What reads its share of the shards, and the bytes that these have in the store."""
 
-    Of what the selection or the bucket does not cover nothing is handed on; no more is read once
-    `enough` says so.
+
+def never() -> bool:
+    return False
+
+
+def read_tasks(
+    shards: Sequence[Shard],
+    spec: Input,
+    storage: Storage,
+    selection: Selection = EVERYTHING,
+    enough: Callable[[], bool] = never,
+) -> list[ReadTask]:
+    """The input in tasks of about equal weight, each a stream of `ITEMS` tables.
+
+    Nothing outside the selection or the bucket is handed on; reading stops once `enough` says so.
     """
-
-    def __init__(
-        self,
-        shards: Sequence[Shard],
-        spec: Input,
-        storage: Storage,
-        selection: Selection,
-        enough: Callable[[], bool],
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._shards = shards
-        self._read = partial(
-            read_tables, spec=spec, storage=storage, selection=selection, enough=enough
-        )
-
-    @property
-    def tasks(self) -> int:
-        """How many read tasks the input is worth."""
-        return min(len(self._shards), -(-sum(map(_weight, self._shards)) // TASK_BYTES))
-
-    def get_name(self) -> str:
-        return "Shards"
-
-    def estimate_inmemory_data_size(self) -> int:
-        return sum(shard.size for shard in self._shards)
-
-    def get_read_tasks(
-        self,
-        parallelism: int,
-        per_task_row_limit: int | None = None,
-        data_context: DataContext | None = None,
-    ) -> list[ReadTask]:
-        return [
-            ReadTask(
-                partial(self._read, share),
-                BlockMetadata(None, sum(s.size for s in share), None, None),
-                per_task_row_limit=per_task_row_limit,
-            )
-            for share in share_out(self._shards, parallelism)
-        ]
+    wanted = min(len(shards), -(-sum(map(_weight, shards)) // TASK_BYTES))
+    read = partial(read_tables, spec=spec, storage=storage, selection=selection, enough=enough)
+    return [
+        (partial(read, share), sum(shard.size for shard in share))
+        for share in share_out(shards, wanted)
+    ]
 
 
 def share_out(shards: Sequence[Shard], shares: int) -> list[list[Shard]]:
@@ -91,10 +68,6 @@ def share_out(shards: Sequence[Shard], shares: int) -> list[list[Shard]]:
 
 def _weight(shard: Shard) -> int:
     return shard.size + REQUEST_BYTES
-
-
-def never() -> bool:
-    return False
 
 
 def read_tables(

@@ -15,8 +15,8 @@ from pipeline.core.arrow import split_work, table_records
 from pipeline.core.errors import ConfigError, OvernightError
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Fault
-from pipeline.engines import check_engine, endpoint_says, open_engine
-from pipeline.engines.model_files import context_tokens
+from pipeline.engines import check_endpoint, check_engine, open_engine
+from pipeline.engines.model_files import ModelSpec, context_tokens
 from pipeline.engines.tokenizer import load_encoder
 from pipeline.engines.vllm_options import vllm_version
 from pipeline.prompting.fit import fitting
@@ -71,10 +71,11 @@ def _engine(job: Job) -> str:
 
 def _model(job: Job) -> str:
     if job.engine.kind == "openai":
-        return endpoint_says(job)
+        return check_endpoint(job)
     if job.engine.kind != "vllm":
         return "none is needed"
-    encoder, context = load_encoder(job), context_tokens(job)
+    model = ModelSpec.of(job)
+    encoder, context = load_encoder(model), context_tokens(model)
     source = load_prompt(job.prompt.template, job.answer.max_words)
     encoder.check_shape(source.sample)
     chat = "a chat template" if encoder.has_template else "no chat template, so that chats go plain"

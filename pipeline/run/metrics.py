@@ -1,55 +1,55 @@
-"""A run's figures for Prometheus, through Ray's own metrics.
+"""A run's metrics for Prometheus, through Ray's own.
 
-The agent of the driver's node exports them, as `ray_` and the name, where `ray[default]` is
-installed; elsewhere they go nowhere. Counters are exact, and add up what is stored; gauges show
-what the terminal shows. No label has a value for each record, paper or run.
+The agent of the driver's node exports them, as `ray_` and the name, if `ray[default]` is installed
+there. Counters are exact: they add up what is stored. Gauges show what the terminal shows. No label
+has a value for each record, paper or run.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ray.util.metrics import Counter, Gauge
 
-from pipeline.cluster.counters import RunProgress
+from pipeline.run.progress import RunProgress
 
 
-class Figure(NamedTuple):
-    """A metric, and what tells its series apart, if it has several."""
+class Metric(NamedTuple):
+    """A metric; `label` tells its series apart, if it has several."""
 
     name: str
-    says: str
+    help: str
     label: str | None = None
 
 
 JOB_LABEL = "job_name"
 """Of every metric. `job` is what Prometheus calls the place that it has a metric from."""
 
-RECORDS = Figure("overnight_records_total", "Records by the state they ended in.", "state")
-TOKENS = Figure("overnight_tokens_total", "Tokens of all attempts; cached are of prompt.", "kind")
-CHECKS_MISSED = Figure("overnight_checks_missed_total", "Answers that a check found bad.", "check")
-REPAIRS = Figure("overnight_repairs_total", "Attempts after a record's first.")
+RECORDS = Metric("overnight_records_total", "Records by the state they ended in.", "state")
+TOKENS = Metric("overnight_tokens_total", "Tokens of all attempts; cached: of the prompt.", "kind")
+CHECKS_MISSED = Metric("overnight_checks_missed_total", "Answers that missed a check.", "check")
+REPAIRS = Metric("overnight_repairs_total", "Attempts after a record's first.")
 
-STAGE_RECORDS = Figure("overnight_stage_records", "Records that reached a stage so far.", "stage")
-REPLICAS = Figure("overnight_replicas", "Engines that live, by how far they have got.", "state")
-RECORDS_RATE = Figure("overnight_records_per_second", "Records that engines finished.")
-TOKENS_RATE = Figure("overnight_tokens_per_second", "Tokens that engines worked off.", "kind")
-CACHED = Figure("overnight_cached_ratio", "Share of the prompt tokens that was cached.")
-PASSING = Figure("overnight_passing_ratio", "Share of the answers that no check failed.")
-SECONDS_LEFT = Figure("overnight_left_seconds", "Time left, at the rates of the last minute.")
+STAGE_RECORDS = Metric("overnight_stage_records", "Records that have reached a stage.", "stage")
+REPLICAS = Metric("overnight_replicas", "Living replicas by their state.", "state")
+RECORDS_RATE = Metric("overnight_records_per_second", "Records that engines finish.")
+TOKENS_RATE = Metric("overnight_tokens_per_second", "Tokens that engines process.", "kind")
+CACHED = Metric("overnight_cached_ratio", "Share of prompt tokens found in the prefix cache.")
+PASSING = Metric("overnight_passing_ratio", "Share of answers that failed no check.")
+SECONDS_LEFT = Metric("overnight_left_seconds", "Time left, at the rates of the last minute.")
 
 COUNTERS = (RECORDS, TOKENS, CHECKS_MISSED, REPAIRS)
 GAUGES = (STAGE_RECORDS, REPLICAS, RECORDS_RATE, TOKENS_RATE, CACHED, PASSING, SECONDS_LEFT)
 
 
 class Sample(NamedTuple):
-    figure: Figure
+    metric: Metric
     value: float
     of: str = ""  # the label's value
 
 
-def counted(view: RunProgress) -> Iterator[Sample]:
-    """What counters stand at since the run began."""
-    totals = view.totals
+def counted(progress: RunProgress) -> Iterator[Sample]:
+    """The values of counters since the run began."""
+    totals = progress.totals
     for state, records in totals.states.items():
         yield Sample(RECORDS, records, state)
     for kind in ("prompt", "cached", "completion"):
@@ -59,48 +59,48 @@ def counted(view: RunProgress) -> Iterator[Sample]:
     yield Sample(REPAIRS, totals.sums["repairs"])
 
 
-def gauged(view: RunProgress) -> Iterator[Sample]:
-    """What gauges show now; those that cannot be told are left out."""
-    for stage, records in view.stages.items():
+def gauged(progress: RunProgress) -> Iterator[Sample]:
+    """The values of gauges now, less those that are unknown."""
+    for stage, records in progress.stages.items():
         yield Sample(STAGE_RECORDS, records, stage)
     for state in ("placed", "loading", "ready", "answering"):
-        yield Sample(REPLICAS, view.headway.replicas.get(state, 0), state)
-    yield Sample(RECORDS_RATE, view.rates.done)
-    yield Sample(TOKENS_RATE, view.rates.prompt_tokens, "prompt")
-    yield Sample(TOKENS_RATE, view.rates.completion_tokens, "completion")
-    effort = view.headway.effort
-    for figure, value in (
-        (CACHED, effort.cached_share),
-        (PASSING, effort.passing_share),
-        (SECONDS_LEFT, view.seconds_left),
+        yield Sample(REPLICAS, progress.counts.replicas.get(state, 0), state)
+    yield Sample(RECORDS_RATE, progress.rates.done)
+    yield Sample(TOKENS_RATE, progress.rates.prompt_tokens, "prompt")
+    yield Sample(TOKENS_RATE, progress.rates.completion_tokens, "completion")
+    engines = progress.counts.engines
+    for metric, value in (
+        (CACHED, engines.cached_share),
+        (PASSING, engines.passing_share),
+        (SECONDS_LEFT, progress.seconds_left),
     ):
         if value is not None:
-            yield Sample(figure, value)
+            yield Sample(metric, value)
 
 
 class Metrics:
-    """The metrics of one run; one thread at a time records them."""
+    """Records the metrics of one run; called by one thread at a time, once Ray is up."""
 
     def __init__(self, job_name: str) -> None:
         self._job_name = job_name
-        self._counters = {figure: Counter(*_declared(figure)) for figure in COUNTERS}
-        self._gauges = {figure: Gauge(*_declared(figure)) for figure in GAUGES}
-        self._stood: dict[tuple[Figure, str], float] = {}
+        self._declared: dict[Metric, Counter | Gauge] = {}
+        self._last: dict[tuple[Metric, str], float] = {}
 
-    def record(self, view: RunProgress) -> None:
-        for sample in counted(view):
-            at = sample.figure, sample.of
-            if (more := sample.value - self._stood.get(at, 0)) > 0:
-                self._stood[at] = sample.value
-                self._counters[sample.figure].inc(more, self._labels(sample))
-        for sample in gauged(view):
-            self._gauges[sample.figure].set(sample.value, self._labels(sample))
+    def __call__(self, progress: RunProgress) -> None:
+        for sample in counted(progress):
+            series = sample.metric, sample.of
+            if (more := sample.value - self._last.get(series, 0)) > 0:
+                self._last[series] = sample.value
+                self._of(sample.metric, Counter).inc(more, self._labels(sample))
+        for sample in gauged(progress):
+            self._of(sample.metric, Gauge).set(sample.value, self._labels(sample))
+
+    def _of(self, metric: Metric, kind: type[Counter] | type[Gauge]) -> Any:
+        if metric not in self._declared:
+            labels = (JOB_LABEL, metric.label) if metric.label else (JOB_LABEL,)
+            self._declared[metric] = kind(metric.name, metric.help, labels)
+        return self._declared[metric]
 
     def _labels(self, sample: Sample) -> dict[str, str]:
-        label = {sample.figure.label: sample.of} if sample.figure.label else {}
+        label = {sample.metric.label: sample.of} if sample.metric.label else {}
         return {JOB_LABEL: self._job_name, **label}
-
-
-def _declared(figure: Figure) -> tuple[str, str, tuple[str, ...]]:
-    labels = (JOB_LABEL, figure.label) if figure.label else (JOB_LABEL,)
-    return figure.name, figure.says, labels

@@ -1,46 +1,43 @@
-"""Keeps watch over a run, and shows how it gets on whether or not anything reaches the sink."""
+"""Watches a run, and shows its progress whether or not anything has been stored yet."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import TypeAlias
 
-from pipeline.cluster.counters import Extent, Rates, RateWindow, RunCounts, RunProgress
-from pipeline.cluster.reporter import Replicas
+from pipeline.cluster.counters import RunCounts
 from pipeline.core.accounting import Totals
 from pipeline.core.processes import now_and_then
-from pipeline.run.metrics import Metrics
+from pipeline.run.progress import InputBounds, Rates, RateWindow, RunProgress
 
-Progress: TypeAlias = Callable[[RunProgress], None]
-"""Called from several threads, by one at a time."""
+Watcher: TypeAlias = Callable[[RunProgress], object]
+"""Called from several threads, one at a time."""
 
 LOOK_SECONDS = 1.0
 
 
-class Watch:
-    """Adds receipts to the totals of a run, and between them looks how far its stages have got."""
+class Monitor:
+    """Adds receipts to the totals of a run; between them asks how far its stages have got."""
 
     def __init__(
         self,
-        job_name: str,
-        extent: Extent,
+        bounds: InputBounds,
         totals: Totals,
-        replicas: Replicas,
-        progress: Progress,
+        counts: Callable[[RunCounts], RunCounts],
+        watchers: Sequence[Watcher],
     ) -> None:
-        self._extent = extent
+        self._bounds = bounds
         self._totals = totals
-        self._replicas = replicas
-        self._progress = progress
-        self._metrics = Metrics(job_name)
-        self._pace = RateWindow()
-        self._headway, self._rates = RunCounts(), Rates()
+        self._ask = counts
+        self._watchers = watchers
+        self._window = RateWindow()
+        self._counts, self._rates = RunCounts(), Rates()
         self._lock = Lock()
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Looks every `LOOK_SECONDS` as long as the block lasts, and once when it ends."""
+    def watching(self) -> Iterator[None]:
+        """Looks every `LOOK_SECONDS` while the block lasts, and once when it ends."""
         try:
             with now_and_then(self._look, LOOK_SECONDS):
                 yield
@@ -50,27 +47,16 @@ class Watch:
     def add(self, receipt: Totals) -> None:
         with self._lock:
             self._totals.add(receipt)
-            self._progress(self._view())
-
-    def is_all_stored(self) -> bool:
-        """Whether replicas that are to end have all heard of it and have nothing in hand, and all
-        that they have answered is in the store.
-        """
-        headway = self._replicas.headway(self._headway)
-        with self._lock:
-            states = self._totals.states
-            stored = states["answered"] + states["failed"]
-        is_idle = not headway.free and not headway.in_engines
-        return is_idle and stored >= headway.effort.done
+            self._show()
 
     def _look(self) -> None:
-        headway = self._replicas.headway(self._headway)
+        counts = self._ask(self._counts)
         with self._lock:
-            self._headway = headway
-            self._rates = self._pace.rates(headway, time.monotonic())
-            view = self._view()
-            self._metrics.record(view)
-            self._progress(view)
+            self._counts = counts
+            self._rates = self._window.rates(counts, time.monotonic())
+            self._show()
 
-    def _view(self) -> RunProgress:
-        return RunProgress(self._totals, self._headway, self._rates, self._extent)
+    def _show(self) -> None:
+        progress = RunProgress(self._totals, self._counts, self._rates, self._bounds)
+        for watcher in self._watchers:
+            watcher(progress)

@@ -1,25 +1,33 @@
-"""What a run would do and why: the work that a plan foresees, by its causes."""
+"""What a run would do and why: how much work there is, by its causes."""
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.answering.prepare import Prepared
+from pipeline.cluster.counters import RunCounts, StageCounts
+from pipeline.cluster.executor import Executor
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import split_work, structs_of_lists, table_prompts
 from pipeline.core.records import Message, Passage, Place, Prompt, Record
 from pipeline.engines import model_of, sampling_of
+from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
+from pipeline.flow import read_prompts
 from pipeline.prompting.cache_estimate import is_sampled
-from pipeline.prompting.grouping import CHARACTERS_PER_TOKEN
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
-from pipeline.store.history import Circumstances, History, Past
-from pipeline.store.ledger import Ledger, answer_digest, held
+from pipeline.run.monitor import Watcher
+from pipeline.run.progress import InputBounds, RateWindow, RunProgress
+from pipeline.store.history import History, LastAnswer, Provenance
+from pipeline.store.ledger import Ledger, answer_digest, contains
 
 Change: TypeAlias = Literal[
     "prompt", "model", "model_revision", "sampling", "decoding", "recorded_answer"
@@ -35,7 +43,7 @@ class Cause(NamedTuple):
 
     kind: Literal["new", "changed", "failed_before"]
     changes: tuple[Change, ...] = ()
-    before: Circumstances | None = None
+    before: Provenance | None = None
 
 
 class Example(NamedTuple):
@@ -96,7 +104,7 @@ class WorkPlan:
 
 def _cause(fields: Sequence[Any]) -> Cause:
     kind, changes, before = fields
-    return Cause(kind, tuple(changes), Circumstances(*before) if before else None)
+    return Cause(kind, tuple(changes), Provenance(*before) if before else None)
 
 
 def _prompt(fields: dict[str, Any]) -> Prompt:
@@ -106,40 +114,76 @@ def _prompt(fields: dict[str, Any]) -> Prompt:
     return Prompt(**{**fields, "record": Record(**held), "messages": said})
 
 
+def make_plan(
+    prepared: Prepared, executor: Executor, watcher: Watcher, examples: int = 0
+) -> WorkPlan:
+    """What a run would find and do, with at most this many examples; changes nothing."""
+    plan, window = WorkPlan(), RateWindow()
+    bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
+    with executor:
+        for receipt in _receipts(prepared, executor, examples):
+            plan.add(WorkPlan.of_receipt(receipt))
+            plan.examples = plan.examples[:examples]
+            counts = RunCounts(StageCounts.of(plan.totals))
+            rates = window.rates(counts, time.monotonic())
+            watcher(RunProgress(plan.totals, counts, rates, bounds))
+    return plan
+
+
+def _receipts(prepared: Prepared, executor: Executor, examples: int) -> Iterator[bytes]:
+    """The flow as far as the prompts."""
+    bucket = prepared.job.input.bucket
+    ledger = executor.share(Ledger.of(prepared.store, prepared.selection, bucket))
+    stage = partial(
+        plan_table,
+        job=prepared.job,
+        source=prepared.source,
+        ledger=ledger,
+        history=executor.share(History.of(prepared.store, bucket)),
+        examples=examples,
+        sampled=prepared.sampled_share,
+    )
+    return read_prompts(prepared, executor, ledger).map(stage).receipts()
+
+
 def plan_table(
     prompts: pa.Table,
     job: Job,
     source: PromptSource,
-    ledger: Ledger,
-    history: History,
+    ledger: Callable[[], Ledger],
+    history: Callable[[], History],
     examples: int,
     sampled: float,
-) -> WorkPlan:
-    """What a run would make of a table of prompts, with at most so many examples, and all prompts
-    of that share of the papers.
+) -> pa.Table:
+    """Stage: what a run would make of a table of prompts, as a receipt.
+
+    It holds at most this many examples, and all prompts of a share `sampled` of the papers.
     """
     work, _ = split_work(prompts)
-    causes = _causes(work, job, source, ledger, history)
-    tokens = _estimated_tokens(work)
-    outlook = WorkPlan(Totals.of(prompts), Counter(causes))
-    for cause, count in zip(causes, tokens, strict=True):
-        outlook.prompt_tokens[cause] += count
-    shown = [at for at, cause in enumerate(causes) if "prompt" in cause.changes][:examples]
-    if shown:
-        rows = work.take(shown)
-        messages = structs_of_lists(rows["messages"], Message)
-        ids = rows["record_id"].to_pylist()
-        parts = [past.part for past in history.find(ids) if past]
-        outlook.examples = list(map(Example, ids, [causes[at] for at in shown], messages, parts))
+    causes = _causes(work, job, source, ledger(), history())
+    plan = WorkPlan(Totals.of(prompts), Counter(causes))
+    for cause, tokens in zip(causes, _estimated_tokens(work), strict=True):
+        plan.prompt_tokens[cause] += tokens
+    rows = [row for row, cause in enumerate(causes) if "prompt" in cause.changes][:examples]
+    plan.examples = _examples(work.take(pa.array(rows, pa.int64())), rows, causes, history())
     if sampled:
         chosen = [is_sampled(paper, sampled) for paper in work["paper"].to_pylist()]
-        outlook.sample = table_prompts(work.filter(pa.array(chosen, pa.bool_())))
-    return outlook
+        plan.sample = table_prompts(work.filter(pa.array(chosen, pa.bool_())))
+    return plan.receipt()
 
 
-def now_of(job: Job, source: PromptSource) -> Circumstances:
+def _examples(
+    work: pa.Table, rows: Sequence[int], causes: Sequence[Cause], history: History
+) -> list[Example]:
+    ids = work["record_id"].to_pylist()
+    messages = structs_of_lists(work["messages"], Message)
+    parts = [last.part for last in history.find(ids) if last]
+    return list(map(Example, ids, [causes[row] for row in rows], messages, parts))
+
+
+def now_of(job: Job, source: PromptSource) -> Provenance:
     """What a job's answers would be stored under."""
-    return Circumstances(
+    return Provenance(
         source.name, source.version, *model_of(job), canonical(sampling_of(job)).decode()
     )
 
@@ -153,20 +197,20 @@ def _causes(
     prompt_keys = map(bytes.fromhex, work["prompt_key"].to_pylist())
     rest: Change = "recorded_answer" if job.engine.kind == "recorded" else "decoding"
     return [
-        Cause("failed_before", (), past.circumstances if past else None)
+        Cause("failed_before", (), past.provenance if past else None)
         if again
         else _changed(past, prompt_key, now, rest)
         for past, prompt_key, again in zip(
-            history.find(ids), prompt_keys, held(ledger.again, digests), strict=True
+            history.find(ids), prompt_keys, contains(ledger.again, digests), strict=True
         )
     ]
 
 
-def _changed(past: Past | None, prompt_key: bytes, now: Circumstances, rest: Change) -> Cause:
+def _changed(past: LastAnswer | None, prompt_key: bytes, now: Provenance, rest: Change) -> Cause:
     """`rest` is what must have changed where nothing that the store's columns tell has."""
     if past is None:
         return Cause("new")
-    before = past.circumstances
+    before = past.provenance
     compared: tuple[tuple[Change, bool], ...] = (
         ("prompt", past.prompt_key != prompt_key),
         ("model", before.model != now.model),

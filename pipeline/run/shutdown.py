@@ -1,61 +1,48 @@
-"""What a SIGTERM does to a run: it ends in peace, within the time that the scheduler leaves it."""
+"""SIGTERM: a run ends by itself, within the time that its scheduler leaves it."""
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 STORING_SHARE, STORING_SECONDS = 0.3, 5.0
-"""Of the grace, what is kept for the last parts on their way to the store; no more than so long."""
-
-LOOK_SECONDS = 0.25
-"""How often one looks whether all is done that was in flight."""
+"""The share of the grace that is kept for storing the last parts, and the most of it."""
 
 
 @contextmanager
-def grace(
-    seconds: float, begin: Callable[[float], object], is_done: Callable[[], bool]
+def shutdown_on_sigterm(
+    seconds: float, end: Callable[[float], object]
 ) -> Iterator[threading.Event]:
-    """Has `begin` called at the first SIGTERM, with the seconds that engines still have.
+    """On the first SIGTERM calls `end`, in a thread, with the seconds that engines still have.
 
-    Yields what is set then. When all is done that was in flight, at the end of the grace, or at a
-    second SIGTERM, `KeyboardInterrupt` is raised in the main thread. Elsewhere than in the main
-    thread nothing is done: signals are not for it.
+    Yields the event that is set then. The run is expected to end by itself once what was in flight
+    is done; if it has not after `seconds`, or at a second SIGTERM, `KeyboardInterrupt` is raised.
+    Does nothing outside the main thread, which alone receives signals.
     """
-    told, over = threading.Event(), threading.Event()
+    requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield requested
         return
-    main = threading.main_thread().ident or 0
 
-    def at_signal(number: int, frame: FrameType | None) -> None:
-        if told.is_set() or seconds == 0:
+    def at_sigterm(number: int, frame: FrameType | None) -> None:
+        if requested.is_set() or seconds == 0:
             raise KeyboardInterrupt
-        told.set()
+        signal.signal(signal.SIGALRM, at_deadline)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        requested.set()
+        left = seconds - min(seconds * STORING_SHARE, STORING_SECONDS)
+        threading.Thread(target=end, args=(left,), daemon=True).start()
 
-    def wait() -> None:
-        told.wait()
-        if over.is_set():
-            return
-        began = time.monotonic()
-        begin(seconds - min(seconds * STORING_SHARE, STORING_SECONDS))
-        while not over.wait(LOOK_SECONDS):
-            if time.monotonic() - began > seconds or is_done():
-                signal.pthread_kill(main, signal.SIGTERM)
-                return
+    def at_deadline(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, at_signal)
-    waiting = threading.Thread(target=wait, daemon=True)
-    waiting.start()
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGALRM)]
+    signal.signal(signal.SIGTERM, at_sigterm)
     try:
-        yield told
+        yield requested
     finally:
-        signal.signal(signal.SIGTERM, before)
-        was_told = told.is_set()
-        over.set()
-        told.set()
-        waiting.join()
-        if not was_told:
-            told.clear()
+        if requested.is_set():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before:
+            signal.signal(number, handler)

@@ -1,0 +1,97 @@
+"""What runs the stages of a flow: Ray Data on a cluster, or this process alone.
+
+A flow is written once, against these protocols. A stage is a function from table to table; it knows
+nothing of what runs it, and an executor knows nothing of the stages.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
+
+import pyarrow as pa
+
+from pipeline.cluster.counters import RunCounts
+from pipeline.cluster.limit import Limit
+from pipeline.cluster.reporter import Reporter
+from pipeline.config.schema import EngineConfig
+
+T = TypeVar("T")
+
+LOCAL_BYTES = 64 * 2**20
+"""Stored bytes up to which a command without an engine does its work in its own process."""
+
+Stage: TypeAlias = Callable[[pa.Table], pa.Table]
+
+ReadTask: TypeAlias = tuple[Callable[[], Iterable[pa.Table]], int]
+"""What makes tables, and the stored bytes that it reads for them."""
+
+
+class Stream(Protocol):
+    """Tables on their way through the stages."""
+
+    def map(self, stage: Stage) -> Self:
+        """Every table through a stage."""
+        ...
+
+    def in_blocks(self, rows: int) -> Self:
+        """Tables of at most this many rows."""
+        ...
+
+    def together(self, column: str, partitions: int) -> Self:
+        """Rows with the same value in one table; needs all tables before it hands on the first."""
+        ...
+
+    def through_replicas(
+        self, replica: type[Any], arguments: tuple[Any, ...], engine: EngineConfig, batches: int
+    ) -> Self:
+        """Every table through one of the replicas, each made once from the arguments.
+
+        A replica is called with a table and returns an awaitable table, for `batches` tables at a
+        time.
+        """
+        ...
+
+    def receipts(self) -> Iterator[bytes]:
+        """The column `receipt` of the last stage's tables, as they come."""
+        ...
+
+
+class Executor(AbstractContextManager["Executor"], Protocol):
+    """Runs flows as long as its block lasts."""
+
+    @property
+    def reporter(self) -> Reporter: ...
+
+    def read(self, tasks: Sequence[ReadTask]) -> Stream: ...
+
+    def share(self, value: T) -> Callable[[], T]:
+        """Makes a value available to every stage; one copy a node."""
+        ...
+
+    def limit(self, records: int) -> Limit: ...
+
+    def end(self, seconds: float) -> None:
+        """Has replicas begin nothing more; what is in flight has this many seconds."""
+        ...
+
+    def counts(self, before: RunCounts) -> RunCounts:
+        """What tasks and replicas have counted; `before` if nobody says so in time."""
+        ...
+
+    def replicas(self) -> list[dict[str, Any]]:
+        """Every replica that has reported, for the record of a run."""
+        ...
+
+
+def executor_for(stored_bytes: int, debug: bool = False) -> Executor:
+    """The executor for a command without an engine: this process if there is little to read and
+    `RAY_ADDRESS` names no cluster.
+    """
+    if stored_bytes <= LOCAL_BYTES and not os.environ.get("RAY_ADDRESS"):
+        from pipeline.cluster.in_process import InProcess
+
+        return InProcess()
+    from pipeline.cluster.ray_data import RayData
+
+    return RayData(debug=debug)

@@ -1,0 +1,80 @@
+"""Runs the stages of a flow in this process, one table after the other."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Self, TypeVar
+
+import pyarrow as pa
+
+from pipeline.cluster.counters import RunCounts
+from pipeline.cluster.executor import ReadTask, Stage
+from pipeline.cluster.limit import LocalLimit
+from pipeline.cluster.reporter import NullReporter
+from pipeline.config.schema import EngineConfig
+
+T = TypeVar("T")
+
+
+class LocalStream:
+    """Tables as a generator; see `Stream`."""
+
+    def __init__(self, tables: Iterable[pa.Table]) -> None:
+        self._tables = tables
+
+    def map(self, stage: Stage) -> "LocalStream":
+        return LocalStream(map(stage, self._tables))
+
+    def in_blocks(self, rows: int) -> "LocalStream":
+        return LocalStream(
+            table.slice(start, rows)
+            for table in self._tables
+            for start in range(0, table.num_rows, rows)
+        )
+
+    def together(self, column: str, partitions: int) -> "LocalStream":
+        return LocalStream(pa.concat_tables(tables) for tables in [list(self._tables)] if tables)
+
+    def through_replicas(
+        self, replica: type[Any], arguments: tuple[Any, ...], engine: EngineConfig, batches: int
+    ) -> "LocalStream":
+        return LocalStream(self._answered(replica(*arguments)))
+
+    def _answered(self, replica: Any) -> Iterator[pa.Table]:
+        with asyncio.Runner() as runner:
+            for table in self._tables:
+                yield runner.run(replica(table))
+
+    def receipts(self) -> Iterator[bytes]:
+        for table in self._tables:
+            yield from table["receipt"].to_pylist()
+
+
+class InProcess:
+    """See `Executor`; there is one replica, and nobody to report to."""
+
+    reporter = NullReporter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was started."""
+
+    def read(self, tasks: Sequence[ReadTask]) -> LocalStream:
+        return LocalStream(chain.from_iterable(tables() for tables, _ in tasks))
+
+    def share(self, value: T) -> Callable[[], T]:
+        return lambda: value
+
+    def limit(self, records: int) -> LocalLimit:
+        return LocalLimit(records)
+
+    def end(self, seconds: float) -> None:
+        """Nothing hears it: the run goes on for the seconds that it has."""
+
+    def counts(self, before: RunCounts) -> RunCounts:
+        return before
+
+    def replicas(self) -> list[dict[str, Any]]:
+        return []

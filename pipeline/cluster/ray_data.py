@@ -1,0 +1,222 @@
+"""Runs the stages of a flow with Ray Data, and keeps the actors that a run needs beside it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from functools import partial, wraps
+from typing import Any, Self, TypeVar, cast
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource
+from ray.data.datasource import ReadTask as RayReadTask
+from ray.exceptions import GetTimeoutError, RayError
+
+from pipeline.cluster.coordinator import Coordinator, Replica
+from pipeline.cluster.counters import RunCounts
+from pipeline.cluster.executor import ReadTask, Stage
+from pipeline.cluster.limit import ClusterLimit, LocalLimit
+from pipeline.cluster.reporter import ClusterReporter, NullReporter, Reporter
+from pipeline.cluster.session import beside_driver, cause_of, cluster, placement
+from pipeline.config.schema import EngineConfig
+from pipeline.core.errors import EngineError
+from pipeline.core.processes import settle
+
+T = TypeVar("T")
+
+BARREN_DEATHS = 5
+"""This many replicas lost in a row, with no batch answered between them, are no accidents."""
+
+COUNTS_SECONDS = 5.0
+"""The driver waits no longer to hear how far a run has got."""
+
+REPLICA_MEMORY_BYTES = 2**30
+"""What a replica's own process takes. Asking for it also keeps Ray Data from fusing reading and
+rendering into the engine's actor, where the engine would wait for them."""
+
+
+class TaskSource(Datasource):
+    """Read tasks as Ray Data wants them."""
+
+    def __init__(self, tasks: Sequence[ReadTask]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._tasks = tasks
+
+    def get_name(self) -> str:
+        return "Tasks"
+
+    def estimate_inmemory_data_size(self) -> int:
+        return sum(size for _, size in self._tasks)
+
+    def get_read_tasks(
+        self,
+        parallelism: int,
+        per_task_row_limit: int | None = None,
+        data_context: DataContext | None = None,
+    ) -> list[RayReadTask]:
+        return [
+            RayReadTask(
+                partial(_settled_read, tables),
+                BlockMetadata(None, size, None, None),
+                per_task_row_limit=per_task_row_limit,
+            )
+            for tables, size in self._tasks
+        ]
+
+
+def _settled_read(tables: Callable[[], Iterable[pa.Table]]) -> Iterator[pa.Table]:
+    settle()
+    yield from tables()
+
+
+def _settled(stage: Stage) -> Stage:
+    """The stage in a process that is set up for it, under the name that Ray Data shows."""
+
+    @wraps(getattr(stage, "func", stage))
+    def settled(table: pa.Table) -> pa.Table:
+        settle()
+        return stage(table)
+
+    return settled
+
+
+@dataclass(frozen=True, slots=True)
+class RayStream:
+    """A data set; see `Stream`."""
+
+    dataset: Dataset
+    executor: "RayData"
+
+    def map(self, stage: Stage) -> "RayStream":
+        call = _settled(stage)
+        return self._with(self.dataset.map_batches(call, batch_format="pyarrow", batch_size=None))
+
+    def in_blocks(self, rows: int) -> "RayStream":
+        return self._with(self.dataset.repartition(target_num_rows_per_block=rows))
+
+    def together(self, column: str, partitions: int) -> "RayStream":
+        return self._with(self.dataset.repartition(partitions, keys=[column]))
+
+    def through_replicas(
+        self, replica: type[Any], arguments: tuple[Any, ...], engine: EngineConfig, batches: int
+    ) -> "RayStream":
+        return self._with(
+            self.dataset.map_batches(
+                replica,
+                fn_constructor_args=arguments,
+                batch_format="pyarrow",
+                batch_size=1,
+                compute=ActorPoolStrategy(
+                    min_size=engine.replicas.min,
+                    max_size=engine.replicas.max,
+                    max_concurrent_calls_per_actor=batches,
+                    max_tasks_in_flight_per_actor=batches + 1,
+                ),
+                num_cpus=1,
+                num_gpus=engine.gpus,
+                memory=REPLICA_MEMORY_BYTES,
+                accelerator_type=engine.accelerator_type,
+                **self.executor.places(engine),
+            )
+        )
+
+    def receipts(self) -> Iterator[bytes]:
+        """What fails on the cluster is raised as an error of ours."""
+        tables = self.dataset.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        )
+        try:
+            for table in tables:
+                yield from cast(pa.Table, table)["receipt"].to_pylist()
+        except GetTimeoutError as error:
+            raise EngineError(self.executor.missing_replicas()) from error
+        except Exception as error:  # Ray Data raises more than Ray's own errors
+            raise cause_of(error) from error
+
+    def _with(self, dataset: Dataset) -> "RayStream":
+        return RayStream(dataset, self.executor)
+
+
+class RayData:
+    """See `Executor`: on the cluster that `RAY_ADDRESS` names, or on one of its own.
+
+    With an `engine` it keeps a coordinator for the replicas, and makes sure of their places.
+    """
+
+    def __init__(self, engine: EngineConfig | None = None, debug: bool = False) -> None:
+        self._engine = engine
+        self._debug = debug
+        self._block = ExitStack()
+        self._coordinator: Any = None
+        self.reporter: Reporter = NullReporter()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as block:
+            block.enter_context(cluster(self._engine, self._debug))
+            if self._engine:
+                most = self._engine.replicas.max
+                self._coordinator = _beside_driver(block, Coordinator, most)
+                # Replicas that one node takes with it are one accident.
+                self.reporter = ClusterReporter(self._coordinator, BARREN_DEATHS + most - 1)
+            self._block = block.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._block.__exit__(*error)
+
+    def read(self, tasks: Sequence[ReadTask]) -> RayStream:
+        # Told how many tasks there are, Ray Data does not cut their blocks up to make two hundred.
+        source = TaskSource(tasks)
+        return RayStream(ray.data.read_datasource(source, override_num_blocks=len(tasks)), self)
+
+    def share(self, value: T) -> Callable[[], T]:
+        get: Callable[[], T] = partial(ray.get, ray.put(value))  # type: ignore[assignment]
+        return get
+
+    def limit(self, records: int) -> ClusterLimit:
+        return ClusterLimit(_beside_driver(self._block, LocalLimit, records))
+
+    def places(self, engine: EngineConfig) -> dict[str, Any]:
+        """How Ray places the replicas; the places are free again at the end of the block."""
+        return self._block.enter_context(placement(engine, REPLICA_MEMORY_BYTES))
+
+    def end(self, seconds: float) -> None:
+        self._coordinator.end.remote(seconds)
+
+    def counts(self, before: RunCounts) -> RunCounts:
+        try:
+            counts: RunCounts = ray.get(self._coordinator.counts.remote(), timeout=COUNTS_SECONDS)
+        except Exception:  # noqa: BLE001  what ails the cluster, the run itself will meet
+            return before
+        return counts
+
+    def replicas(self) -> list[dict[str, Any]]:
+        return [asdict(replica) for replica in self._replicas()]
+
+    def missing_replicas(self) -> str:
+        """Which replicas have found no place in the time allowed, in one line."""
+        engine, placed = self._engine or EngineConfig(), [str(r) for r in self._replicas()]
+        where = f": {', '.join(placed)}" if placed else ""
+        return (
+            f"engine.start_seconds: after {engine.start_seconds} s {len(placed)} of "
+            f"{engine.replicas.min} replicas had a place in the cluster (GPUs for each: "
+            f"{engine.gpus}){where}"
+        )
+
+    def _replicas(self) -> list[Replica]:
+        listed: list[Replica] = ray.get(self._coordinator.replicas.remote())
+        return listed
+
+
+def _beside_driver(block: ExitStack, kind: type[Any], *arguments: Any) -> Any:
+    """An actor on the driver's node, ended with the block: a driver that goes on would keep it."""
+    actor = beside_driver(kind).remote(*arguments)
+    block.callback(_kill, actor)
+    return actor
+
+
+def _kill(actor: Any) -> None:
+    with suppress(RayError, RuntimeError):  # of a cluster that is lost
+        ray.kill(actor)

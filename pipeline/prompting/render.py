@@ -1,0 +1,121 @@
+"""Stage: records to prompts under their keys, each with its standing against the store."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.cluster.counters import StageCounts
+from pipeline.cluster.limit import Limit
+from pipeline.cluster.reporter import NullReporter, Reporter
+from pipeline.config.schema import Job
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import (
+    PROMPTS,
+    carry,
+    dump_extra,
+    prompts_table,
+    rejects_table,
+    set_column,
+    split_work,
+    table_records,
+    tally,
+)
+from pipeline.core.records import Fault, Prompt, Record, Reject, Standing
+from pipeline.engines import generation_identity
+from pipeline.prompting.fit import Fit, fitting
+from pipeline.prompting.keys import prompt_and_generation_key
+from pipeline.prompting.template import PromptSource
+from pipeline.store.ledger import Ledger, answer_digest, contains, reject_digest
+
+
+def to_prompts(
+    items: pa.Table,
+    job: Job,
+    source: PromptSource,
+    ledger: Callable[[], Ledger],
+    limit: Limit | None = None,
+    reporter: Reporter = NullReporter(),  # noqa: B008  it has no state
+) -> pa.Table:
+    """Items as `PROMPTS`: those that the store holds are current, the others are work.
+
+    Work beyond the limit, or of a run that is to end, counts as not read.
+    """
+    work, rest = split_work(items)
+    stored, identity, fit = ledger(), generation_identity(job), fitting(job)
+    rendered = [_prompt(record, source, identity(record), fit) for record in table_records(work)]
+    prompts = [item for item in rendered if isinstance(item, Prompt)]
+    rejects = [item for item in rendered if isinstance(item, Reject)]
+    table = pa.concat_tables(
+        [
+            prompts_table(prompts, _standings(prompts, stored)),
+            rejects_table(rejects, PROMPTS),
+            carry(rest, PROMPTS),
+        ]
+    )
+    table = _without_known_rejects(table, stored)
+    table = set_column(table, "paper", papers_of(table))
+    if limit:
+        table = first_of_work(table, limit.take(split_work(table)[0].num_rows))
+    reporter.counted(StageCounts.of(Totals.of(table)))
+    return table
+
+
+def papers_of(rows: pa.Table) -> pa.ChunkedArray:
+    """`Record.paper` of every row, and a reject's own id."""
+    return pc.coalesce(rows["paper_id"], rows["record_id"])
+
+
+def first_of_work(prompts: pa.Table, most: int) -> pa.Table:
+    """The prompts with at most this much work; the rest of it counts as not read."""
+    work, rest = split_work(prompts)
+    if work.num_rows <= most:
+        return prompts
+    unread = tally(PROMPTS, {"read": most - work.num_rows})
+    return pa.concat_tables([work.slice(0, most), rest, unread])
+
+
+def _prompt(
+    record: Record, source: PromptSource, identity: Mapping[str, Any], fit: Fit
+) -> Prompt | Reject:
+    try:
+        fitted, (messages, boilerplate) = fit(record, source)
+    except Fault as fault:
+        return fault.at(record.place, _payload(record), record.record_id)
+    return Prompt(fitted, messages, boilerplate, *prompt_and_generation_key(messages, identity))
+
+
+def _payload(record: Record) -> bytes:
+    """What the template was given, as JSON."""
+    fields = {
+        "record_id": record.record_id,
+        "paper_id": record.paper_id,
+        "question_id": record.question_id,
+        "question": record.question,
+        "passages": [passage._asdict() for passage in record.passages],
+        "messages": [message._asdict() for message in record.messages],
+        "recorded_answer": record.recorded_answer,
+        "extra": orjson.Fragment(dump_extra(record.extra) or b"{}"),
+    }
+    return orjson.dumps(fields)
+
+
+def _standings(prompts: Sequence[Prompt], ledger: Ledger) -> list[Standing]:
+    digests = [answer_digest(p.record.record_id, p.generation_key) for p in prompts]
+    sets = (ledger.answered, ledger.failed, ledger.again)
+    return [
+        "current" if answered else "current_failed" if failed and not again else "work"
+        for answered, failed, again in zip(*(contains(s, digests) for s in sets), strict=True)
+    ]
+
+
+def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
+    """Marks the rejects that the store holds, from the same place with the same payload."""
+    rejected = pc.equal(table["standing"], "rejected")
+    rejects, rest = table.filter(rejected), table.filter(pc.invert(rejected))
+    cells = (rejects[name].to_pylist() for name in ("source_uri", "source_row", "payload"))
+    known = contains(ledger.rejects, list(map(reject_digest, *cells)))
+    standings = ["rejected_before" if k else "rejected" for k in known]
+    return pa.concat_tables([rest, set_column(rejects, "standing", standings)])

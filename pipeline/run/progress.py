@@ -1,0 +1,143 @@
+"""How far a run has got and how fast it goes, from its counts and its totals."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from pipeline.cluster.counters import RunCounts
+from pipeline.core.accounting import Totals
+
+WINDOW_SECONDS = 60.0
+"""A rate is the mean over the last minute."""
+
+Phase: TypeAlias = Literal[
+    "starting",  # replicas wait for places in the cluster
+    "reading",  # engines have no work yet: they wait for the last record of a paper
+    "arranging",  # everything is read and is being ordered for the prefix cache
+    "loading",  # there is work, and the model is still loading
+    "answering",
+]
+
+StageName: TypeAlias = Literal[
+    "read", "current", "work", "arranged", "in_engines", "answered", "stored"
+]
+"""Where records are counted. A record counts at every stage that it has reached; only `in_engines`
+counts those that are there now."""
+
+
+class Rates(NamedTuple):
+    """Per second, over the last minute; `done` counts records that engines have finished."""
+
+    read: float = 0.0
+    stored_bytes: float = 0.0
+    done: float = 0.0
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
+
+
+class RateWindow:
+    """The rates of a run from successive counts. Engines are timed from the moment when they can
+    answer, so that loading the model does not count.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, RunCounts]] = deque()
+
+    def rates(self, counts: RunCounts, now: float) -> Rates:
+        """The rates including these counts, taken at `now`: seconds of a monotonic clock."""
+        self._samples.append((now, counts))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW_SECONDS:
+            self._samples.popleft()
+        first = self._samples[0]
+        unready = [sample for sample in self._samples if not sample[1].can_answer]
+        start = unready[-1] if unready else first
+        reading, answering = now - first[0], now - start[0]
+        stages, engines = counts.stages, counts.engines
+        stages_before, engines_before = first[1].stages, start[1].engines
+        return Rates(
+            _rate(stages_before.read, stages.read, reading),
+            _rate(stages_before.stored_bytes, stages.stored_bytes, reading),
+            _rate(engines_before.done, engines.done, answering),
+            _rate(engines_before.prompt_tokens, engines.prompt_tokens, answering),
+            _rate(engines_before.completion_tokens, engines.completion_tokens, answering),
+        )
+
+
+def _rate(before: int, after: int, seconds: float) -> float:
+    return (after - before) / seconds if seconds > 0 else 0.0
+
+
+class InputBounds(NamedTuple):
+    """The most that there is to do: stored bytes to read, and records to work on."""
+
+    stored_bytes: int
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """A run at one moment: what is stored, how far each stage has got, and how fast it goes."""
+
+    totals: Totals
+    counts: RunCounts
+    rates: Rates
+    bounds: InputBounds
+
+    @property
+    def read_share(self) -> float:
+        """Of the input; 1 as soon as no more of it is wanted."""
+        stages, (stored_bytes, limit) = self.counts.stages, self.bounds
+        if limit is not None and stages.work >= limit:
+            return 1.0
+        return min(stages.stored_bytes / stored_bytes, 1.0) if stored_bytes else 1.0
+
+    @property
+    def expected_work(self) -> float:
+        """Records that engines will have been asked at the end; known once everything is read."""
+        expected = self.counts.stages.work / (self.read_share or 1.0)
+        limit = self.bounds.limit
+        return expected if limit is None else min(expected, limit)
+
+    @property
+    def phase(self) -> Phase:
+        stages, engines = self.counts.stages, self.counts.engines
+        if not stages.read:
+            return "starting"
+        if not engines.asked:
+            return "arranging" if stages.work and self.read_share == 1 else "reading"
+        return "answering" if engines.done or self.counts.can_answer else "loading"
+
+    @property
+    def share(self) -> float:
+        """What is done of the phase: of the input, or of the expected work."""
+        if self.counts.engines.asked and self.expected_work:
+            return min(self.counts.engines.done / self.expected_work, 1.0)
+        return self.read_share
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the rate of reading or of answering, whichever takes longer; None while unknown.
+
+        The unread input is assumed to hold as much work per byte as what was read.
+        """
+        unread = (1 - self.read_share) * self.bounds.stored_bytes
+        unanswered = max(self.expected_work - self.counts.engines.done, 0)
+        reading, answering = self.rates.stored_bytes, self.rates.done
+        if not self.counts.stages.read or unread > 0 == reading or unanswered > 0 == answering:
+            return None
+        return max(
+            unread / reading if unread else 0.0, unanswered / answering if unanswered else 0.0
+        )
+
+    @property
+    def stages(self) -> dict[StageName, int]:
+        stages, states = self.counts.stages, self.totals.states
+        return {
+            "read": stages.read,
+            "current": stages.current,
+            "work": stages.work,
+            "arranged": stages.arranged,
+            "in_engines": self.counts.in_engines,
+            "answered": self.counts.engines.answered,
+            "stored": states["answered"] + states["failed"],
+        }

@@ -1,0 +1,124 @@
+"""The record of an execution: its `run.json` from its start to its end, and how it ended."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from threading import Event
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from pipeline.core.accounting import Totals
+from pipeline.core.errors import OvernightError, StorageError, describe
+from pipeline.store.run_file import RunFile, RunStatus
+
+Document: TypeAlias = dict[str, Any]
+"""What a `run.json` holds."""
+
+EXIT_CODES: dict[RunStatus, int] = {"done": 0, "over_budget": 1, "failed": 3, "interrupted": 130}
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds since the run began."""
+
+    began: float = field(default_factory=time.monotonic)
+    cluster_ready: float | None = None
+    first_rows: float | None = None
+
+    def now(self) -> float:
+        return round(time.monotonic() - self.began, 3)
+
+    def as_dict(self) -> dict[str, float | None]:
+        return {
+            "cluster_ready": self.cluster_ready,
+            "first_rows": self.first_rows,
+            "total": self.now(),
+        }
+
+
+class RunRecorder:
+    """Writes the record of a run when its block begins, with every heartbeat, and at its end.
+
+    Errors are recorded and raised; an interruption is recorded, and is no error. However the block
+    ends, `on_end` gets what was recorded, and `document` holds it.
+    """
+
+    def __init__(
+        self, file: RunFile, totals: Totals | None, on_end: Callable[[Document], object]
+    ) -> None:
+        self.file = file
+        self.totals = totals
+        self.timings = Timings()
+        self.replicas: list[Mapping[str, Any]] = []
+        self.stop = Event()
+        self.document: Document = {}
+        self._on_end = on_end
+        self._heartbeats = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._write("running")
+        self._heartbeats.enter_context(self.file.heartbeats(lambda: self._write("running")))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self._heartbeats.close()
+        if self.totals and error and not isinstance(error, Exception):
+            self.totals.leave_rest_unread()
+        failure = error or self._accounting_error()
+        status = self._status(failure)
+        if status != "failed":
+            self._end(status)
+            return True
+        with suppress(StorageError):  # a store that fails may be what ended the run
+            self._end(status, _message(failure))
+        if failure and not error:
+            raise failure
+        return False
+
+    def _status(self, failure: BaseException | None) -> RunStatus:
+        """The one place that decides how a run has ended."""
+        if isinstance(failure, Exception):
+            return "failed"
+        if failure or self.stop.is_set():  # a second signal, or the first one
+            return "interrupted"
+        return "over_budget" if self._failed_share() > self.file.job.failure_budget else "done"
+
+    def _accounting_error(self) -> Exception | None:
+        try:
+            if self.totals:
+                self.totals.check()
+        except OvernightError as error:
+            return error
+        return None
+
+    def _failed_share(self) -> float:
+        """Failed answers among those generated, in earlier starts of the run too: that they are
+        current when a scheduler starts it again does not make them succeed.
+        """
+        counts = self.totals.counts if self.totals else {}
+        starts = [counts, *(start["counts"] or {} for start in self.file.resumed)]
+        answered, failed = (sum(c.get(s, 0) for c in starts) for s in ("answered", "failed"))
+        return failed / (answered + failed) if failed else 0.0
+
+    def _end(self, status: RunStatus, error: str | None = None) -> None:
+        try:
+            self._write(status, error)
+        finally:
+            self._on_end(self.document)
+
+    def _write(self, status: RunStatus, error: str | None = None) -> None:
+        timings, replicas = self.timings.as_dict(), self.replicas
+        document = self.file.content(status, self.totals, timings, error, replicas)
+        if status != "running":
+            self.document = document
+        self.file.write(document)
+
+
+def _message(error: BaseException | None) -> str:
+    return str(error) if isinstance(error, OvernightError) else describe(error or Exception())
