@@ -23,8 +23,8 @@ SECTIONS: dict[str, Callable[[Path], list[str]]] = {
 }
 OPENING = """# Benchmarks
 
-Made by `make bench`, a section at a time by `make bench SECTIONS="..."`; the figures of a section
-come from one run, on an otherwise idle machine.
+Written by `make bench`, or a section at a time by `make bench SECTIONS="..."`. The figures of a
+section come from one run on an otherwise idle machine.
 """
 
 

@@ -93,14 +93,15 @@ def section(scratch: Path) -> list[str]:
     return [
         "## Replicas that finish together",
         "",
-        f"{REPLICAS} simulated replicas over the 6,104 records of the published corpus; each works "
-        "off its tables as steadily as their prompts and recorded answers are long. Time from the "
-        f"first table to the last over that of an even split ({IDEAL_SECONDS:.0f} s), median of "
-        f"{ROUNDS} rounds (least to most); all but the engine is the job's own, on a Ray cluster.",
+        f"{REPLICAS} simulated replicas over the 6,104 records of the published corpus; each takes "
+        "time for a batch in proportion to the length of its prompts and recorded answers. Time "
+        f"from the first batch to the last, divided by that of an even split ({IDEAL_SECONDS:.0f} "
+        f"s): median of {ROUNDS} rounds (least to most). Everything but the engine is the job's "
+        "own, on a Ray cluster.",
         "",
         "| dispatch | time ÷ even split |",
         "|---|---:|",
-        f"| the job's tables, {rounds[0].tables} of them | {_spread([r.ours for r in rounds])} |",
+        f"| the job's batches, {rounds[0].tables} of them | {_spread([r.ours for r in rounds])} |",
         f"| Ray Data's default | {_spread([r.default for r in rounds])} |",
         "",
     ]

@@ -113,19 +113,18 @@ def section(scratch: Path) -> list[str]:
     model = f"a Llama of 25 million random parameters on {cores} cores, the CPU build of vLLM"
     rows = [f"| {way} | {rates.median(way):.2f} | {_spread(rates.ratios(way))} |" for way in WAYS]
     return [
-        "## Beside other ways to run the same model",
+        "## Compared with other ways to run the same model",
         "",
         f"{PAPERS} papers of the published corpus with 28 questions each, in their order, contexts "
-        f"cut into passages at blank lines, template `instructions-first`; {ANSWER_TOKENS} tokens "
-        f"an answer, {model}; the same records, sampling and engine options for all "
-        f"({_listed(OPTIONS)}), each way in a process of its own, in turn, "
-        f"{len(rates.rounds)} rounds. Overnight has `prompt.passages: shared_first`, and once "
-        "more the passages as given, which makes the very prompts that the others are handed; the "
-        "prefix cache is on for all. Rows a second count from the engine's first step to its "
-        "last; Overnight's include arranging, checks and Parquet. Ratios are Overnight over the "
-        "other way, pair by pair.",
+        f"split into passages at blank lines, template `instructions-first`; {ANSWER_TOKENS} "
+        f"tokens per answer, {model}. All ways have the same records, sampling and engine options "
+        f"({_listed(OPTIONS)}) and the prefix cache; each runs in a process of its own, in turn, "
+        f"{len(rates.rounds)} rounds. Overnight runs with `prompt.passages: shared_first`, and "
+        "once more with the passages as given, which gives the very prompts the others get. Rows "
+        "per second are counted from the engine's first step to its last; Overnight's include "
+        "arranging, checks and Parquet. Ratios are Overnight over the other way, round by round.",
         "",
-        "| way | rows a second, median | Overnight ÷ it: median (least to most) |",
+        "| way | rows per second, median | Overnight ÷ it: median (least to most) |",
         "|---|---:|---:|",
         *rows,
         "",

@@ -106,11 +106,11 @@ def section(scratch: Path) -> list[str]:
     return [
         "## Enforced decoding",
         "",
-        f"Processor time that a token costs under the expression for at most {MAX_WORDS} words, at "
-        f"a vocabulary of {VOCABULARY:,}, median over an answer's first {TOKENS} tokens. vLLM "
+        f"Processor time per token under the regular expression for at most {MAX_WORDS} words and "
+        f"a vocabulary of {VOCABULARY:,}: median over the first {TOKENS} tokens of an answer. vLLM "
         "spends it beside the model's own step, on several cores.",
         "",
-        "| library | ms a token |",
+        "| library | ms per token |",
         "|---|---:|",
         *(f"| {name} | {cost:,.1f} |" for name, cost in masks.items()),
         "",

@@ -253,32 +253,32 @@ def section(scratch: Path) -> list[str]:
     return [
         "## The prefix cache",
         "",
-        f"{PAPERS} papers of the published corpus, 28 questions each, their contexts cut into "
-        f"passages at blank lines; {ANSWER_TOKENS} tokens an answer, {SEQUENCES} sequences at a "
-        f"time, blocks of {BLOCK_TOKENS} tokens, which is the least that vLLM's CPU build takes. "
-        "Share of the prompt tokens that came from the cache, and in brackets what acting the "
-        "cache out had predicted. The first four arms have the template `context-first`, whose "
-        "instructions stand behind the passages, the last has `instructions-first`.",
+        f"{PAPERS} papers of the published corpus, 28 questions each, contexts split into passages "
+        f"at blank lines; {ANSWER_TOKENS} tokens per answer, {SEQUENCES} sequences at a time, "
+        f"blocks of {BLOCK_TOKENS} tokens, the smallest that vLLM's CPU build takes. Each cell is "
+        "the share of prompt tokens that came from the cache and, in brackets, the share that the "
+        "simulated cache predicted. The first four arms use the template `context-first`, whose "
+        "instructions follow the passages; the last uses `instructions-first`.",
         "",
         f"| arm | {' | '.join(f'{tokens:,} tokens' for tokens in CACHES)} | endless cache |",
         "|---|---:|---:|---:|---:|",
         *(_shares(found["shares"], arm) for arm in ARMS),
         "",
-        f"The last arm reaches {reached:.3f} of what the best trees known would give, found by "
-        f"looking one choice further than a night can ({found['best'].realised:.3f}). Lines of "
-        f"text that stood somewhere in an earlier prompt are {found['repeats']:.3f} of all: no "
-        "order could share more.",
+        f"The last arm reaches {reached:.3f} of what the best known trees give "
+        f"({found['best'].realised:.3f}), which were found by looking one choice further ahead "
+        f"than a run has time for. {found['repeats']:.3f} of all tokens are in lines that stood "
+        "somewhere in an earlier prompt: no order could share more.",
         "",
         f"Wall time for {TIMED_PAPERS} of the papers with a Llama of 25 million random parameters, "
-        f"arm after arm, {ROUNDS} rounds, {CACHES[0]:,} tokens of cache; ratios are over random "
+        f"arm after arm, {ROUNDS} rounds, {CACHES[0]:,} tokens of cache. Ratios are over random "
         "order, round by round.",
         "",
         "| arm | tokens prefilled | seconds, median | ÷ random order: median (least to most) |",
         "|---|---:|---:|---:|",
         *(_timed(found["timed"], arm) for arm in ARMS),
         "",
-        f"Planning: {rate:,.0f} records a second a core are arranged, rendered, put in order and "
-        f"split_batches into tables ({RECORDS:,} generated records of {PASSAGES} passages).",
+        f"Planning: one core arranges, renders, sorts and splits into batches {rate:,.0f} records "
+        f"per second ({RECORDS:,} generated records of {PASSAGES} passages).",
         "",
     ]
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 STAGES = (
     "read",
     "render, key, look up",
-    "cut into tables",
+    "split into batches",
     "extract, check, build rows",
     "write Parquet",
 )

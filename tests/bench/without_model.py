@@ -35,18 +35,18 @@ def section(scratch: Path) -> list[str]:
         f"Processor time of the stage functions alone; median of {STAGE_ROUNDS} rounds over "
         f"{STAGE_RECORDS:,} records.",
         "",
-        "| stage | µs a record | share |",
+        "| stage | µs per record | share |",
         "|---|---:|---:|",
         *(f"| {name} | {cost:.0f} | {cost / total:.0%} |" for name, cost in stages.items()),
-        f"| all | {total:.0f} | {1e6 / total:,.0f} records a second a core |",
+        f"| all | {total:.0f} | {1e6 / total:,.0f} records per second and core |",
         "",
         "### Whole runs on Ray",
         "",
-        f"`overnight run` on a cluster of its own, {cores} cores. Seconds count from when the "
-        "cluster is up; first rows from the start of the job. Memory is the proportional set size "
-        "of the driver, Ray and all workers, at its peak.",
+        f"`overnight run` with a Ray of its own, {cores} cores. Seconds are counted from when Ray "
+        "is up, first rows from the start of the job. Memory is the peak of the proportional set "
+        "size of driver, Ray and all workers together.",
         "",
-        "| records | seconds | records a second a core | first rows, s | peak memory, MiB "
+        "| records | seconds | records per second and core | first rows, s | peak memory, MiB "
         "| driver, MiB |",
         "|---:|---:|---:|---:|---:|---:|",
         *(_row(run, cores) for run in runs),
@@ -71,15 +71,15 @@ def _whole(scratch: Path, records: int) -> Whole:
 
 def _scale(run: Whole, again: dict[str, float], ledger: LedgerCost) -> list[str]:
     return [
-        "### A store that is there already",
+        "### A store that exists already",
         "",
         f"`plan` over the store of the largest run, {run.records:,} rows, all of them current: "
         f"{again['plan']:.0f} s, cluster included; `run`, which finds nothing to do: "
-        f"{again['run']:.0f} s. Both read and render every record, as they must to know its key.",
+        f"{again['run']:.0f} s. Both read and render every record, to compute its key.",
         "",
         f"The ledger of {ledger.keys:,} stored rows, compacted: read in {ledger.seconds:.0f} s by "
         f"one process, whose memory grows by {ledger.peak_bytes / 2**20:,.0f} MiB at its peak; "
-        f"it holds {ledger.held_bytes / ledger.keys:.0f} bytes a row.",
+        f"it holds {ledger.held_bytes / ledger.keys:.0f} bytes per row.",
         "",
     ]
 
@@ -90,7 +90,7 @@ def _bound(stage_cost: float, run: Whole, cores: int) -> str:
     return (
         f"In the largest run the stage functions take {share:.0%} of the cores' time. The rest "
         "goes to Ray: starting its workers, moving blocks of a thousand records from one to the "
-        "next through shared memory, and the driver's own scheduling."
+        "next through shared memory, and scheduling in the driver."
     )
 
 
