@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from ray.cluster_utils import Cluster
 
-    from tests.support.talker import Talker
+    from tests.support.local_vllm import LocalVllm
 
 ROOT = Path(__file__).parent.parent
 
@@ -135,13 +135,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def talker(tiny_model: Path) -> Iterator["Talker"]:
+def local_vllm(tiny_model: Path) -> Iterator["LocalVllm"]:
     """vLLM's engine in this process, with small batches, for all tests that need no cluster."""
-    from tests.support.talker import Talker
+    from tests.support.local_vllm import LocalVllm
 
-    talker = Talker(vllm_job(tiny_model))
-    yield talker
-    talker.close()
+    engine = LocalVllm(vllm_job(tiny_model))
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,69 +10,73 @@ from pipeline.engines.engine import Engine, Request
 from tests.support.jobs import job, record
 
 
-def ask(rec: Record, max_words: int = 399, messages: tuple[Message, ...] = ()) -> str:
+def answer_of(rec: Record, max_words: int = 399, messages: tuple[Message, ...] = ()) -> str:
     engine = open_engine(job("shards", "store", answer={"max_words": max_words}))
-    return said_by(engine, Prompt(rec, messages, "", "", "")).text
+    return completion_of(engine, Prompt(rec, messages, "", "", "")).text
 
 
-def said_by(engine: Engine, prompt: Prompt) -> Completion:
+def completion_of(engine: Engine, prompt: Prompt) -> Completion:
     return asyncio.run(engine.generate(Request.first(prompt)))
 
 
 def test_extractive_quotes_the_sentence_that_answers_in_the_frame():
-    assert ask(record(4)) == ("Answer:::\nAt pond 4 we counted 7 herons on their nests.\nAnswer:::")
+    assert answer_of(record(4)) == (
+        "Answer:::\nAt pond 4 we counted 7 herons on their nests.\nAnswer:::"
+    )
 
 
 def test_extractive_abstains_where_nothing_matches():
     silent = record(passages=(Passage("Rain fell on most days of the survey."),))
-    assert extract_answer(ask(silent)) == "The passages do not say."
+    assert extract_answer(answer_of(silent)) == "The passages do not say."
 
 
 @pytest.mark.parametrize("passages", [(), (Passage(""),), (Passage(" \n\x0c"),), (Passage("..."),)])
 def test_extractive_abstains_without_a_sentence_to_quote(passages):
-    assert extract_answer(ask(record(passages=passages))) == "The passages do not say."
+    assert extract_answer(answer_of(record(passages=passages))) == "The passages do not say."
 
 
 def test_extractive_keeps_the_word_limit():
     many = tuple(Passage(f"Herons nested at pond {n} in the year {n}." * 3) for n in range(40))
-    answer = extract_answer(ask(record(passages=many), max_words=12))
+    answer = extract_answer(answer_of(record(passages=many), max_words=12))
     assert 0 < len(answer.split()) <= 12
 
 
 def test_extractive_quotes_a_repeated_sentence_once():
     twice = (Passage("Herons nested at the pond."),) * 2
-    assert ask(record(passages=twice)).count("Herons") == 1
+    assert answer_of(record(passages=twice)).count("Herons") == 1
 
 
-def test_extractive_reads_a_ready_prompt_whose_last_paragraph_asks():
-    asked = Message(
+def test_extractive_takes_the_last_paragraph_of_a_ready_prompt_as_the_question():
+    prompt = Message(
         "user", "Herons nested at the pond.\n\nRain fell.\n\nWhere was the herons nest?"
     )
-    text = ask(record(question=None, passages=()), messages=(asked,))
+    text = answer_of(record(question=None, passages=()), messages=(prompt,))
     assert extract_answer(text) == "Herons nested at the pond."
 
 
 def test_extractive_is_the_same_every_time():
-    assert ask(record(4)) == ask(record(4))
+    assert answer_of(record(4)) == answer_of(record(4))
 
 
 def test_recorded_replays_the_answer_word_for_word():
     engine = open_engine(job("shards", "store", engine={"kind": "recorded"}))
-    said = said_by(engine, Prompt(record(recorded_answer=" As it was.\n"), (), "", "", ""))
-    assert (said.text, said.finish_reason) == (" As it was.\n", None)
+    completion = completion_of(
+        engine, Prompt(record(recorded_answer=" As it was.\n"), (), "", "", "")
+    )
+    assert (completion.text, completion.finish_reason) == (" As it was.\n", None)
 
 
-def test_what_was_recorded_is_part_of_its_generation():
+def test_the_recorded_answer_is_part_of_the_generation_key():
     replay = job("shards", "store", engine={"kind": "recorded"})
     identity = generation_identity(replay)
     assert identity(record(recorded_answer="One.")) != identity(record(recorded_answer="Other."))
 
 
-def test_the_word_limit_is_part_of_an_extractive_generation():
+def test_the_word_limit_is_part_of_an_extractive_generation_key():
     one, other = (job("shards", "store", answer={"max_words": n}) for n in (50, 60))
     assert generation_identity(one)(record()) != generation_identity(other)(record())
 
 
-def test_an_option_that_the_engine_lacks_stops_the_job():
+def test_an_option_that_the_engine_does_not_have_stops_the_job():
     with pytest.raises(ConfigError, match=r"engine\.options\.beams"):
         check_engine(job("shards", "store", engine={"options": {"beams": 4}}))

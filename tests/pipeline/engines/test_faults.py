@@ -1,4 +1,4 @@
-"""Whole runs on real engines that die: every record accounted for, none lost, none twice."""
+"""Whole runs on real engines that die: every record is accounted for, none lost, none doubled."""
 
 import os
 import signal
@@ -14,14 +14,22 @@ import pytest
 
 from pipeline.core.filesystem import Storage
 from pipeline.store.reader import read_rows
-from tests.support.jobs import counts, processes_titled, rows, run, stored, vllm_job, write_jsonl
+from tests.support.jobs import (
+    counts,
+    processes_titled,
+    rows,
+    run_on_cluster,
+    stored,
+    vllm_job,
+    write_jsonl,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 NO_CHECKS = dict.fromkeys(
     ("complete", "echo", "empty", "format", "repetition", "word_count"), "off"
 )
-"""A random model says nothing that a check would pass; what these runs are about is the engine."""
+"""A random model passes no check, and these runs test the engine."""
 
 TEMPLATE = "---\nname: short\nversion: 1\n---\n{{ passages[0].text }}\n\n{{ question }}\n"
 
@@ -38,11 +46,11 @@ def counting_rows(store: Path) -> list[dict]:
 
 
 def test_one_poison_record_among_two_hundred_fails_alone(tmp_path, template, tiny_model):
-    """On the CPU build a seed kills the engine with any prompt that is read in several chunks."""
+    """On the CPU build a seed kills the engine at any prompt that is computed in several chunks."""
     records = rows(range(200))
     records[77]["passages"] = ["We counted herons. " * 700]
     write_jsonl(tmp_path / "shards/a.jsonl", records)
-    night = vllm_job(
+    job = vllm_job(
         tiny_model,
         tmp_path / "shards",
         tmp_path / "store",
@@ -51,7 +59,7 @@ def test_one_poison_record_among_two_hundred_fails_alone(tmp_path, template, tin
         checks=NO_CHECKS,
         sampling={"seed": 7, "max_tokens": 12},
     )
-    document = run(night)
+    document = run_on_cluster(job)
     assert document["counts"] == {
         "read": 200,
         "current": 0,
@@ -60,9 +68,9 @@ def test_one_poison_record_among_two_hundred_fails_alone(tmp_path, template, tin
         "rejected": 0,
         "current_failed": 0,
     }
-    held = stored(tmp_path / "store").to_pylist()
-    assert len(held) == len({row["record_id"] for row in held}) == 200
-    (failed,) = (row for row in held if row["status"] == "failed")
+    written = stored(tmp_path / "store").to_pylist()
+    assert len(written) == len({row["record_id"] for row in written}) == 200
+    (failed,) = (row for row in written if row["status"] == "failed")
     assert failed["record_id"] == records[77]["record_id"]
     assert failed["failed_checks"] == ["engine_error"]
     assert failed["checks"] == [
@@ -74,7 +82,7 @@ def test_one_poison_record_among_two_hundred_fails_alone(tmp_path, template, tin
         }
     ]
     assert [a["finish_reason"] for a in failed["attempts"]] == ["error"]
-    assert counts(run(night)) == {"read": 200, "current": 200, "current_failed": 1}
+    assert counts(run_on_cluster(job)) == {"read": 200, "current": 200, "current_failed": 1}
 
 
 def kill(process: psutil.Process) -> None:
@@ -86,58 +94,58 @@ def stop(process: psutil.Process) -> None:
 
 
 def exit_at_once(process: psutil.Process) -> None:
-    """Has the process call `os._exit`, through the hook that it found in `sitecustomize`."""
+    """Makes the process call `os._exit`, by the hook in its `sitecustomize`."""
     (Path(os.environ["OVERNIGHT_TEST_EXIT"]) / str(process.pid)).touch()
 
 
 PART, RECORDS, APART = 20, 300, 4
-BLOWS = [("ray::MapWorker", exit_at_once), ("VLLM::EngineCore", kill), ("VLLM::EngineCore", stop)]
+FAULTS = [("ray::MapWorker", exit_at_once), ("VLLM::EngineCore", kill), ("VLLM::EngineCore", stop)]
 """An actor that exits, an engine that is killed and one that stalls."""
 
 
-def test_what_dies_in_a_run_costs_a_retry_and_no_record(tmp_path, template, tiny_model):
-    """One blow after the other, each when the parts that the last one could harm are stored."""
+def test_a_process_that_dies_costs_retries_and_no_record(tmp_path, template, tiny_model):
+    """One fault after the other, each when the parts that the last one could harm are stored."""
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(RECORDS)))
-    night = vllm_job(
+    job = vllm_job(
         tiny_model,
         tmp_path / "shards",
         tmp_path / "store",
-        rows_per_file=PART,
+        writtenper_file=PART,
         prompt=template,
         checks=NO_CHECKS,
         sampling={"max_tokens": 60, "ignore_eos": True},
         engine={"stall_seconds": 8},
     )
-    with struck_on_the_way(tmp_path / "store") as struck:
-        document = run(night)
-    assert len(struck) == len(set(struck)) == len(BLOWS)  # each has hit a process of its own
+    with faults_injected(tmp_path / "store") as victims:
+        document = run_on_cluster(job)
+    assert len(victims) == len(set(victims)) == len(FAULTS)  # each hit another process
     assert counts(document) == {"read": RECORDS, "answered": RECORDS}
-    held = counting_rows(tmp_path / "store")
-    assert Counter(row["record_id"] for row in held).most_common(1)[0][1] == 1
-    assert len(held) == RECORDS
-    again = stored(tmp_path / "store").num_rows - RECORDS
-    assert again <= PART  # the part that was on its way
+    written = counting_rows(tmp_path / "store")
+    assert Counter(row["record_id"] for row in written).most_common(1)[0][1] == 1
+    assert len(written) == RECORDS
+    doubled = stored(tmp_path / "store").num_rows - RECORDS
+    assert doubled <= PART  # the part being written
 
 
 @contextmanager
-def struck_on_the_way(store: Path) -> Iterator[list[psutil.Process]]:
-    """Lets the blows fall on processes of this run, each after some parts more; lists whom."""
-    struck: list[psutil.Process] = []
+def faults_injected(store: Path) -> Iterator[list[psutil.Process]]:
+    """Injects the faults into processes of this run, with some parts between them; lists these."""
+    victims: list[psutil.Process] = []
     over = Event()
 
-    def wait_and_strike() -> None:
-        while not over.is_set() and len(struck) < len(BLOWS):
-            if len(list(store.glob("answers/part-*"))) >= 3 + APART * len(struck):
-                victim, blow = BLOWS[len(struck)]
-                process = next(processes_titled(victim))
-                blow(process)
-                struck.append(process)
+    def wait_and_inject() -> None:
+        while not over.is_set() and len(victims) < len(FAULTS):
+            if len(list(store.glob("answers/part-*"))) >= 3 + APART * len(victims):
+                title, inject = FAULTS[len(victims)]
+                process = next(processes_titled(title))
+                inject(process)
+                victims.append(process)
             time.sleep(0.02)
 
-    watcher = Thread(target=wait_and_strike, daemon=True)
+    watcher = Thread(target=wait_and_inject, daemon=True)
     watcher.start()
     try:
-        yield struck
+        yield victims
     finally:
         over.set()
         watcher.join(10)

@@ -1,4 +1,4 @@
-"""The expression that a decoder is held to: whatever it lets through passes the two checks."""
+"""The decoder's expression: every completion that it allows passes the two checks."""
 
 import re
 
@@ -28,7 +28,7 @@ def fits(completion: str) -> bool:
 
 @given(st.from_regex(re.compile(REGEX), fullmatch=True))
 @settings(max_examples=300, deadline=None)
-def test_whatever_the_expression_lets_through_keeps_format_and_word_limit(completion):
+def test_every_completion_it_allows_keeps_format_and_word_limit(completion):
     checks = tuple(c for c in chosen_checks({}) if c.name in ("format", "word_count"))
     subject = Subject(Completion(completion, "stop"), extract_answer(completion), "", MOST)
     results, _ = run_checks(checks, subject)
@@ -37,9 +37,9 @@ def test_whatever_the_expression_lets_through_keeps_format_and_word_limit(comple
 
 @given(st.from_regex(re.compile(REGEX), fullmatch=True))
 @settings(max_examples=200, deadline=None)
-def test_no_word_of_it_is_taken_for_a_marker(completion):
-    said = completion.removeprefix("Answer:::").removesuffix("Answer:::")
-    assert "::" not in said
+def test_no_word_in_it_reads_as_a_marker(completion):
+    answer = completion.removeprefix("Answer:::").removesuffix("Answer:::")
+    assert "::" not in answer
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_no_word_of_it_is_taken_for_a_marker(completion):
         "naïve 𝐵 ≥ 3 µm 日本語の答え",
     ],
 )
-def test_an_answer_as_people_write_it_is_let_through(answer):
+def test_natural_answers_are_allowed(answer):
     assert fits(framed(answer))
 
 
@@ -68,7 +68,7 @@ def test_an_answer_as_people_write_it_is_let_through(answer):
         *(f"one{space}two" for space in (NO_BREAK, EM_SPACE, LINE_SEPARATOR, NEXT_LINE, UNIT)),
     ],
 )
-def test_what_a_check_would_count_otherwise_or_never_ends_is_not(answer):
+def test_answers_that_break_the_checks_or_never_end_are_not(answer):
     assert not fits(framed(answer))
 
 
@@ -77,6 +77,6 @@ def test_words_are_counted_as_the_check_counts_them():
     assert not fits(framed(" ".join(["wä"] * (MOST + 1))))
 
 
-def test_a_single_word_may_be_all_there_is():
+def test_a_limit_of_one_word_allows_one_word():
     assert re.fullmatch(answer_regex(1), framed("No."))
     assert not re.fullmatch(answer_regex(1), framed("No way."))

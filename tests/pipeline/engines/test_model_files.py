@@ -1,4 +1,4 @@
-"""A model in a folder, in an object store or on the hub, and what its files say."""
+"""A model in a folder, in an object store or on the hub, and what its files tell."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from pipeline.core.errors import ConfigError, EngineError
-from pipeline.engines.model_files import ModelFiles, context_tokens, model_files
+from pipeline.engines.model_files import ModelFiles, ModelSpec, context_tokens, model_files
 from pipeline.engines.tokenizer import load_encoder
 from tests.conftest import S3_KEY, S3_SECRET
 from tests.support.jobs import S3, vllm_job
@@ -41,75 +41,80 @@ def client(server: S3):
     )
 
 
-def stored_job(bucket: tuple[str, S3], **sections):
+def spec(model: str | Path, **sections) -> ModelSpec:
+    return ModelSpec.of(vllm_job(model, **sections))
+
+
+def stored(bucket: tuple[str, S3]) -> ModelSpec:
     uri, server = bucket
-    return vllm_job(uri, storage=server.storage(), **sections)
+    return spec(uri, storage=server.storage())
 
 
-def test_a_folder_is_used_where_it_is(tiny_model):
-    assert model_files(vllm_job(tiny_model), weights=True) == ModelFiles(str(tiny_model))
+def test_a_folder_is_used_in_place(tiny_model):
+    assert model_files(spec(tiny_model), weights=True) == ModelFiles(str(tiny_model))
 
 
 def test_a_name_on_the_hub_comes_with_its_revision():
-    night = vllm_job("someone/model", engine={"revision": "abc"})
-    assert model_files(night, weights=True) == ModelFiles("someone/model", "abc")
+    model = spec("someone/model", engine={"revision": "abc"})
+    assert model_files(model, weights=True) == ModelFiles("someone/model", "abc")
 
 
-def test_a_path_that_is_no_folder_is_not_taken_for_a_name():
-    with pytest.raises(EngineError, match="/nowhere/model: no folder there"):
-        model_files(vllm_job("/nowhere/model"), weights=True)
+def test_a_path_without_a_folder_is_not_taken_for_a_name_on_the_hub():
+    with pytest.raises(EngineError, match="/nowhere/model: no such folder"):
+        model_files(spec("/nowhere/model"), weights=True)
 
 
 def test_a_model_in_a_store_is_fetched_whole(bucket, tiny_model):
-    folder = Path(model_files(stored_job(bucket), weights=True).where)
+    folder = Path(model_files(stored(bucket), weights=True).where)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
         p.name: p.read_bytes() for p in tiny_model.iterdir()
     }
 
 
 def test_without_weights_only_the_small_files_are_fetched(bucket):
-    folder = Path(model_files(stored_job(bucket), weights=False).where)
+    folder = Path(model_files(stored(bucket), weights=False).where)
     names = {path.name for path in folder.iterdir()}
     assert "config.json" in names
     assert "tokenizer.json" in names
     assert not any(name.endswith(".safetensors") for name in names)
 
 
-def test_what_was_fetched_is_not_fetched_again_until_it_changes(bucket):
+def test_a_fetched_model_is_fetched_again_only_when_it_changes(bucket):
     uri, server = bucket
-    first = Path(model_files(stored_job(bucket), weights=True).where)
+    first = Path(model_files(stored(bucket), weights=True).where)
     (first / "mark").touch()
-    assert Path(model_files(stored_job(bucket), weights=True).where) == first
+    assert Path(model_files(stored(bucket), weights=True).where) == first
     with client(server).open(f"{uri}/config.json", "ab") as file:
         file.write(b"\n")
-    again = Path(model_files(stored_job(bucket), weights=True).where)
+    again = Path(model_files(stored(bucket), weights=True).where)
     assert again != first
     assert not (again / "mark").exists()
 
 
-def test_a_fetch_that_was_killed_half_way_is_begun_anew(bucket, tmp_path):
-    folder = Path(model_files(stored_job(bucket), weights=True).where)
+def test_a_fetch_that_was_killed_starts_again(bucket, tmp_path):
+    folder = Path(model_files(stored(bucket), weights=True).where)
     names = {path.name for path in folder.iterdir()}
     shutil.rmtree(folder)
     partial = folder.with_suffix(".partial")
     partial.mkdir()
     (partial / "config.json").write_text("cut")
-    assert Path(model_files(stored_job(bucket), weights=True).where) == folder
+    assert Path(model_files(stored(bucket), weights=True).where) == folder
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "config.json").read_text() != "cut"
 
 
 FETCH = """
 import sys
-from pipeline.engines.model_files import model_files
+from pipeline.engines.model_files import ModelSpec, model_files
 from tests.support.jobs import vllm_job
-print(model_files(vllm_job(sys.argv[1], storage={"endpoint_url": sys.argv[2]}), weights=True).where)
+model = ModelSpec.of(vllm_job(sys.argv[1], storage={"endpoint_url": sys.argv[2]}))
+print(model_files(model, weights=True).where)
 """
 
 
-def test_processes_of_a_node_that_want_the_same_model_get_one_copy(bucket, tmp_path):
+def test_processes_of_a_node_share_one_copy_of_a_model(bucket, tmp_path):
     uri, server = bucket
-    asked = [
+    processes = [
         subprocess.Popen(
             [sys.executable, "-c", FETCH, uri, server.endpoint],
             stdout=subprocess.PIPE,
@@ -118,24 +123,24 @@ def test_processes_of_a_node_that_want_the_same_model_get_one_copy(bucket, tmp_p
         )
         for _ in range(3)
     ]
-    folders = {process.communicate(timeout=60)[0] for process in asked}
-    assert [process.returncode for process in asked] == [0, 0, 0]
+    folders = {process.communicate(timeout=60)[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(folders) == 1
     assert len([p for p in (tmp_path / "cache/models").iterdir() if p.is_dir()]) == 1
 
 
-def test_a_store_without_a_model_is_told(bucket):
+def test_a_store_without_a_model_is_an_error(bucket):
     uri, server = bucket
-    with pytest.raises(EngineError, match="none: no file of a model there"):
-        model_files(vllm_job(f"{uri}-none", storage=server.storage()), weights=True)
+    with pytest.raises(EngineError, match="none: no model files there"):
+        model_files(spec(f"{uri}-none", storage=server.storage()), weights=True)
 
 
 def test_the_tokenizer_is_read_from_the_store_too(bucket, tiny_model):
     from pipeline.core.records import PLAIN, Message
 
-    said = (Message(PLAIN, "Herons nested."),)
-    here, there = load_encoder(vllm_job(tiny_model)), load_encoder(stored_job(bucket))
-    assert here.encode(said) == there.encode(said)
+    messages = (Message(PLAIN, "Herons nested."),)
+    here, there = load_encoder(spec(tiny_model)), load_encoder(stored(bucket))
+    assert here.encode(messages) == there.encode(messages)
 
 
 # The context.
@@ -155,19 +160,19 @@ def described(folder: Path, **config) -> Path:
     ],
 )
 def test_the_context_is_what_the_models_configuration_says(tmp_path, config):
-    assert context_tokens(vllm_job(described(tmp_path, **config))) == 1234
+    assert context_tokens(spec(described(tmp_path, **config))) == 1234
 
 
-def test_the_job_may_say_a_shorter_one(tiny_model):
-    assert context_tokens(vllm_job(tiny_model)) == 8192
-    assert context_tokens(vllm_job(tiny_model, options={"max_model_len": 2000})) == 2000
+def test_the_job_may_set_a_shorter_context(tiny_model):
+    assert context_tokens(spec(tiny_model)) == 8192
+    assert context_tokens(spec(tiny_model, options={"max_model_len": 2000})) == 2000
 
 
-def test_a_model_that_does_not_say_its_context_has_to_be_told_of(tmp_path):
+def test_a_model_that_does_not_say_its_context_needs_it_in_the_job(tmp_path):
     with pytest.raises(ConfigError, match=r"engine\.options\.max_model_len: config\.json of"):
-        context_tokens(vllm_job(described(tmp_path, model_type="odd")))
+        context_tokens(spec(described(tmp_path, model_type="odd")))
 
 
-def test_a_folder_without_a_model_is_named(tmp_path):
+def test_the_error_for_a_folder_without_a_model_names_it(tmp_path):
     with pytest.raises(EngineError, match=str(tmp_path)):
-        context_tokens(vllm_job(tmp_path))
+        context_tokens(spec(tmp_path))

@@ -1,4 +1,4 @@
-"""Endpoints that speak OpenAI's protocol: vLLM's own server, and a proxy that has it misbehave."""
+"""Endpoints of OpenAI's protocol: vLLM's own server, and a proxy that makes it fail."""
 
 import asyncio
 import json
@@ -40,51 +40,51 @@ def request(messages: tuple[Message, ...] = CHAT, **fields) -> Request:
     return replace(Request.first(Prompt(record(), messages, "", "", "")), **fields)
 
 
-def ask(night: Job, *requests: Request) -> list[Completion | BaseException]:
+def generate(job_: Job, *requests: Request) -> list[Completion | BaseException]:
     from pipeline.engines.openai import OpenAIEngine
 
     async def go() -> list[Completion | BaseException]:
-        engine = OpenAIEngine(night)
+        engine = OpenAIEngine(job_)
         return await asyncio.gather(*map(engine.generate, requests), return_exceptions=True)
 
     return asyncio.run(go())
 
 
 def test_an_answer_comes_with_its_counts_and_finish_reason(vllm_server):
-    (said,) = ask(endpoint_job(vllm_server.url), request())
-    assert said.text
-    assert (said.finish_reason, said.completion_tokens) == ("length", 10)
-    assert said.prompt_tokens > 10
-    assert said.seconds > 0
+    (completion,) = generate(endpoint_job(vllm_server.url), request())
+    assert completion.text
+    assert (completion.finish_reason, completion.completion_tokens) == ("length", 10)
+    assert completion.prompt_tokens > 10
+    assert completion.seconds > 0
 
 
-def test_a_chat_goes_through_the_template_there_and_a_plain_prompt_as_it_stands(vllm_server):
+def test_a_chat_goes_through_the_endpoints_template_and_a_plain_prompt_does_not(vllm_server):
     words = "How many herons nested at the pond?"
     chat, plain = (Message("user", words),), (Message(PLAIN, words),)
-    asked, said = ask(endpoint_job(vllm_server.url), request(chat), request(plain))
+    templated, literal = generate(endpoint_job(vllm_server.url), request(chat), request(plain))
     special = len(["<s>", "<|user|>", "</s>", "<|assistant|>"])
-    assert asked.prompt_tokens == said.prompt_tokens + special
+    assert templated.prompt_tokens == literal.prompt_tokens + special
 
 
-def test_sampling_parameters_of_vllms_own_reach_its_server(vllm_server):
+def test_sampling_parameters_that_only_vllm_has_reach_its_server(vllm_server):
     sampling = {"max_tokens": 30, "min_tokens": 30, "top_k": 5}
-    said = ask(endpoint_job(vllm_server.url, sampling=sampling), *[request()] * 5)
-    assert [s.completion_tokens for s in said] == [30] * 5
+    completions = generate(endpoint_job(vllm_server.url, sampling=sampling), *[request()] * 5)
+    assert [c.completion_tokens for c in completions] == [30] * 5
 
 
-def test_an_answer_that_was_cut_is_asked_for_again_with_twice_the_tokens(vllm_server):
-    (said,) = ask(endpoint_job(vllm_server.url), request(lengthened=2))
-    assert said.completion_tokens <= 40
-    assert said.finish_reason in ("stop", "length")
+def test_a_retry_for_length_doubles_the_token_limit(vllm_server):
+    (completion,) = generate(endpoint_job(vllm_server.url), request(lengthened=2))
+    assert completion.completion_tokens <= 40
+    assert completion.finish_reason in ("stop", "length")
 
 
 def test_no_more_requests_are_open_than_allowed(proxy):
-    said = ask(endpoint_job(proxy.url, options={"concurrency": 5}), *[request()] * 30)
-    assert all(isinstance(s, Completion) for s in said)
+    completions = generate(endpoint_job(proxy.url, options={"concurrency": 5}), *[request()] * 30)
+    assert all(isinstance(c, Completion) for c in completions)
     assert 1 < proxy.most_at_once <= 5
 
 
-def test_a_rate_limit_is_waited_out_as_long_as_it_asks(proxy):
+def test_after_a_rate_limit_the_client_waits_as_long_as_retry_after_says(proxy):
     refused: list[float] = []
 
     async def once(_: web.Request, body: bytes) -> web.Response | None:
@@ -94,25 +94,25 @@ def test_a_rate_limit_is_waited_out_as_long_as_it_asks(proxy):
         return web.json_response({"error": {}}, status=429, headers={"Retry-After": "2"})
 
     proxy.fault = once
-    (said,) = ask(endpoint_job(proxy.url), request())
-    assert isinstance(said, Completion)
+    (completion,) = generate(endpoint_job(proxy.url), request())
+    assert isinstance(completion, Completion)
     assert time.monotonic() - refused[0] >= 2
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_errors_of_the_server_are_tried_again(proxy, status):
+def test_server_errors_are_retried(proxy, status):
     codes = [status] * 3
 
     async def some(_: web.Request, body: bytes) -> web.Response | None:
         return web.Response(status=codes.pop()) if codes else None
 
     proxy.fault = some
-    (said,) = ask(endpoint_job(proxy.url), request())
-    assert isinstance(said, Completion)
+    (completion,) = generate(endpoint_job(proxy.url), request())
+    assert isinstance(completion, Completion)
     assert len(proxy.bodies) == 4
 
 
-def test_a_request_that_hangs_is_tried_again(proxy):
+def test_a_request_that_hangs_is_retried(proxy):
     hung: list[bytes] = []
 
     async def once(_: web.Request, body: bytes) -> None:
@@ -121,29 +121,29 @@ def test_a_request_that_hangs_is_tried_again(proxy):
             await asyncio.sleep(30)
 
     proxy.fault = once
-    (said,) = ask(endpoint_job(proxy.url, options={"timeout": 2}), request())
-    assert isinstance(said, Completion)
+    (completion,) = generate(endpoint_job(proxy.url, options={"timeout": 2}), request())
+    assert isinstance(completion, Completion)
 
 
-def test_a_connection_that_breaks_is_made_again(proxy):
+def test_a_lost_connection_is_retried(proxy):
     broken: list[bytes] = []
 
-    async def once(asked: web.Request, body: bytes) -> None:
+    async def once(request: web.Request, body: bytes) -> None:
         if not broken:
             broken.append(body)
-            asked.transport.abort()
+            request.transport.abort()
 
     proxy.fault = once
-    (said,) = ask(endpoint_job(proxy.url), request())
-    assert isinstance(said, Completion)
+    (completion,) = generate(endpoint_job(proxy.url), request())
+    assert isinstance(completion, Completion)
 
 
 def test_a_prompt_that_the_endpoint_refuses_fails_alone(vllm_server):
     long = (Message("user", " the" * 9000),)
-    refused, said = ask(endpoint_job(vllm_server.url), request(long), request())
+    refused, completion = generate(endpoint_job(vllm_server.url), request(long), request())
     assert isinstance(refused, GenerationError)
     assert "400" in str(refused)
-    assert isinstance(said, Completion)
+    assert isinstance(completion, Completion)
 
 
 def test_a_record_that_breaks_the_server_while_others_are_answered_fails_alone(proxy):
@@ -152,38 +152,38 @@ def test_a_record_that_breaks_the_server_while_others_are_answered_fails_alone(p
 
     proxy.fault = on_poison
     poison = (Message("user", "poison"),)
-    night = endpoint_job(proxy.url, options={"max_retries": 1})
-    broken, *said = ask(night, request(poison), *[request()] * 3)
+    job_ = endpoint_job(proxy.url, options={"max_retries": 1})
+    broken, *completions = generate(job_, request(poison), *[request()] * 3)
     assert isinstance(broken, GenerationError)
-    assert all(isinstance(s, Completion) for s in said)
+    assert all(isinstance(c, Completion) for c in completions)
 
 
 def test_an_endpoint_that_is_down_ends_the_job_and_fails_no_record():
     nowhere = endpoint_job(f"http://127.0.0.1:{free_port()}", options={"max_retries": 1})
-    (lost,) = ask(nowhere, request())
+    (lost,) = generate(nowhere, request())
     assert isinstance(lost, EngineError)
     assert "Connection error" in str(lost)
 
 
-def test_a_rate_limit_without_end_ends_the_job_with_the_way_out(proxy):
+def test_an_endless_rate_limit_ends_the_job_with_advice(proxy):
     async def always(_: web.Request, body: bytes) -> web.Response:
         return web.json_response({"error": {}}, status=429, headers={"Retry-After": "0.1"})
 
     proxy.fault = always
-    (lost,) = ask(endpoint_job(proxy.url), request())
+    (lost,) = generate(endpoint_job(proxy.url), request())
     assert isinstance(lost, EngineError)
     assert "lower engine.options.concurrency" in str(lost)
 
 
 def test_a_wrong_key_ends_the_job(vllm_server, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "another")
-    (lost,) = ask(endpoint_job(vllm_server.url), request())
+    (lost,) = generate(endpoint_job(vllm_server.url), request())
     assert isinstance(lost, EngineError)
     assert "401" in str(lost)
     assert "another" not in str(lost)
 
 
-def test_openai_itself_is_not_asked_without_a_key(monkeypatch):
+def test_openai_without_a_key_is_an_error_before_any_request(monkeypatch):
     from pipeline.engines.openai import OpenAIEngine
 
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -192,7 +192,7 @@ def test_openai_itself_is_not_asked_without_a_key(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"options": {"base_ur": "x"}}, "base_ur: no option of the openai engine; did you mean"),
         ({"options": {"timeout": -1}}, "engine.options.timeout: Input should be greater than 0"),
@@ -200,24 +200,24 @@ def test_openai_itself_is_not_asked_without_a_key(monkeypatch):
         ({"input": {"uri": "x", "overflow": "drop_passages"}}, "input.overflow: drop_passages"),
     ],
 )
-def test_what_an_endpoint_cannot_do_is_told_before_anything_starts(sections, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_an_endpoint_cannot_do_is_an_error_before_anything_starts(sections, message):
+    with pytest.raises(ConfigError, match=message):
         check_engine(endpoint_job("http://host", **sections))
 
 
-def test_a_whole_run_asks_an_endpoint_and_keeps_no_key(vllm_server, ray_cluster, tmp_path):
+def test_a_whole_run_on_an_endpoint_stores_no_key(vllm_server, tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(40)))
-    night = endpoint_job(
+    job_ = endpoint_job(
         vllm_server.url,
         tmp_path / "shards",
         tmp_path / "store",
         checks={"complete": "off", "empty": "off"},
     )
-    document = run(night)
+    document = run(job_)
     assert document["counts"]["read"] == 40
     answers = stored(tmp_path / "store").to_pylist()
     assert {row["engine"] for row in answers} == {"openai"}
     assert all(row["prompt_tokens"] > 0 for row in answers)
     assert len(answers) == 40
     assert OPENAI_KEY not in json.dumps(document) + json.dumps(answers, default=str)
-    assert run(night)["counts"]["current"] == 40
+    assert run(job_)["counts"]["current"] == 40

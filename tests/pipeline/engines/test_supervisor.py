@@ -1,4 +1,4 @@
-"""What becomes of records when their engine dies, hangs, or is killed by one of them.
+"""Records whose engine dies, hangs, or is killed by one of them.
 
 The engine here is a fake that dies on command; `test_vllm.py` and `test_faults.py` have real ones.
 """
@@ -20,12 +20,12 @@ from tests.support.jobs import record
 TOKENS = 5
 
 
-class FakeBody:
-    """An engine that says a token at every tick, and dies of what its test has it die of."""
+class FakeEngine:
+    """Produces a token a tick, and dies of what its test sets."""
 
     def __init__(self) -> None:
-        self.lives = 0
-        self.asked: Counter[str] = Counter()
+        self.starts = 0
+        self.requests: Counter[str] = Counter()
         self.finished: Counter[str] = Counter()
         self.order: list[str] = []
         self.dies_at_first_token_of: set[str] = set()
@@ -38,19 +38,19 @@ class FakeBody:
     def start(self) -> None:
         if self.fails_to_start:
             raise self.fails_to_start.pop(0)
-        self.lives += 1
+        self.starts += 1
         self._death = asyncio.Event()
 
     def kill(self) -> None:
         self._death.set()
 
-    async def generate(self, request: Request, heard: Callable[[], None]) -> Completion:
+    async def generate(self, request: Request, on_tokens: Callable[[], None]) -> Completion:
         name, death = request.prompt.record.record_id, self._death
-        self.asked[name] += 1
+        self.requests[name] += 1
         self.order.append(name)
         if name in self.refuses:
             raise GenerationError("refused")
-        for token in range(request.most_tokens or TOKENS):
+        for token in range(request.max_tokens or TOKENS):
             await asyncio.sleep(0.001)
             if name in self.hangs_on:
                 self.hangs_on.discard(name)
@@ -62,9 +62,9 @@ class FakeBody:
                 death.set()
             if death.is_set():
                 raise EngineDied("out of memory")
-            heard()
+            on_tokens()
         self.finished[name] += 1
-        return Completion(f"{name} said", "stop")
+        return Completion(f"answer to {name}", "stop")
 
 
 def request(number: int, attempt: int = 0) -> Request:
@@ -72,186 +72,189 @@ def request(number: int, attempt: int = 0) -> Request:
     return Request(Prompt(named, (), "", "", ""), (), attempt=attempt)
 
 
-def ask_all(
-    body: FakeBody, numbers: range, capacity: int = 8, stall_seconds: float = 30
+def generate_all(
+    engine: FakeEngine, numbers: range, capacity: int = 8, stall_seconds: float = 30
 ) -> dict[str, Completion | Exception]:
-    """Asks for every record at once; what became of each."""
+    """The outcome of each record, all sent at once."""
 
     async def go() -> dict[str, Completion | Exception]:
-        body.start()
-        watched = Supervisor(body, capacity, stall_seconds)
-        asked = (watched.ask(request(n)) for n in numbers)
-        said = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 20)
-        return dict(zip(map(str, numbers), said, strict=True))
+        engine.start()
+        supervised = Supervisor(engine, capacity, stall_seconds)
+        answers = (supervised.generate(request(n)) for n in numbers)
+        outcomes = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), 20)
+        return dict(zip(map(str, numbers), outcomes, strict=True))
 
     return asyncio.run(go())
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "REVIVAL_PAUSES", (0.0, 0.01, 0.01))
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "RESTART_DELAYS", (0.0, 0.01, 0.01))
 
 
-def answered(said: dict[str, Completion | Exception]) -> set[str]:
-    return {name for name, s in said.items() if isinstance(s, Completion)}
+def answered(outcomes: dict[str, Completion | Exception]) -> set[str]:
+    return {name for name, outcome in outcomes.items() if isinstance(outcome, Completion)}
 
 
-def test_every_record_is_answered_once_by_an_engine_that_lives():
-    body = FakeBody()
-    said = ask_all(body, range(50))
-    assert answered(said) == {str(n) for n in range(50)}
-    assert body.asked.most_common(1)[0][1] == 1
+def test_a_healthy_engine_answers_every_record_once():
+    engine = FakeEngine()
+    outcomes = generate_all(engine, range(50))
+    assert answered(outcomes) == {str(n) for n in range(50)}
+    assert engine.requests.most_common(1)[0][1] == 1
 
 
-def test_no_more_records_are_in_the_engine_than_it_holds():
-    body = FakeBody()
+def test_the_engine_never_has_more_requests_than_its_capacity():
+    engine = FakeEngine()
     most = 0
 
-    async def counted(request: Request, heard: Callable[[], None]) -> Completion:
+    async def counted(request: Request, on_tokens: Callable[[], None]) -> Completion:
         nonlocal most
-        most = max(most, sum(body.asked.values()) - sum(body.finished.values()))
-        return await FakeBody.generate(body, request, heard)
+        most = max(most, sum(engine.requests.values()) - sum(engine.finished.values()))
+        return await FakeEngine.generate(engine, request, on_tokens)
 
-    body.generate = counted
-    ask_all(body, range(50), capacity=8)
+    engine.generate = counted
+    generate_all(engine, range(50), capacity=8)
     assert most == 8 - 1  # counted before the record itself is
 
 
-def test_a_repair_goes_before_first_attempts():
-    body = FakeBody()
+def test_retries_go_before_first_attempts():
+    engine = FakeEngine()
 
     async def go() -> None:
-        body.start()
-        watched = Supervisor(body, 1, 30)
-        first = [asyncio.create_task(watched.ask(request(n))) for n in range(4)]
+        engine.start()
+        supervised = Supervisor(engine, 1, 30)
+        first = [asyncio.create_task(supervised.generate(request(n))) for n in range(4)]
         await asyncio.sleep(0)
-        repair = asyncio.create_task(watched.ask(request(9, attempt=1)))
-        await asyncio.gather(*first, repair)
+        retry = asyncio.create_task(supervised.generate(request(9, attempt=1)))
+        await asyncio.gather(*first, retry)
 
     asyncio.run(go())
-    assert body.order == ["0", "9", "1", "2", "3"]
+    assert engine.order == ["0", "9", "1", "2", "3"]
 
 
 @pytest.mark.parametrize("culprit", [0, 3, 17, 39])
-def test_a_record_that_kills_at_its_first_token_is_found_at_its_second_death(culprit):
-    body = FakeBody()
-    body.dies_at_first_token_of = {str(culprit)}
-    said = ask_all(body, range(40))
-    assert answered(said) == {str(n) for n in range(40)} - {str(culprit)}
-    assert isinstance(said[str(culprit)], GenerationError)
-    assert str(said[str(culprit)]) == "out of memory"
-    assert body.lives == 3
-    assert body.asked[str(culprit)] == 2
+def test_a_record_that_kills_at_its_first_token_is_found_at_the_second_death(culprit):
+    engine = FakeEngine()
+    engine.dies_at_first_token_of = {str(culprit)}
+    outcomes = generate_all(engine, range(40))
+    assert answered(outcomes) == {str(n) for n in range(40)} - {str(culprit)}
+    assert isinstance(outcomes[str(culprit)], GenerationError)
+    assert str(outcomes[str(culprit)]) == "out of memory"
+    assert engine.starts == 3
+    assert engine.requests[str(culprit)] == 2
 
 
-def test_its_neighbours_pay_with_a_probe_and_a_retry():
-    body = FakeBody()
-    body.dies_at_first_token_of = {"12"}
-    ask_all(body, range(40))
-    assert all(n <= 3 for n in body.asked.values())
-    assert sum(n > 1 for n in body.asked.values()) <= 8
+def test_its_neighbours_cost_a_probe_and_a_retry():
+    engine = FakeEngine()
+    engine.dies_at_first_token_of = {"12"}
+    generate_all(engine, range(40))
+    assert all(n <= 3 for n in engine.requests.values())
+    assert sum(n > 1 for n in engine.requests.values()) <= 8
 
 
 @pytest.mark.parametrize("culprit", [0, 5, 21])
 def test_a_record_that_kills_at_its_last_token_is_found_by_halves(culprit):
-    body = FakeBody()
-    body.dies_at_last_token_of = {str(culprit)}
-    said = ask_all(body, range(30))
-    assert answered(said) == {str(n) for n in range(30)} - {str(culprit)}
-    assert body.lives <= 1 + 2 + 4  # two deaths in company, then 8 suspects, 4, 2, 1
+    engine = FakeEngine()
+    engine.dies_at_last_token_of = {str(culprit)}
+    outcomes = generate_all(engine, range(30))
+    assert answered(outcomes) == {str(n) for n in range(30)} - {str(culprit)}
+    assert engine.starts <= 1 + 2 + 4  # two deaths in company, then 8 suspects, 4, 2, 1
 
 
 def test_several_culprits_are_all_found():
-    body = FakeBody()
-    body.dies_at_first_token_of = {"4", "25"}
-    body.dies_at_last_token_of = {"11"}
-    said = ask_all(body, range(40))
-    assert answered(said) == {str(n) for n in range(40)} - {"4", "25", "11"}
+    engine = FakeEngine()
+    engine.dies_at_first_token_of = {"4", "25"}
+    engine.dies_at_last_token_of = {"11"}
+    outcomes = generate_all(engine, range(40))
+    assert answered(outcomes) == {str(n) for n in range(40)} - {"4", "25", "11"}
 
 
-def test_an_engine_that_dies_once_by_itself_convicts_nobody():
-    body = FakeBody()
+def test_an_engine_that_dies_once_by_itself_fails_no_record():
+    engine = FakeEngine()
     ticks = count()
 
-    async def fragile(request: Request, heard: Callable[[], None]) -> Completion:
+    async def fragile(request: Request, on_tokens: Callable[[], None]) -> Completion:
         if next(ticks) == 20:
-            body.kill()
-        return await FakeBody.generate(body, request, heard)
+            engine.kill()
+        return await FakeEngine.generate(engine, request, on_tokens)
 
-    body.generate = fragile
-    said = ask_all(body, range(40))
-    assert answered(said) == {str(n) for n in range(40)}
-    assert body.lives == 2
-
-
-def test_an_engine_that_hangs_is_taken_for_dead():
-    body = FakeBody()
-    body.hangs_on = {"7"}
-    said = ask_all(body, range(20), stall_seconds=0.1)
-    assert answered(said) == {str(n) for n in range(20)}
-    assert body.lives == 2
+    engine.generate = fragile
+    outcomes = generate_all(engine, range(40))
+    assert answered(outcomes) == {str(n) for n in range(40)}
+    assert engine.starts == 2
 
 
-def test_silence_without_anything_to_say_is_no_hang():
-    body = FakeBody()
+def test_an_engine_that_hangs_is_restarted():
+    engine = FakeEngine()
+    engine.hangs_on = {"7"}
+    outcomes = generate_all(engine, range(20), stall_seconds=0.1)
+    assert answered(outcomes) == {str(n) for n in range(20)}
+    assert engine.starts == 2
+
+
+def test_an_idle_engine_is_not_taken_for_hung():
+    engine = FakeEngine()
 
     async def go() -> None:
-        body.start()
-        watched = Supervisor(body, 8, 0.05)
-        await watched.ask(request(0))
+        engine.start()
+        supervised = Supervisor(engine, 8, 0.05)
+        await supervised.generate(request(0))
         await asyncio.sleep(0.2)
-        await watched.ask(request(1))
+        await supervised.generate(request(1))
 
     asyncio.run(go())
-    assert body.lives == 1
+    assert engine.starts == 1
 
 
-def test_a_refused_record_concerns_nobody_else():
-    body = FakeBody()
-    body.refuses = {"3"}
-    said = ask_all(body, range(10))
-    assert answered(said) == {str(n) for n in range(10)} - {"3"}
-    assert (str(said["3"]), body.lives) == ("refused", 1)
+def test_a_refused_record_affects_no_other():
+    engine = FakeEngine()
+    engine.refuses = {"3"}
+    outcomes = generate_all(engine, range(10))
+    assert answered(outcomes) == {str(n) for n in range(10)} - {"3"}
+    assert (str(outcomes["3"]), engine.starts) == ("refused", 1)
 
 
-def test_an_engine_that_dies_whatever_it_is_asked_ends_it_all():
-    body = FakeBody()
-    body.dies_at_first_token_of = {str(n) for n in range(40)}
-    said = ask_all(body, range(40))
-    convicted = [s for s in said.values() if isinstance(s, GenerationError)]
-    lost = [s for s in said.values() if isinstance(s, EngineError)]
-    assert (len(convicted), len(lost)) == (3, 37)
-    assert "dies whatever it is asked: out of memory" in str(lost[0])
+def test_an_engine_that_dies_on_every_record_is_given_up():
+    engine = FakeEngine()
+    engine.dies_at_first_token_of = {str(n) for n in range(40)}
+    outcomes = generate_all(engine, range(40))
+    culprits = [o for o in outcomes.values() if isinstance(o, GenerationError)]
+    given_up = [o for o in outcomes.values() if isinstance(o, EngineError)]
+    assert (len(culprits), len(given_up)) == (3, 37)
+    assert "dies on every record: out of memory" in str(given_up[0])
 
 
-def test_an_engine_whose_memory_is_freed_late_is_started_again():
-    body = FakeBody()
-    body.dies_at_first_token_of = {"3"}
-
-    async def go() -> list[Completion | BaseException]:
-        body.start()
-        body.fails_to_start = [EngineError("no memory"), EngineError("no memory")]
-        watched = Supervisor(body, 4, 30)
-        asked = (watched.ask(request(n)) for n in range(8))
-        return await asyncio.gather(*asked, return_exceptions=True)
-
-    said = asyncio.run(go())
-    assert [isinstance(s, Completion) for s in said] == [n != 3 for n in range(8)]
-
-
-def test_an_engine_that_cannot_be_started_again_is_lost_with_its_reason():
-    body = FakeBody()
-    body.dies_at_first_token_of = {"3"}
+def test_a_restart_is_tried_again_while_memory_is_not_free_yet():
+    engine = FakeEngine()
+    engine.dies_at_first_token_of = {"3"}
 
     async def go() -> list[Completion | BaseException]:
-        body.start()
-        body.fails_to_start = [EngineError("the model is gone")] * 3
-        watched = Supervisor(body, 4, 30)
-        asked: list[Awaitable[Completion]] = [watched.ask(request(n)) for n in range(8)]
-        said = await asyncio.gather(*asked, return_exceptions=True)
-        return [*said, *await asyncio.gather(watched.ask(request(9)), return_exceptions=True)]
+        engine.start()
+        engine.fails_to_start = [EngineError("no memory"), EngineError("no memory")]
+        supervised = Supervisor(engine, 4, 30)
+        answers = (supervised.generate(request(n)) for n in range(8))
+        return await asyncio.gather(*answers, return_exceptions=True)
 
-    said = asyncio.run(go())
-    lost = [s for s in said if isinstance(s, EngineError)]
-    assert {str(error) for error in lost} == {"the model is gone"}
-    assert said[-1] in lost
+    outcomes = asyncio.run(go())
+    assert [isinstance(o, Completion) for o in outcomes] == [n != 3 for n in range(8)]
+
+
+def test_an_engine_that_cannot_be_restarted_fails_all_requests_with_the_reason():
+    engine = FakeEngine()
+    engine.dies_at_first_token_of = {"3"}
+
+    async def go() -> list[Completion | BaseException]:
+        engine.start()
+        engine.fails_to_start = [EngineError("the model is gone")] * 3
+        supervised = Supervisor(engine, 4, 30)
+        answers: list[Awaitable[Completion]] = [supervised.generate(request(n)) for n in range(8)]
+        outcomes = await asyncio.gather(*answers, return_exceptions=True)
+        return [
+            *outcomes,
+            *await asyncio.gather(supervised.generate(request(9)), return_exceptions=True),
+        ]
+
+    outcomes = asyncio.run(go())
+    given_up = [o for o in outcomes if isinstance(o, EngineError)]
+    assert {str(error) for error in given_up} == {"the model is gone"}
+    assert outcomes[-1] in given_up

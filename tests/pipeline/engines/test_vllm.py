@@ -1,4 +1,4 @@
-"""vLLM itself, asked without a cluster around it: the CPU build with a random model."""
+"""vLLM itself without a cluster around it: the CPU build with a random model."""
 
 from dataclasses import replace
 
@@ -11,7 +11,9 @@ from pipeline.core.errors import ConfigError, EngineError
 from pipeline.core.records import PLAIN, Ask, Completion, Message, Prompt
 from pipeline.engines import check_engine, generation_identity
 from pipeline.engines.engine import GenerationError, Request
+from pipeline.engines.model_files import ModelSpec
 from pipeline.engines.supervisor import EngineDied
+from pipeline.engines.token_budget import token_limit
 from pipeline.engines.vllm_options import option_names
 from tests.support.jobs import record, vllm_job
 from tests.support.models import NO_SYSTEM, make_model
@@ -24,61 +26,61 @@ def request(messages: tuple[Message, ...] = CHAT, **fields) -> Request:
     return replace(Request.first(Prompt(record(), messages, "", "", "")), **fields)
 
 
-def test_an_answer_comes_with_its_counts_and_finish_reason(talker):
-    (said,) = talker.ask(request(most_tokens=20))
-    assert said.text
-    assert (said.finish_reason, said.completion_tokens) == ("length", 20)
-    assert not said.context_full
-    assert said.seconds > 0
+def test_an_answer_comes_with_its_counts_and_finish_reason(local_vllm):
+    (completion,) = local_vllm.generate(request(max_tokens=20))
+    assert completion.text
+    assert (completion.finish_reason, completion.completion_tokens) == ("length", 20)
+    assert not completion.context_full
+    assert completion.seconds > 0
 
 
-def test_the_second_time_a_prompt_comes_from_the_prefix_cache(talker):
+def test_a_prompt_comes_from_the_prefix_cache_the_second_time(local_vllm):
     long = (Message("user", "How many herons nested at the pond in spring? " * 20),)
-    (first,) = talker.ask(request(long, most_tokens=2))
-    (second,) = talker.ask(request(long, most_tokens=2))
+    (first,) = local_vllm.generate(request(long, max_tokens=2))
+    (second,) = local_vllm.generate(request(long, max_tokens=2))
     assert first.prompt_tokens == second.prompt_tokens > 128
     # whole blocks, of 16 tokens or as many as the build takes, and never the last token
     assert first.prompt_tokens - 129 <= second.cached_tokens < first.prompt_tokens
 
 
-def test_many_requests_are_one_batch(talker):
-    said = talker.ask(*(request(most_tokens=n) for n in range(1, 60)))
-    assert [s.completion_tokens for s in said] == list(range(1, 60))
+def test_many_requests_run_as_one_batch(local_vllm):
+    completions = local_vllm.generate(*(request(max_tokens=n) for n in range(1, 60)))
+    assert [s.completion_tokens for s in completions] == list(range(1, 60))
 
 
-def test_a_chat_goes_through_the_models_template_and_a_plain_prompt_as_it_stands(talker):
-    chat, text = talker.ask(request(CHAT, most_tokens=1), request(TEXT, most_tokens=1))
-    encoder = talker.body._encoder
+def test_a_chat_goes_through_the_models_template_and_a_plain_prompt_does_not(local_vllm):
+    chat, text = local_vllm.generate(request(CHAT, max_tokens=1), request(TEXT, max_tokens=1))
+    encoder = local_vllm.process._encoder
     contents = sum(len(encoder.encode((Message(PLAIN, m.content),))) for m in CHAT)
     assert chat.prompt_tokens == contents + len(["<s>", *CHAT, *CHAT, "<|assistant|>"])
     assert text.prompt_tokens == len(encoder._tokenizer.encode(TEXT[0].content))
 
 
 def of_tokens(number: int) -> tuple[Message, ...]:
-    """A plain prompt of so many tokens of the test's model."""
+    """A plain prompt of `number` tokens."""
     return (Message(PLAIN, " the" * number),)
 
 
-def test_a_prompt_at_the_end_of_the_context_is_cut_and_says_that_it_is_full(talker):
-    (said,) = talker.ask(request(of_tokens(8192 - 5)))
-    assert said.prompt_tokens == 8192 - 5
-    assert (said.finish_reason, said.completion_tokens) == ("length", 5)
-    assert said.context_full
+def test_an_answer_at_the_end_of_the_context_is_cut_off_and_marked(local_vllm):
+    (completion,) = local_vllm.generate(request(of_tokens(8192 - 5)))
+    assert completion.prompt_tokens == 8192 - 5
+    assert (completion.finish_reason, completion.completion_tokens) == ("length", 5)
+    assert completion.context_full
 
 
-def test_a_conversation_that_outgrows_the_context_fails_alone(talker):
+def test_a_conversation_that_outgrows_the_context_fails_alone(local_vllm):
     with pytest.raises(GenerationError, match="9,000 tokens, the context 8,192"):
-        talker.ask(request(of_tokens(9000)))
-    talker.ask(request(most_tokens=1))
+        local_vllm.generate(request(of_tokens(9000)))
+    local_vllm.generate(request(max_tokens=1))
 
 
-# How an attempt differs from the one before it.
+# How an attempt differs from earlier ones.
 
 
-def test_a_repair_talks_about_the_latest_answer_only():
+def test_a_retry_discusses_only_the_latest_answer():
     first = Request.first(Prompt(record(), CHAT, "", "", ""))
-    second = first.again(Completion("Many.", "stop"), (Ask("How many?"), Ask("In a number.")))
-    third = second.again(Completion("A lot.", "stop"), (Ask("A number!"),))
+    second = first.retry(Completion("Many.", "stop"), (Ask("How many?"), Ask("In a number.")))
+    third = second.retry(Completion("A lot.", "stop"), (Ask("A number!"),))
     assert [m.content for m in second.messages[2:]] == ["Many.", "How many? In a number."]
     assert [(m.role, m.content) for m in third.messages[2:]] == [
         ("assistant", "A lot."),
@@ -87,13 +89,14 @@ def test_a_repair_talks_about_the_latest_answer_only():
     assert third.attempt == 2
 
 
-def sampled(asked: Request, limit: int = 10, **sections):
-    from pipeline.engines.vllm import parameters
+def sampled(request: Request, limit: int = 10, **sections):
+    from pipeline.engines.vllm import sampling_params
 
-    return parameters(vllm_job("model", **sections), asked, limit, {"top_p": 0.9})
+    job = vllm_job("model", **sections)
+    return sampling_params(job.answer, job.sampling, request, limit, {"top_p": 0.9})
 
 
-def test_the_models_own_sampling_stands_where_the_job_says_nothing():
+def test_the_models_sampling_defaults_apply_unless_the_job_sets_others():
     assert sampled(request()).top_p == 0.9
     assert sampled(request(), sampling={"top_p": 0.5}).top_p == 0.5
 
@@ -103,68 +106,69 @@ def test_an_attempt_after_the_first_has_another_seed():
     assert seeds == [5, 6, 7]
 
 
-def test_sampling_anew_at_temperature_0_takes_a_temperature():
+def test_resampling_at_temperature_0_raises_the_temperature():
     assert sampled(request(), sampling={"temperature": 0}).temperature == 0
-    assert sampled(request(sampled_anew=1), sampling={"temperature": 0}).temperature > 0
-    assert sampled(request(sampled_anew=1), sampling={"temperature": 0.3}).temperature == 0.3
+    assert sampled(request(resampled=1), sampling={"temperature": 0}).temperature > 0
+    assert sampled(request(resampled=1), sampling={"temperature": 0.3}).temperature == 0.3
 
 
-def limit(room: int = 8000, asked: Request | None = None, **sections) -> int:
-    from pipeline.engines.vllm import token_limit
+def limit(room: int = 8000, lengthened: int = 0, **sections) -> int:
+    job = vllm_job("model", **sections)
+    return token_limit(job.answer, job.sampling, request(lengthened=lengthened), room)
 
-    return token_limit(vllm_job("model", **sections), asked or request(), room)
 
-
-def test_the_token_limit_is_the_jobs_own_and_doubles_when_an_answer_was_cut():
+def test_the_token_limit_is_the_jobs_own_and_doubles_after_a_cut_off_answer():
     own = {"sampling": {"max_tokens": 100}}
     assert limit(**own) == 100
-    assert limit(asked=request(lengthened=2), **own) == 400
-    assert limit(asked=request(lengthened=9), **own) == 8000
+    assert limit(lengthened=2, **own) == 400
+    assert limit(lengthened=9, **own) == 8000
 
 
-def test_without_a_limit_of_its_own_a_job_leaves_room_for_the_words():
+def test_without_a_limit_in_the_job_there_is_room_for_the_words():
     assert 8000 > limit() > 399 * 4 / 3
     assert limit(room=300) == 300
 
 
-def test_where_the_decoder_counts_the_words_no_token_limit_cuts_them():
+def test_where_the_decoder_counts_words_the_whole_context_is_the_limit():
     assert limit(answer={"decoding": "enforced"}) == 8000
     assert limit(answer={"decoding": "enforced"}, sampling={"max_tokens": 50}) == 50
 
 
-# Decoding that keeps the format.
+# Enforced decoding.
 
 
 @pytest.mark.parametrize("max_words", [1, 7, 60])
-def test_enforced_decoding_keeps_format_and_word_limit(talker, tiny_model, max_words):
+def test_enforced_decoding_keeps_format_and_word_limit(local_vllm, tiny_model, max_words):
     job = vllm_job(tiny_model, answer={"decoding": "enforced", "max_words": max_words})
-    said = talker.ask_as(job, *(request(TEXT if n % 2 else CHAT) for n in range(24)))
+    requests = (request(TEXT if n % 2 else CHAT) for n in range(24))
+    completions = local_vllm.generate_as(job, *requests)
     checks = tuple(c for c in chosen_checks({}) if c.name in ("format", "word_count"))
-    for completion in said:
+    for completion in completions:
         subject = Subject(completion, extract_answer(completion.text), "", max_words)
         results, _ = run_checks(checks, subject)
         assert [(r.name, r.passed) for r in results] == [("format", True), ("word_count", True)]
         assert completion.finish_reason == "stop"
 
 
-def test_free_decoding_does_not(talker, tiny_model):
-    said = talker.ask_as(vllm_job(tiny_model), *(request(most_tokens=30) for _ in range(12)))
-    assert all("Answer:::" not in completion.text for completion in said)
+def test_free_decoding_does_not(local_vllm, tiny_model):
+    requests = (request(max_tokens=30) for _ in range(12))
+    completions = local_vllm.generate_as(vllm_job(tiny_model), *requests)
+    assert all("Answer:::" not in completion.text for completion in completions)
 
 
-def test_what_enforcing_cannot_finish_is_seen_by_the_check_for_completeness(talker, tiny_model):
+def test_the_check_complete_finds_an_enforced_answer_that_was_cut_off(local_vllm, tiny_model):
     job = vllm_job(
         tiny_model, answer={"decoding": "enforced", "max_words": 300}, sampling={"max_tokens": 40}
     )
-    (said,) = talker.ask_as(job, request())
-    assert said.finish_reason == "length"
+    (completion,) = local_vllm.generate_as(job, request())
+    assert completion.finish_reason == "length"
     (check,) = (c for c in chosen_checks({}) if c.name == "complete")
-    (result,), (repair,) = run_checks((check,), Subject(said, "cut", "", 300))
+    (result,), (repair,) = run_checks((check,), Subject(completion, "cut", "", 300))
     assert not result.passed
     assert repair == "more_tokens"
 
 
-def test_the_word_limit_is_part_of_an_enforced_generation_and_of_no_free_one():
+def test_the_word_limit_is_part_of_the_key_under_enforced_decoding_only():
     def identity(decoding: str, max_words: int):
         answer = {"decoding": decoding, "max_words": max_words}
         return generation_identity(vllm_job("model", answer=answer))(record())
@@ -174,7 +178,7 @@ def test_the_word_limit_is_part_of_an_enforced_generation_and_of_no_free_one():
     assert identity("free", 50) == identity("free", 60)
 
 
-# What is told before anything starts, and why a start fails.
+# Errors before and at the start.
 
 
 def test_option_names_are_those_of_vllms_engine_arguments():
@@ -186,28 +190,28 @@ def test_option_names_are_those_of_vllms_engine_arguments():
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"options": {"max_num_seq": 4}}, "max_num_seq: no option of vLLM; did you mean 'max_num_"),
-        ({"options": {"tensor_parallel_size": 2}}, "this is engine.gpus_per_replica"),
-        ({"options": {"revision": "main"}}, "this is engine.revision"),
+        ({"options": {"tensor_parallel_size": 2}}, "set engine.gpus_per_replica"),
+        ({"options": {"revision": "main"}}, "set engine.revision"),
         ({"engine": {"model": None}}, "engine.model: missing"),
     ],
 )
-def test_what_vllm_would_refuse_is_told_before_a_model_is_loaded(sections, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_vllm_would_refuse_is_an_error_before_a_model_is_loaded(sections, message):
+    with pytest.raises(ConfigError, match=message):
         check_engine(vllm_job("model", **sections))
 
 
-def test_every_option_reaches_vllm(talker):
-    config = talker.body._llm.vllm_config
+def test_every_option_reaches_vllm(local_vllm):
+    config = local_vllm.process._llm.vllm_config
     assert config.scheduler_config.max_num_seqs == 16
     assert config.scheduler_config.max_num_batched_tokens == 2048
     assert config.model_config.enforce_eager
     assert not config.model_config.trust_remote_code
 
 
-def test_a_batch_is_as_large_as_vllms_own_offline_class_makes_it():
+def test_a_batch_is_at_least_as_large_as_that_of_vllms_offline_class():
     from vllm.engine.arg_utils import EngineArgs
     from vllm.usage.usage_lib import UsageContext
 
@@ -225,18 +229,18 @@ def open_vllm(job, sample=()):
     return VllmEngine(job, sample)
 
 
-def test_a_model_that_is_not_there_is_told_in_a_line(tmp_path):
-    with pytest.raises(EngineError, match="no folder there") as caught:
+def test_a_missing_model_is_a_one_line_error(tmp_path):
+    with pytest.raises(EngineError, match="no such folder") as caught:
         open_vllm(vllm_job(tmp_path / "none"))
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_without_a_model_is_told_in_a_line(tmp_path):
+def test_a_folder_without_a_model_is_a_one_line_error(tmp_path):
     with pytest.raises(EngineError, match=f"engine.model: .*{tmp_path.name}"):
         open_vllm(vllm_job(tmp_path))
 
 
-def test_a_template_that_the_model_refuses_stops_the_job_before_the_model_is_loaded(tmp_path):
+def test_a_chat_that_the_template_refuses_stops_the_job_before_the_model_is_loaded(tmp_path):
     from tests.support.models import CHAT_TEMPLATE
 
     make_model(tmp_path, chat_template=NO_SYSTEM + CHAT_TEMPLATE)
@@ -244,25 +248,25 @@ def test_a_template_that_the_model_refuses_stops_the_job_before_the_model_is_loa
         open_vllm(vllm_job(tmp_path), CHAT)
 
 
-def test_a_chat_for_a_model_without_a_template_goes_plain(tmp_path):
+def test_a_chat_for_a_model_without_a_template_is_encoded_as_plain_text(tmp_path):
     from pipeline.engines.tokenizer import load_encoder
 
-    encoder = load_encoder(vllm_job(make_model(tmp_path, chat_template="")))
+    encoder = load_encoder(ModelSpec(str(make_model(tmp_path, chat_template=""))))
     plain = Message(PLAIN, "\n\n".join(m.content for m in CHAT))
     assert encoder.encode(CHAT) == encoder.encode((plain,))
 
 
 def test_two_engines_in_turn_leave_no_process_behind(tiny_model):
     """The second has its workers in processes of their own, as an engine of several GPUs has."""
-    from pipeline.engines.vllm_processes import processes_below
-    from tests.support.talker import Talker
+    from pipeline.engines.vllm_processes import descendants
+    from tests.support.local_vllm import LocalVllm
 
-    before = processes_below()
-    talker = Talker(vllm_job(tiny_model, options={"distributed_executor_backend": "mp"}))
-    talker.ask(request(most_tokens=1))
-    assert len(processes_below() - before) == 2
+    before = descendants()
+    engine = LocalVllm(vllm_job(tiny_model, options={"distributed_executor_backend": "mp"}))
+    engine.generate(request(max_tokens=1))
+    assert len(descendants() - before) == 2
     poison = vllm_job(tiny_model, sampling={"seed": 7})
     with pytest.raises(EngineDied, match="CPU Generator does not use offset"):
-        talker.ask_body_as(poison, request(of_tokens(4000)))
-    talker.close()
-    assert processes_below() - before == set()
+        engine.generate_once(poison, request(of_tokens(4000)))
+    engine.close()
+    assert descendants() - before == set()

@@ -1,9 +1,9 @@
-"""Prompts that their model can hold, and what becomes of those that it cannot."""
+"""Prompts that fit their model's context, and those that do not."""
 
 import pytest
 
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Record
-from pipeline.engines.token_budget import Room
+from pipeline.engines.token_budget import TokenBudget
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.template import load_prompt
 from tests.support.jobs import BETTER_PROMPT, record, vllm_job
@@ -36,26 +36,26 @@ def test_a_prompt_that_fits_is_left_as_it_is(tiny_model):
         assert fitted == short
 
 
-def test_a_prompt_that_is_too_long_is_a_fault_with_both_numbers(tiny_model):
+def test_the_fault_of_a_prompt_that_is_too_long_has_both_numbers(tiny_model):
     with pytest.raises(Fault, match=r"the prompt has [\d,]+ tokens; a context of 2,000 leaves 1,9"):
         fitting(a_job(tiny_model))(with_passages(30), SOURCE)
 
 
-def test_the_last_passages_are_dropped_and_no_more_than_needed(tiny_model):
-    night = a_job(tiny_model, "drop_passages")
-    fitted, (messages, _) = fitting(night)(with_passages(30), SOURCE)
-    held = len(fitted.passages)
-    assert 0 < held < 30
-    assert [p.text.split(".")[0] for p in fitted.passages] == [str(n) for n in range(held)]
-    assert fitted.repairs == (f"dropped_passages:{30 - held}",)
+def test_the_last_passages_are_dropped_but_no_more_than_needed(tiny_model):
+    job = a_job(tiny_model, "drop_passages")
+    fitted, (messages, _) = fitting(job)(with_passages(30), SOURCE)
+    remaining = len(fitted.passages)
+    assert 0 < remaining < 30
+    assert [p.text.split(".")[0] for p in fitted.passages] == [str(n) for n in range(remaining)]
+    assert fitted.repairs == (f"dropped_passages:{30 - remaining}",)
     assert all(p.text.strip() in messages[-1].content for p in fitted.passages)
-    room = Room(night)
-    room.check(messages)
+    budget = TokenBudget.of(job)
+    budget.check(messages)
     with pytest.raises(Fault):
-        fitting(a_job(tiny_model))(with_passages(held + 1), SOURCE)
+        fitting(a_job(tiny_model))(with_passages(remaining + 1), SOURCE)
 
 
-def test_one_passage_that_is_too_long_is_a_reject_all_the_same(tiny_model):
+def test_a_single_passage_that_is_too_long_is_rejected(tiny_model):
     one = record(passages=(Passage("We counted herons. " * 800),))
     with pytest.raises(Fault) as caught:
         fitting(a_job(tiny_model, "drop_passages"))(one, SOURCE)
@@ -69,14 +69,14 @@ def test_a_ready_prompt_has_no_passages_to_drop(tiny_model):
 
 
 def test_the_answer_needs_less_where_the_job_allows_less(tiny_model):
-    room = Room(a_job(tiny_model, sampling={"max_tokens": 20}))
-    assert room.answer == 20
-    assert Room(a_job(tiny_model, sampling={"max_tokens": 9000})).answer == 56
+    budget = TokenBudget.of(a_job(tiny_model, sampling={"max_tokens": 20}))
+    assert budget.answer == 20
+    assert TokenBudget.of(a_job(tiny_model, sampling={"max_tokens": 9000})).answer == 56
 
 
 def test_a_prompt_of_few_bytes_is_never_tokenized(tiny_model):
-    room = Room(a_job("/nowhere/model"))
-    room.check((Message("user", "x" * 1000),))
+    budget = TokenBudget.of(a_job("/nowhere/model"))
+    budget.check((Message("user", "x" * 1000),))
 
 
 def test_a_chat_that_the_template_refuses_is_a_fault(tmp_path):
@@ -85,10 +85,10 @@ def test_a_chat_that_the_template_refuses_is_a_fault(tmp_path):
     make_model(tmp_path, chat_template=NO_SYSTEM + CHAT_TEMPLATE)
     long = (Message("system", "x"), Message("user", "We counted herons. " * 500))
     with pytest.raises(Fault, match="chat template refuses"):
-        Room(a_job(tmp_path)).check(long)
+        TokenBudget.of(a_job(tmp_path)).check(long)
 
 
-def test_what_no_engine_here_counts_is_never_too_long():
+def test_without_a_tokenizer_no_prompt_is_too_long():
     from tests.support.jobs import job
 
     endless = with_passages(300)

@@ -1,4 +1,4 @@
-"""Prompts by paper, in the order that shares most, cut into tables."""
+"""Prompts by paper, in the order that shares the most, cut into batches."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,14 +33,14 @@ def test_papers_stay_apart():
     st.integers(1, 20),
     st.sampled_from([0.1, 1, 8]),
 )
-def test_every_prompt_is_in_one_table_and_no_table_is_too_large(sizes, most_rows, in_flight):
+def test_every_prompt_is_in_one_batch_and_no_batch_is_too_large(sizes, max_rows, in_flight):
     groups, number = [], 0
     for fresh in sizes:
         groups.append(PromptGroup(tuple(range(number, number + len(fresh))), tuple(fresh)))
         number += len(fresh)
-    tables = list(split_batches(groups, most_rows, in_flight, answer_tokens=100))
-    assert sorted(prompt for table in tables for prompt in table) == list(range(number))
-    assert all(0 < len(table) <= most_rows for table in tables)
+    batches = list(split_batches(groups, max_rows, in_flight, answer_tokens=100))
+    assert sorted(prompt for batch in batches for prompt in batch) == list(range(number))
+    assert all(0 < len(batch) <= max_rows for batch in batches)
 
 
 def test_long_groups_come_before_short_ones_and_stay_whole():
@@ -49,20 +49,20 @@ def test_long_groups_come_before_short_ones_and_stay_whole():
         PromptGroup((2, 3), (900, 900)),
         PromptGroup((4, 5), (500, 500)),
     ]
-    tables = list(split_batches(groups, 10, 0.01, answer_tokens=0))
-    assert [prompt for table in tables for prompt in table] == [2, 3, 4, 5, 0, 1]
-    assert all(len(t) == 2 for t in split_batches(groups, 3, 0.01, answer_tokens=0))
+    batches = list(split_batches(groups, 10, 0.01, answer_tokens=0))
+    assert [prompt for batch in batches for prompt in batch] == [2, 3, 4, 5, 0, 1]
+    assert all(len(b) == 2 for b in split_batches(groups, 3, 0.01, answer_tokens=0))
 
 
-def test_a_group_that_no_table_holds_is_cut_where_least_is_shared():
+def test_a_group_larger_than_a_batch_is_cut_where_the_least_is_shared():
     group = PromptGroup((0, 1, 2, 3, 4, 5), (900, 10, 10, 700, 10, 10))
-    tables = list(split_batches([group], 4, 0.01, answer_tokens=1))
-    assert sorted(tables) == [[0, 1, 2], [3, 4, 5]]
+    batches = list(split_batches([group], 4, 0.01, answer_tokens=1))
+    assert sorted(batches) == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_tables_get_smaller_towards_the_end_when_several_replicas_wait():
+def test_batches_shrink_towards_the_end_when_several_are_in_flight():
     groups = [PromptGroup((2 * n, 2 * n + 1), (400, 4)) for n in range(200)]
-    sizes = [len(table) for table in split_batches(groups, 20, 4, answer_tokens=100)]
+    sizes = [len(batch) for batch in split_batches(groups, 20, 4, answer_tokens=100)]
     assert sizes[0] == 20
     assert sizes[-1] == 2
     assert sizes == sorted(sizes, reverse=True)

@@ -20,25 +20,25 @@ def test_canonical_json_is_what_the_standard_library_writes_sorted_and_tight():
 
 
 def test_keys_can_be_computed_by_anyone_from_the_published_rule():
-    said = [{"content": m.content, "role": m.role} for m in MESSAGES]
-    whole = {**IDENTITY, "messages": said}
+    rendered = [{"content": m.content, "role": m.role} for m in MESSAGES]
+    whole = {**IDENTITY, "messages": rendered}
 
     def key(value: object) -> str:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
-    assert prompt_and_generation_key(MESSAGES, IDENTITY) == (key(said), key(whole))
+    assert prompt_and_generation_key(MESSAGES, IDENTITY) == (key(rendered), key(whole))
 
 
-def test_keys_stay_what_they_are():
-    # Written down once: were they to change, every store would be work again.
+def test_keys_do_not_change():
+    # Fixed values: a change makes every stored answer stale.
     assert prompt_and_generation_key((Message("user", "A?"),), {"model": "m"}) == (
         "ea9473019a0e144948a334493d008dc0",
         "6e207ecc7990b97145d8d1b1806cd0a9",
     )
 
 
-def test_the_prompt_key_knows_the_messages_alone():
+def test_the_prompt_key_depends_on_the_messages_only():
     prompt, generation = prompt_and_generation_key(MESSAGES, IDENTITY)
     same_prompt, other_generation = prompt_and_generation_key(MESSAGES, {**IDENTITY, "model": "n"})
     assert same_prompt == prompt

@@ -1,4 +1,4 @@
-"""Passages arranged for the longest shared prefixes, against every order that there is."""
+"""Passages arranged for the longest shared prefixes, compared with every possible order."""
 
 from itertools import permutations, product
 
@@ -18,7 +18,7 @@ def passages(letters: str) -> tuple[Passage, ...]:
 
 
 def saved(orders) -> int:
-    """Characters of passages that are found in the tree that the orders make."""
+    """Characters of passages that the orders' prefix tree saves."""
     nodes, total = {}, 0
     for order in orders:
         for depth, passage in enumerate(order):
@@ -32,17 +32,17 @@ def arranged(records) -> dict[int, tuple[Passage, ...]]:
 
 
 @given(st.lists(st.lists(st.sampled_from(LETTERS), max_size=8).map("".join), max_size=8))
-def test_every_record_keeps_exactly_its_passages(held):
-    records = [passages(letters) for letters in held]
-    made = arrange(records)
-    assert sorted(a.record for a in made) == list(range(len(records)))
-    for number, order in made:
+def test_every_record_keeps_exactly_its_passages(letter_lists):
+    records = [passages(letters) for letters in letter_lists]
+    arranged_ = arrange(records)
+    assert sorted(a.record for a in arranged_) == list(range(len(records)))
+    for number, order in arranged_:
         assert sorted(order) == sorted(records[number])
 
 
 @given(st.lists(st.sets(st.sampled_from(LETTERS[:4]), max_size=3), min_size=1, max_size=4))
-def test_of_a_few_records_hardly_any_order_saves_more(held):
-    records = [passages("".join(sorted(letters))) for letters in held]
+def test_for_a_few_records_hardly_any_order_saves_more(letter_sets):
+    records = [passages("".join(sorted(letters))) for letters in letter_sets]
     best = max(saved(orders) for orders in product(*map(permutations, records)))
     assert saved(arranged(records).values()) >= 0.9 * best
 
@@ -82,7 +82,7 @@ def test_a_passage_held_twice_is_kept_twice():
 
 
 @pytest.mark.parametrize("size", [28, 200])
-def test_arranging_is_the_same_every_time(size):
+def test_arranging_is_deterministic(size):
     records = [
         passages("".join(LETTERS[(n * k + k) % 6] for k in range(n % 5 + 1))) for n in range(size)
     ]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.answering.prepare import prepare
 from pipeline.config.schema import Output, PromptChoice
 from pipeline.core.records import Record
-from pipeline.flow import prepare
 from pipeline.prompting.cache_estimate import Forecast, forecast
 from pipeline.run.execute import foresee
 from tests.support.jobs import (
@@ -19,7 +19,7 @@ from tests.support.jobs import (
     ignore,
     job_file,
     overnight,
-    run,
+    run_on_cluster,
     stored,
     vllm_job,
     write_jsonl,
@@ -66,7 +66,7 @@ def foreseen(night) -> Forecast:
 @pytest.fixture(scope="module")
 def first_night(night, foreseen, ray_cluster, tmp_path_factory):
     """What its run left: the document and the rows."""
-    document = run(night)
+    document = run_on_cluster(night)
     return document, stored(_folder(night)).to_pylist()
 
 
@@ -125,6 +125,6 @@ def test_new_questions_to_old_papers_are_the_only_work(first_night, night, paper
     new = [record for record in every if record.record_id not in {r["record_id"] for r in before}]
     folder = _folder(night).parent / "shards"
     write_jsonl(folder / "new.jsonl", list(map(as_row, new)))
-    again = counts(run(night))
+    again = counts(run_on_cluster(night))
     assert again["current"] == document["counts"]["read"]
     assert again["read"] - again["current"] == len(new) == PAPERS * QUESTIONS // 4

@@ -65,7 +65,7 @@ def test_verbatim_without_a_text_of_its_own_is_the_records_fault():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             FRONT + "Hello\n{{ qestion }}\n",
@@ -86,10 +86,10 @@ def test_verbatim_without_a_text_of_its_own_is_the_records_fault():
         (FRONT + "{{ ''.__class__.__mro__ }}{{ question.__class__.__mro__[1] }}", "unsafe"),
     ],
 )
-def test_a_faulty_template_stops_the_job_by_file_and_line(tmp_path, text, said):
+def test_a_faulty_template_stops_the_job_and_names_file_and_line(tmp_path, text, message):
     with pytest.raises(ConfigError) as caught:
         load_prompt(write(tmp_path, text), 399)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "trial.md" in str(caught.value)
 
 

@@ -1,0 +1,62 @@
+"""vLLM's engine without a cluster around it. Importing this imports vLLM."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any, TypeVar
+
+from pipeline.config.schema import Job
+from pipeline.core.records import Completion
+from pipeline.engines.engine import Request
+from pipeline.engines.model_files import ModelSpec
+from pipeline.engines.supervisor import Supervisor
+from pipeline.engines.tokenizer import load_encoder
+from pipeline.engines.vllm import VllmProcess
+
+T = TypeVar("T")
+
+
+class LocalVllm:
+    """An engine with an event loop of its own, for tests that have none."""
+
+    def __init__(self, job: Job) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.process = VllmProcess(job, load_encoder(ModelSpec.of(job)))
+        self.process.start()
+        self.supervisor = Supervisor(self.process, 16, 300)
+
+    def generate(self, *requests: Request) -> list[Completion]:
+        """The completions of requests that are all open at once."""
+        return self._run(self._gather(requests))
+
+    def generate_as(self, job: Job, *requests: Request) -> list[Completion]:
+        """As `generate`, under the sampling and decoding of another job for the same model."""
+        with self._acting_for(job):
+            return self.generate(*requests)
+
+    def generate_once(self, job: Job, request: Request) -> Completion:
+        """As `generate_as`, with nothing to restart a dead engine."""
+        with self._acting_for(job):
+            return self._run(self.process.generate(request, lambda: None))
+
+    def close(self) -> None:
+        self.process.kill()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    @contextmanager
+    def _acting_for(self, job: Job) -> Iterator[None]:
+        own, self.process._job = self.process._job, job
+        try:
+            yield
+        finally:
+            self.process._job = own
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(300)
+
+    async def _gather(self, requests: Sequence[Request]) -> list[Completion]:
+        return await asyncio.gather(*map(self.supervisor.generate, requests))
