@@ -1,4 +1,4 @@
-"""`overnight compact`: many small parts into few large ones."""
+"""`overnight compact`: merges many small parts into few large ones."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,11 +13,11 @@ from pipeline.store.compaction import TARGET_BYTES, compact
 
 
 def main(console: Console, job: Job, drop_superseded: bool) -> tuple[int, dict[str, Any]]:
-    """Exit code 0 and what was done."""
+    """Compacts a store; returns exit code 0 and what was done."""
     if job.output.append_only:
         raise ConfigError(
-            f"output.append_only: compaction deletes the parts that it has merged; who may delete "
-            f"in {job.output.uri} runs it with output.append_only=false"
+            "output.append_only: compaction deletes the parts that it has merged; if you may delete "
+            f"files in {job.output.uri}, run it with output.append_only=false"
         )
     store = Storage(job.storage).at(job.output.uri)
     with console.status("compacting") as status:

@@ -1,4 +1,4 @@
-"""What a run over a large store costs before it starts: time and memory of the ledger."""
+"""Time and memory that a run over a large store takes before it starts, to read the ledger."""
 
 import json
 import subprocess
@@ -20,19 +20,19 @@ import json, resource, sys, time
 from pipeline.core.filesystem import Storage
 from pipeline.store.ledger import Ledger
 store = Storage().at(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-began = time.perf_counter()
+rss_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started = time.perf_counter()
 ledger = Ledger.of(store)
-spent = time.perf_counter() - began
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-held = ledger.answered.nbytes + ledger.failed.nbytes
-print(json.dumps([len(ledger.answered) + len(ledger.failed), spent, peak * 1024, held]))
+seconds = time.perf_counter() - started
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - rss_before
+held_bytes = ledger.answered.nbytes + ledger.failed.nbytes
+print(json.dumps([len(ledger.answered) + len(ledger.failed), seconds, peak * 1024, held_bytes]))
 """
 
 
 @dataclass(frozen=True)
 class LedgerCost:
-    """Seconds to read a ledger, bytes at its peak above an empty process, bytes it then holds."""
+    """Seconds to read a ledger, its peak memory above an empty process, and its final size."""
 
     keys: int
     seconds: float
@@ -41,7 +41,7 @@ class LedgerCost:
 
 
 def ledger_cost(folder: Path, keys: int = KEYS) -> LedgerCost:
-    """Writes a store of so many compacted rows, keys alone, and has a process read its ledger."""
+    """Writes a compacted store with this many rows, and reads its ledger in a new process."""
     write_store(folder, keys)
     done = subprocess.run(
         [sys.executable, "-c", READ, str(folder)], cwd=ROOT, capture_output=True, check=True
@@ -50,7 +50,7 @@ def ledger_cost(folder: Path, keys: int = KEYS) -> LedgerCost:
 
 
 def write_store(folder: Path, keys: int) -> None:
-    """Answers of a multiple of `PART_ROWS` records, 28 a paper, with their key columns alone."""
+    """Writes answers with key columns only, for a multiple of `PART_ROWS` records, 28 per paper."""
     (folder / "answers").mkdir(parents=True)
     for start in range(0, keys, PART_ROWS):
         _write_part(folder / "answers" / f"part-{start:09}.parquet", start)
