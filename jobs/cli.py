@@ -155,7 +155,9 @@ def diff(
     debug: Debug = False,
 ) -> None:
     """Compare two prompts, models or runs, answer by answer."""
-    _start("diff", job, overrides, json, debug)(before=before, after=after, shown=most, html=html)
+    _start("diff", job, overrides, json, debug)(
+        before=before, after=after, max_changes=most, html=html
+    )
 
 
 @app.command()

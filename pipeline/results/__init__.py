@@ -1,1 +1,1 @@
-"""What people make of a store: comparisons, pages, exports."""
+"""What a store is turned into for people: comparisons, HTML pages and exported files."""

@@ -1,4 +1,4 @@
-"""What a new prompt, model or run has changed, answer by answer."""
+"""Two sets of answers, from two prompts, models or runs, compared record by record."""
 
 import re
 from collections import Counter
@@ -14,11 +14,11 @@ from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location
 from pipeline.core.text import content_words, words_of
 from pipeline.store.parts import read_batches, with_parts
-from pipeline.store.reader import LATEST
-from pipeline.store.reader_rule import micros, newest, row_digests
+from pipeline.store.reader import BY_RECORD
+from pipeline.store.reader_rule import newest, row_digests, written_micros
 from pipeline.store.schema import ANSWERS_FOLDER
 
-COMPARED = (
+COLUMNS = (
     "record_id",
     "question",
     "status",
@@ -30,20 +30,23 @@ COMPARED = (
     "completion_tokens",
     "written_at",
 )
-_SIDES = ("run_id", "prompt_name", "prompt_version", "model", "model_revision")
+SUMMED = ("word_count", "prompt_tokens", "completion_tokens")
+"""Columns whose sums are compared."""
 
-Extent: TypeAlias = Literal["same", "wording", "substance"]
-"""How far two answers differ: to the letter the same; other words; something else said."""
+_SIDE_COLUMNS = ("run_id", "prompt_name", "prompt_version", "model", "model_revision")
 
-ALIKE = 0.7
-"""Answers with less of their content words in common say something else."""
+ChangeKind: TypeAlias = Literal["same", "wording", "substance"]
+"""How two answers differ: not at all, in their wording only, or in what they say."""
+
+MIN_SIMILARITY = 0.7
+"""Answers that share fewer of their content words differ in substance."""
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*%?")
 _NEGATIONS = frozenset({"no", "not", "never", "none", "neither", "nor", "without", "cannot"})
 
 
 class Side(NamedTuple):
-    """One side of a comparison: the rows whose columns have these values."""
+    """One side of a comparison: the rows that have these values in these columns."""
 
     columns: tuple[tuple[str, str | None], ...]
 
@@ -61,37 +64,38 @@ class Side(NamedTuple):
         return first
 
 
-def find_sides(store: Location, *asked: str) -> list[Side]:
-    """The sides that words mean: a run's id, `<prompt>@<version>`, a version, a model, or
+def find_sides(store: Location, *names: str) -> list[Side]:
+    """The side for each name: a run id, `<prompt>@<version>`, a version, a model, or
     `<model>@<revision>`.
 
-    Raises `ConfigError` where the store has none such, or several.
+    Raises `ConfigError` if a name matches nothing in the store, or more than one thing.
     """
     folder = store.join(ANSWERS_FOLDER)
-    sides = with_parts(folder, lambda parts: _known_sides(folder, parts))
-    return [_the_side(word, sides, store.uri) for word in asked]
+    sides = with_parts(folder, lambda parts: _sides_by_name(folder, parts))
+    return [_find_side(name, sides, store.uri) for name in names]
 
 
-def _the_side(asked: str, sides: Mapping[str, set[Side]], store: str) -> Side:
-    found = sides.get(asked, set())
-    if len(found) == 1:
-        return next(iter(found))
-    if found:
-        listed = ", ".join(sorted(map(str, found)))
-        raise ConfigError(f"{asked!r} means several things in {store}: {listed}")
+def _find_side(name: str, sides: Mapping[str, set[Side]], store: str) -> Side:
+    matches = sides.get(name, set())
+    if len(matches) == 1:
+        return next(iter(matches))
+    if matches:
+        listed = ", ".join(sorted(map(str, matches)))
+        raise ConfigError(f"{name!r} is ambiguous in {store}: {listed}")
     raise ConfigError(
-        f"{asked!r}: no run, prompt version or model of that name in {store}"
-        f"{nearest(asked, sides)}; it has {', '.join(sorted(sides)[:12])}"
+        f"{name!r}: no run, prompt version or model of that name in {store}"
+        f"{nearest(name, sides)}; it has {', '.join(sorted(sides)[:12])}"
     )
 
 
-def _known_sides(folder: Location, parts: Sequence[str]) -> dict[str, set[Side]]:
-    met: set[tuple[str | None, ...]] = set()
+def _sides_by_name(folder: Location, parts: Sequence[str]) -> dict[str, set[Side]]:
+    combinations: set[tuple[str | None, ...]] = set()
     for path in parts:
-        for rows in read_batches(folder.fs, path, _SIDES):
-            met.update(zip(*(rows[name].to_pylist() for name in _SIDES), strict=True))
+        for rows in read_batches(folder.fs, path, _SIDE_COLUMNS):
+            cells = (rows[name].to_pylist() for name in _SIDE_COLUMNS)
+            combinations.update(zip(*cells, strict=True))
     sides: dict[str, set[Side]] = {}
-    for run, prompt, version, model, revision in met:
+    for run, prompt, version, model, revision in combinations:
         for name, columns in (
             (run, (("run_id", run),)),
             (f"{prompt}@{version}", (("prompt_name", prompt), ("prompt_version", version))),
@@ -105,7 +109,7 @@ def _known_sides(folder: Location, parts: Sequence[str]) -> dict[str, set[Side]]
 
 @dataclass(frozen=True)
 class Pair:
-    """One record's newest answers on both sides, as stored rows."""
+    """The newest answers to one record on both sides, as stored rows."""
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
@@ -115,16 +119,15 @@ class Pair:
         return str(self.before["record_id"])
 
     @cached_property
-    def likeness(self) -> float:
-        """Share of content words in common, by Dice's coefficient over their stems: 0 to 1."""
-        return likeness(self.before["answer"] or "", self.after["answer"] or "")
+    def similarity(self) -> float:
+        return similarity(self.before["answer"] or "", self.after["answer"] or "")
 
     @cached_property
-    def extent(self) -> Extent:
-        return extent(self.before["answer"] or "", self.after["answer"] or "")
+    def change_kind(self) -> ChangeKind:
+        return kind_of_change(self.before["answer"] or "", self.after["answer"] or "")
 
     @property
-    def missed(self) -> tuple[frozenset[str], frozenset[str]]:
+    def missed_checks(self) -> tuple[frozenset[str], frozenset[str]]:
         before, after = (
             frozenset(c["name"] for c in row["checks"] if not c["passed"])
             for row in (self.before, self.after)
@@ -135,19 +138,19 @@ class Pair:
         return bool(self.before[column] != self.after[column])
 
     @property
-    def weight(self) -> tuple[bool, bool, bool, float]:
-        """Sorts changes, the largest first where sorted downwards."""
+    def size_of_change(self) -> tuple[bool, bool, bool, float]:
+        """A sort key: status outweighs stance, stance outweighs what the answer says."""
         return (
             self.changed("status"),
             self.changed("stance"),
-            self.extent == "substance",
-            1 - self.likeness,
+            self.change_kind == "substance",
+            1 - self.similarity,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Pairs of the records that both sides have answered, and the ids that one side alone has."""
+    """Pairs for the records answered on both sides, and the ids of those answered on one."""
 
     pairs: list[Pair]
     only_before: list[str]
@@ -156,31 +159,32 @@ class Comparison:
     def transitions(self, column: str) -> Counter[tuple[str, str]]:
         return Counter((str(p.before[column]), str(p.after[column])) for p in self.pairs)
 
-    def checks(self) -> dict[str, tuple[int, int]]:
-        """By name of check: records that miss it only before, and only after."""
-        lost = Counter(name for p in self.pairs for name in p.missed[0] - p.missed[1])
-        gained = Counter(name for p in self.pairs for name in p.missed[1] - p.missed[0])
-        return {name: (lost[name], gained[name]) for name in sorted({*lost, *gained})}
+    def check_changes(self) -> dict[str, tuple[int, int]]:
+        """By check: how many records miss it only before, and how many only after."""
+        missed = [p.missed_checks for p in self.pairs]
+        fixed = Counter(name for before, after in missed for name in before - after)
+        broken = Counter(name for before, after in missed for name in after - before)
+        return {name: (fixed[name], broken[name]) for name in sorted({*fixed, *broken})}
 
     def sums(self, column: str) -> tuple[int, int]:
         before = sum(p.before[column] or 0 for p in self.pairs)
         return before, sum(p.after[column] or 0 for p in self.pairs)
 
-    def extents(self) -> Counter[Extent]:
-        return Counter(p.extent for p in self.pairs)
+    def change_kinds(self) -> Counter[ChangeKind]:
+        return Counter(p.change_kind for p in self.pairs)
 
-    def largest(self) -> list[Pair]:
-        """Pairs that differ in status, stance or substance, the largest change first."""
-        telling = [
+    def largest_changes(self) -> list[Pair]:
+        """Pairs that differ in status, stance or substance, largest change first."""
+        changed = [
             p
             for p in self.pairs
-            if p.changed("status") or p.changed("stance") or p.extent == "substance"
+            if p.changed("status") or p.changed("stance") or p.change_kind == "substance"
         ]
-        return sorted(telling, key=lambda p: p.weight, reverse=True)
+        return sorted(changed, key=lambda p: p.size_of_change, reverse=True)
 
 
 def compare(store: Location, before: Side, after: Side) -> Comparison:
-    """Pairs the newest answers of two sides by record; holds the answers of both in memory."""
+    """Pairs the newest answers of two sides by record. Keeps both sides in memory."""
     folder = store.join(ANSWERS_FOLDER)
     old, new = with_parts(folder, lambda parts: _newest_rows(folder, parts, (before, after)))
     pairs = [Pair(old[record_id], new[record_id]) for record_id in old if record_id in new]
@@ -190,36 +194,37 @@ def compare(store: Location, before: Side, after: Side) -> Comparison:
 def _newest_rows(
     folder: Location, parts: Sequence[str], sides: Sequence[Side]
 ) -> list[dict[str, Mapping[str, Any]]]:
-    """Each side's newest row of every record, by its id, in one pass over the parts."""
-    held: list[list[pa.Table]] = [[] for _ in sides]
+    """For each side, the newest row of every record by its id, in one pass over the parts."""
+    tables_by_side: list[list[pa.Table]] = [[] for _ in sides]
     for path in parts:
-        for rows in read_batches(folder.fs, path, [*COMPARED, *_SIDES]):
-            for side, tables in zip(sides, held, strict=True):
-                tables.append(rows.filter(side.mask()).select(COMPARED))
-    return [_by_record(pa.concat_tables(tables)) for tables in held]
+        for rows in read_batches(folder.fs, path, [*COLUMNS, *_SIDE_COLUMNS]):
+            for side, tables in zip(sides, tables_by_side, strict=True):
+                tables.append(rows.filter(side.mask()).select(COLUMNS))
+    return [_by_record(pa.concat_tables(tables)) for tables in tables_by_side]
 
 
 def _by_record(rows: pa.Table) -> dict[str, Mapping[str, Any]]:
-    counting = rows.take(newest(row_digests(rows, LATEST), micros(rows)))
+    counting = rows.take(newest(row_digests(rows, BY_RECORD), written_micros(rows)))
     return {row["record_id"]: row for row in counting.to_pylist()}
 
 
-def extent(before: str, after: str) -> Extent:
-    """Whether two answers differ, and whether in more than words.
+def kind_of_change(before: str, after: str) -> ChangeKind:
+    """Whether two answers differ in wording or in substance.
 
-    In substance they do where their numbers or their negations differ, or where they have too few
-    content words in common. A rule of thumb: it errs towards substance.
+    They differ in substance if their numbers or negations differ, or if they share too few content
+    words. This is a rule of thumb, and in doubt it says "substance".
     """
     if before == after:
         return "same"
     same_numbers = set(_NUMBER.findall(before)) == set(_NUMBER.findall(after))
     same_negations = _negations(before) == _negations(after)
-    if same_numbers and same_negations and likeness(before, after) >= ALIKE:
+    if same_numbers and same_negations and similarity(before, after) >= MIN_SIMILARITY:
         return "wording"
     return "substance"
 
 
-def likeness(before: str, after: str) -> float:
+def similarity(before: str, after: str) -> float:
+    """Dice coefficient of the stemmed content words of two texts, from 0 to 1."""
     old, new = content_words(before), content_words(after)
     return 2 * len(old & new) / (len(old) + len(new)) if old or new else 1.0
 

@@ -1,4 +1,4 @@
-"""Stored rows for tests of export, without a run to make them."""
+"""Stored rows for tests of export, made without a run."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -29,11 +29,11 @@ HOSTILE = {
     "quotes": "a \"b\", 'c';\nd",
     "blanks": "  around  ",
 }
-"""Texts that a file format or a spreadsheet may take for something else."""
+"""Texts that a file format or a spreadsheet may misread."""
 
 
 def checks(*missed: str) -> list[dict[str, Any]]:
-    """Of three checks, those that an answer missed; `format` is at level `label`."""
+    """Results of three checks, of which an answer missed some; `format` is at level `label`."""
     return [
         {
             "name": name,
@@ -59,6 +59,6 @@ def row(record_id: str, **columns: Any) -> dict[str, Any]:
 
 
 def store_part(store: Location, rows: Iterable[Mapping[str, Any]]) -> None:
-    """One part; its rows are newer than those stored before."""
+    """Stores rows as one part; they are newer than those stored before."""
     table = pa.Table.from_pylist(list(rows), schema=ANSWERS)
     PartWriter("run-1").write(store.join("answers"), table, ANSWERS)

@@ -1,8 +1,8 @@
-"""A folder of hostile input files, and what must come out of each.
+"""Generates a folder of hostile input files, and what reading each must give.
 
-Everything is generated here, byte for byte the same each time. The expectations are the contract:
-what stands before a damage is read, what the damage costs becomes a reject with a reason, and no
-file stops a job. They hold for `input.format: auto` with `max_record_bytes: MAX_RECORD_BYTES`.
+The files are the same byte for byte each time. The expectations are the contract: everything before
+damaged data is read, whatever is lost becomes a reject with a reason, and no file stops a job. They
+hold for `input.format: auto` with `max_record_bytes: MAX_RECORD_BYTES`.
 """
 
 import gzip
@@ -32,14 +32,15 @@ MAX_RECORD_BYTES = 256 * 1024
 QUESTION = "Which lamp do the lighthouse keepers trust in fog?"
 PASSAGES = ["Fog swallows the white lamp first.", "The keepers light the amber one at dusk."]
 PLACE = "<uri>"
-"""Stands in `Expected.ids` for the URI of the file."""
+"""Placeholder in `Expected.ids` for the URI of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What must come out of one file; rejects as (row, reason), in order.
+    """What reading one file must give; rejects are (row, reason), in order.
 
-    `ids` are those of the records, in order, where they matter; `repairs` those of all records.
+    `ids` are the record ids in order, or None if they do not matter; `repairs` are those of every
+    record.
     """
 
     records: int = 0
@@ -55,7 +56,7 @@ class HostileFile:
 
 
 def make_hostile_folder(folder: Path) -> dict[str, Expected]:
-    """Writes the files into `folder`; what must come out, by file name."""
+    """Writes the files into `folder`; returns what each must give, by file name."""
     folder.mkdir(parents=True, exist_ok=True)
     files = hostile_files()
     for name, file in files.items():
@@ -65,7 +66,7 @@ def make_hostile_folder(folder: Path) -> dict[str, Expected]:
 
 @cache
 def hostile_files() -> dict[str, HostileFile]:
-    """The files by name, sorted as a listing sorts them."""
+    """The files by name, sorted like a listing."""
     groups: tuple[Callable[[], dict[str, HostileFile]], ...] = (
         _broken_lines,
         _encodings,
@@ -82,19 +83,19 @@ def hostile_files() -> dict[str, HostileFile]:
         _texts,
         _texts_without_grammar,
     )
-    made: dict[str, HostileFile] = {}
+    all_files: dict[str, HostileFile] = {}
     for group in groups:
         files = group()
-        assert not made.keys() & files.keys()
-        made |= files
-    return dict(sorted(made.items()))
+        assert not all_files.keys() & files.keys()
+        all_files |= files
+    return dict(sorted(all_files.items()))
 
 
 def record_line(record_id: Any, **fields: Any) -> bytes:
-    """A good JSON line, ended; `fields` are added or replace, and `...` leaves one out."""
+    """A valid JSON line with newline; `fields` add or replace fields, and `...` removes one."""
     row = {"id": record_id, "question": QUESTION, "passages": PASSAGES} | fields
-    kept = {name: value for name, value in row.items() if value is not ...}
-    return json.dumps(kept, ensure_ascii=False).encode() + b"\n"
+    present = {name: value for name, value in row.items() if value is not ...}
+    return json.dumps(present, ensure_ascii=False).encode() + b"\n"
 
 
 def record_lines(count: int) -> bytes:
@@ -113,7 +114,7 @@ def text_file(
     instructions: str = "Read the log of the lighthouse and name a lamp.",
     grammar: TextGrammar | None = None,
 ) -> str:
-    """A text record of the grammar."""
+    """A record as text in the grammar."""
     g = grammar or TextGrammar()
     return (
         f"{g.preamble}\n\n{context}\n\n{g.before_instructions}{instructions}"
@@ -128,17 +129,17 @@ def parquet_bytes(table: pa.Table, **options: Any) -> bytes:
 
 
 def record_table(count: int, **columns: Any) -> pa.Table:
-    """Good rows as a table; `columns` are added or replace, and None leaves one out."""
-    made = {
+    """Valid rows as a table; `columns` add or replace columns, and None removes one."""
+    cells = {
         "id": list(ids(count)),
         "question": [f"{QUESTION} Night {i}." for i in range(count)],
         "passages": [PASSAGES] * count,
     } | columns
-    return pa.table({name: cells for name, cells in made.items() if cells is not None})
+    return pa.table({name: values for name, values in cells.items() if values is not None})
 
 
 def with_damaged_column(data: bytes, group: int, column: str, start: float = 0.0) -> bytes:
-    """Parquet whose column chunk in one row group is overwritten, from the share `start` on."""
+    """Parquet with one column chunk of a row group overwritten, from the fraction `start` on."""
     row_group = pq.read_metadata(io.BytesIO(data)).row_group(group)
     chunk = next(
         c
@@ -152,7 +153,7 @@ def with_damaged_column(data: bytes, group: int, column: str, start: float = 0.0
 
 
 def not_utf8_strings(values: Iterable[bytes]) -> pa.Array:
-    """A string column whose bytes nobody has checked, as careless writers make them."""
+    """A string column whose bytes are not checked, as careless writers make it."""
     return pa.array(values, pa.binary()).view(pa.string())
 
 
@@ -165,12 +166,12 @@ def _good(data: bytes, records: int, **expected: Any) -> HostileFile:
 
 
 def _nothing(data: bytes, reason: RejectReason) -> HostileFile:
-    """A file of which nothing can be read."""
+    """A file from which nothing can be read."""
     return HostileFile(data, Expected(rejects=((0, reason),)))
 
 
 def _between(bad: bytes, reason: RejectReason) -> HostileFile:
-    """One bad line between two good ones."""
+    """One invalid line between two valid ones."""
     data = record_line("before") + bad.rstrip(b"\n") + b"\n" + record_line("after")
     return _lines(data, (1, reason), records=2, ids=("before", "after"))
 
@@ -267,7 +268,7 @@ def _numbers_and_nesting() -> dict[str, HostileFile]:
         "passages-100000-deep.jsonl": _between(
             record_line("d", passages="DEEP").replace(b'"DEEP"', deep), "invalid_json"
         ),
-        # JSON readers take more levels than JSON writers, and a column of one's own is written.
+        # JSON readers accept more levels than JSON writers, and extra columns are written.
         "extra-300-deep.jsonl": _between(
             extra.replace(b'"DEEP"', b"[" * 300 + b"]" * 300), "wrong_type"
         ),
@@ -370,7 +371,7 @@ def _ready_prompts() -> dict[str, HostileFile]:
     def ready(**fields: Any) -> bytes:
         return record_line("r", question=..., passages=..., **fields)
 
-    def said(content: Any) -> bytes:
+    def with_content(content: Any) -> bytes:
         return ready(messages=[{"role": "user", "content": content}])
 
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
@@ -398,13 +399,13 @@ def _ready_prompts() -> dict[str, HostileFile]:
             (5, "wrong_type"),
         ),
         "message-without-content.jsonl": _lines(
-            ready(messages=[{"role": "user"}]) + said(None) + said("Name a lamp."),
+            ready(messages=[{"role": "user"}]) + with_content(None) + with_content("Name a lamp."),
             (0, "missing_field"),
             (1, "missing_field"),
             records=1,
         ),
         "message-with-an-image.jsonl": _lines(
-            said([text, image]) + said([text, text]) + said(7),
+            with_content([text, image]) + with_content([text, text]) + with_content(7),
             (0, "wrong_type"),
             (2, "wrong_type"),
             records=1,
@@ -415,8 +416,8 @@ def _ready_prompts() -> dict[str, HostileFile]:
 def _batches() -> dict[str, HostileFile]:
     def batch(custom_id: Any, body: Any) -> bytes:
         row = {"custom_id": custom_id, "method": "POST", "url": "/v1/x", "body": body}
-        kept = {name: value for name, value in row.items() if value is not ...}
-        return json.dumps(kept).encode() + b"\n"
+        present = {name: value for name, value in row.items() if value is not ...}
+        return json.dumps(present).encode() + b"\n"
 
     chat = {"model": "m", "messages": [{"role": "user", "content": "Name a lamp."}]}
     return {
@@ -472,7 +473,7 @@ def _sizes() -> dict[str, HostileFile]:
 def _gzips() -> dict[str, HostileFile]:
     lines = record_lines(40)
     packed = gzip.compress(lines, mtime=0)
-    # Stored, not deflated: a byte of the file is a byte of the data.
+    # Stored without compression, so that a byte of the file is a byte of the data.
     stored = gzip.compress(lines, compresslevel=0, mtime=0)
     cut = stored[: stored.index(b'"r30"')]
     return {
@@ -521,7 +522,7 @@ def _gzips() -> dict[str, HostileFile]:
 
 
 def _cut_gzip(data: bytes) -> HostileFile:
-    """Expects what zlib itself finds in `data`, which breaks off somewhere in a line."""
+    """Gzip data that ends within a line; expects what zlib itself can decompress of it."""
     whole = zlib.decompressobj(wbits=31).decompress(data).count(b"\n")
     assert 0 < whole < 40
     return _lines(data, (whole, "truncated"), records=whole, ids=ids(whole))
@@ -529,7 +530,7 @@ def _cut_gzip(data: bytes) -> HostileFile:
 
 def _zstds() -> dict[str, HostileFile]:
     packed = zstd.compress(record_lines(40))
-    # A block for each line, so that what a cut leaves is known.
+    # One block per line, so that it is known what a cut leaves.
     packer = zstd.ZstdCompressor()
     blocks = [
         packer.compress(record_line(f"r{i}"), zstd.ZstdCompressor.FLUSH_BLOCK) for i in range(9)
@@ -551,7 +552,7 @@ def _zstds() -> dict[str, HostileFile]:
             2,
             ids=("first", "second"),
         ),
-        # As pzstd writes them: RFC 8878 lets a skippable frame stand anywhere, also in front.
+        # As pzstd writes it: RFC 8878 allows a skippable frame anywhere, even first.
         "skippable-frame-first.jsonl.zst": _good(skippable + packed, 40, ids=ids(40)),
         "plain-inside.jsonl.zst": _good(record_lines(2), 2, ids=ids(2)),
         "zstd-inside.jsonl": _good(packed, 40, ids=ids(40)),
@@ -560,7 +561,7 @@ def _zstds() -> dict[str, HostileFile]:
 
 
 def _parquets() -> dict[str, HostileFile]:
-    """Parquet files that are damaged, or hold nothing."""
+    """Parquet files that are damaged or empty."""
     whole = parquet_bytes(record_table(30))
     groups = parquet_bytes(
         record_table(30), row_group_size=10, compression="snappy", write_page_checksum=False
@@ -591,7 +592,7 @@ def _parquets() -> dict[str, HostileFile]:
 
 
 def _parquet_rows() -> dict[str, HostileFile]:
-    """Sound Parquet files whose rows are not."""
+    """Intact Parquet files with invalid rows."""
     objects = [[{"text": text, "source": "a log"} for text in PASSAGES]] * 2
     chats = [[{"role": "user", "content": "Name a lamp."}], None]
     return {
@@ -652,7 +653,7 @@ def _parquet_rows() -> dict[str, HostileFile]:
             parquet_bytes(record_table(2, question=None, passages=None, messages=chats)),
             Expected(1, ((1, "missing_field"),), ("r0",)),
         ),
-        # What Python has no date for is no reason to lose a record, or the job.
+        # A date that Python cannot represent must not lose the record or stop the job.
         "date-past-the-calendar.parquet": _good(
             parquet_bytes(record_table(2, printed=pa.array([0, 10_000_000], pa.date32()))),
             2,
@@ -683,7 +684,7 @@ def _text(text: str, name: str, codec: str = "utf-8", **expected: Any) -> Hostil
 
 
 def _texts() -> dict[str, HostileFile]:
-    """Text files that hold a record, however they look."""
+    """Text files that contain a record, although they look odd."""
     g = TextGrammar()
     curly = text_file(context="The keeper’s log — “amber, always” — names Zoë’s lamp.")
     plain = text_file(context="The keeper’s log — amber, always — names Zoë’s lamp.")

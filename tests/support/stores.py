@@ -1,4 +1,4 @@
-"""Stores as large nights leave them, written without running one: generated answers."""
+"""Stores of large runs, filled with generated answers instead of running a job."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -19,61 +19,28 @@ from pipeline.store.parts import PartWriter, new_run_id
 from pipeline.store.run_file import RunFile
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, answers_table
 
-WORDS = (
-    "heron",
-    "pond",
-    "survey",
-    "nest",
-    "moraine",
-    "glacier",
-    "radar",
-    "echo",
-    "lynx",
-    "camera",
-    "trap",
-    "transect",
-    "spectra",
-    "soil",
-    "wheat",
-    "rust",
-    "spore",
-    "drone",
-    "kelp",
-    "canopy",
-    "lidar",
-    "beech",
-    "crown",
-    "sample",
-    "label",
-    "model",
-    "training",
-    "accuracy",
-    "recall",
-    "precision",
-    "season",
-    "rainfall",
-    "gauge",
-    "station",
-    "sensor",
-    "array",
-    "noise",
-    "filter",
-    "threshold",
+_WORDS = (
+    "heron pond survey nest moraine glacier radar echo lynx camera trap transect spectra soil "
+    "wheat rust spore drone kelp canopy lidar beech crown sample label model training "
+    "accuracy recall precision season rainfall gauge station sensor array noise filter "
+    "threshold"
 )
+WORDS = _WORDS.split()
 QUESTIONS = 28
-ROWS_AT_ONCE = 178 * QUESTIONS
-"""Answers that are made; a larger store repeats them under other names."""
+GENERATED_ROWS = 178 * QUESTIONS
+"""Answers that are generated; a larger store repeats them under other names."""
 
 
-def store_night(job: Job, answers: int, nights_ago: int = 0) -> str:
-    """Writes a run of so many answers to a job's store; returns the run's id."""
-    started = datetime.now(UTC) - timedelta(days=nights_ago)
+def store_run(job: Job, answers: int, days_ago: int = 0) -> str:
+    """Writes a run with this many answers to a job's store; returns the run id."""
+    started = datetime.now(UTC) - timedelta(days=days_ago)
     store, run_id = Storage().at(job.output.uri), new_run_id(started)
     prompt = {"name": "invented", "version": "1", "system": "", "body": "{{ question }}"}
     totals = Totals()
-    made = _rows(list(_answers(random.Random(nights_ago), range(min(ROWS_AT_ONCE, answers)))))
-    for first in range(0, answers, ROWS_AT_ONCE):
-        rows = _renamed(made, first).slice(0, answers - first)
+    count = min(GENERATED_ROWS, answers)
+    generated = _rows(list(_answers(random.Random(days_ago), range(count))))
+    for first in range(0, answers, GENERATED_ROWS):
+        rows = _renamed(generated, first).slice(0, answers - first)
         PartWriter(run_id).write(store.join(ANSWERS_FOLDER), rows, ANSWERS)
         totals.add(Totals.of(rows, parts=1))
         totals.sums["read"] += rows.num_rows
@@ -101,13 +68,13 @@ def _rows(answers: Sequence[Answered]) -> pa.Table:
     return answers_table(answers, constants)
 
 
-def _answers(lot: random.Random, numbers: Sequence[int]) -> Iterator[Answered]:
+def _answers(rng: random.Random, numbers: Sequence[int]) -> Iterator[Answered]:
     evaluator = Evaluator(chosen_checks({}), 399)
     paper, passages = -1, ()
     for number in numbers:
         if number // QUESTIONS != paper:
             paper = number // QUESTIONS
-            passages = tuple(Passage(_sentences(lot, 4)) for _ in range(6))
+            passages = tuple(Passage(_sentences(rng, 4)) for _ in range(6))
         record = Record(
             f"paper-{paper}_Q{number % QUESTIONS + 1}",
             Place("s3://invented/shard.jsonl", number),
@@ -115,32 +82,32 @@ def _answers(lot: random.Random, numbers: Sequence[int]) -> Iterator[Answered]:
             f"Q{number % QUESTIONS + 1}",
             f"What of the {WORDS[number % len(WORDS)]}?",
         )
-        text = "\n\n".join(p.text for p in lot.sample(passages, 4))
+        text = "\n\n".join(p.text for p in rng.sample(passages, 4))
         messages = (Message("user", f"{text}\n\n{record.question}"),)
         keys = prompt_and_generation_key(messages, {})
         yield best_of(
             Prompt(record, messages, "", *keys),
-            [evaluator.evaluate(_completion(lot, passages), "")],
+            [evaluator.evaluate(_completion(rng, passages), "")],
         )
 
 
-def _completion(lot: random.Random, passages: tuple[Passage, ...]) -> Completion:
-    said = lot.choices(
+def _completion(rng: random.Random, passages: tuple[Passage, ...]) -> Completion:
+    answer = rng.choices(
         (
             "I do not know.",
-            lot.choice(passages).text,
-            f"{_sentences(lot, 2)} It may be so.",
+            rng.choice(passages).text,
+            f"{_sentences(rng, 2)} It may be so.",
             "",
-            _sentences(lot, 60),
+            _sentences(rng, 60),
         ),
         (30, 50, 15, 1, 4),
     )[0]
-    reason = "length" if lot.random() < 0.01 else "stop"
-    prompt, words = 900 + lot.randrange(200), len(said.split())
-    return Completion(f"Answer:::\n{said}\nAnswer:::", reason, prompt, prompt // 2, words, 0.5)
+    reason = "length" if rng.random() < 0.01 else "stop"
+    prompt, words = 900 + rng.randrange(200), len(answer.split())
+    return Completion(f"Answer:::\n{answer}\nAnswer:::", reason, prompt, prompt // 2, words, 0.5)
 
 
-def _sentences(lot: random.Random, count: int) -> str:
+def _sentences(rng: random.Random, count: int) -> str:
     return " ".join(
-        f"The {' '.join(lot.choices(WORDS, k=10))} {lot.randrange(100)}." for _ in range(count)
+        f"The {' '.join(rng.choices(WORDS, k=10))} {rng.randrange(100)}." for _ in range(count)
     )

@@ -1,1 +1,1 @@
-"""The store as one file for other tools: a row a record, or a row a paper."""
+"""The newest answers as one file for other tools, one row per record or one row per paper."""

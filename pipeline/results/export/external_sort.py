@@ -1,4 +1,4 @@
-"""Rows in order, though there are more than memory holds: sorted runs on disk, merged."""
+"""External merge sort: sorts more rows than fit in memory by way of sorted files on disk."""
 
 import heapq
 import os
@@ -11,58 +11,63 @@ import pyarrow as pa
 
 Row: TypeAlias = tuple[Any, ...]
 
-RUN_BYTES = 64 * 2**20
-STEPS = 64
-"""In which a run is read: of all runs a 64th is held, and at least a row of each."""
+FILE_BYTES = 64 * 2**20
+BATCHES_PER_FILE = 64
+"""While files are merged, one batch of each is in memory: a 64th of all rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
-    """Runs of rows that are each in order of their first columns."""
+class SortedFiles:
+    """Arrow files, each sorted by its first `key_columns` columns."""
 
     paths: list[str]
-    keys: int
+    key_columns: int
 
     def rows(self, columns: int) -> Iterator[Row]:
-        """The first columns of all rows, in order; holds about 1 MiB a run."""
-        runs = (_read(path, columns) for path in self.paths)
-        return heapq.merge(*runs, key=itemgetter(*range(self.keys)))
+        """The first `columns` columns of all rows, in order. Needs about 1 MiB per file."""
+        files = (_read(path, columns) for path in self.paths)
+        return heapq.merge(*files, key=itemgetter(*range(self.key_columns)))
 
 
 def sort_rows(
-    batches: Iterable[pa.RecordBatch], keys: int, folder: str, run_bytes: int = RUN_BYTES
-) -> Runs:
-    """Sorts batches, by so many of their first columns, into files of a folder.
+    batches: Iterable[pa.RecordBatch], key_columns: int, folder: str, file_bytes: int = FILE_BYTES
+) -> SortedFiles:
+    """Sorts batches by their first `key_columns` columns into files in `folder`.
 
-    Holds `run_bytes` of rows twice, and a batch.
+    Needs memory for one batch and twice `file_bytes`.
     """
     paths: list[str] = []
-    pile: list[pa.RecordBatch] = []
+    pending: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
-        pile.append(batch)
+        pending.append(batch)
         size += batch.nbytes
-        if size >= run_bytes:
-            paths.append(_write(pile, keys, folder, len(paths)))
-            pile, size = [], 0
-    if pile:
-        paths.append(_write(pile, keys, folder, len(paths)))
-    return Runs(paths, keys)
+        if size >= file_bytes:
+            paths.append(_write(pending, key_columns, folder, len(paths)))
+            pending, size = [], 0
+    if pending:
+        paths.append(_write(pending, key_columns, folder, len(paths)))
+    return SortedFiles(paths, key_columns)
 
 
-def _write(pile: Sequence[pa.RecordBatch], keys: int, folder: str, number: int) -> str:
-    rows = pa.Table.from_batches(pile).combine_chunks()
-    rows = rows.sort_by([(name, "ascending") for name in rows.column_names[:keys]])
-    path = os.path.join(folder, f"run-{number}.arrow")
+def _write(
+    batches: Sequence[pa.RecordBatch], key_columns: int, folder: str, file_number: int
+) -> str:
+    rows = pa.Table.from_batches(batches).combine_chunks()
+    rows = rows.sort_by([(name, "ascending") for name in rows.column_names[:key_columns]])
+    path = os.path.join(folder, f"sorted-{file_number}.arrow")
     options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, rows.schema, options=options) as run:
-        run.write_table(rows, max_chunksize=max(1, rows.num_rows // STEPS))
+    with (
+        pa.OSFile(path, "wb") as file,
+        pa.ipc.new_file(file, rows.schema, options=options) as writer,
+    ):
+        writer.write_table(rows, max_chunksize=max(1, rows.num_rows // BATCHES_PER_FILE))
     return path
 
 
 def _read(path: str, columns: int) -> Iterator[Row]:
     options = pa.ipc.IpcReadOptions(included_fields=list(range(columns)))
-    with pa.OSFile(path, "rb") as file, pa.ipc.open_file(file, options=options) as run:
-        for step in range(run.num_record_batches):
-            cells = [column.to_pylist() for column in run.get_batch(step).columns]
+    with pa.OSFile(path, "rb") as file, pa.ipc.open_file(file, options=options) as reader:
+        for number in range(reader.num_record_batches):
+            cells = [column.to_pylist() for column in reader.get_batch(number).columns]
             yield from zip(*cells, strict=True)

@@ -1,4 +1,4 @@
-"""One file from a store, by its ending; it appears whole or not at all."""
+"""Exports a store to one file, in the format its extension names."""
 
 import os
 import tempfile
@@ -10,58 +10,62 @@ from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export import wide
 from pipeline.results.export.writers import RowWriter, write_csv, write_jsonl, write_parquet
-from pipeline.results.export.xlsx import must_fit, write_xlsx
-from pipeline.store.reader import LATEST, count_rows, read_rows
+from pipeline.results.export.xlsx import check_row_limit, write_xlsx
+from pipeline.store.reader import BY_RECORD, count_rows, read_rows
 from pipeline.store.schema import ANSWERS
 
 XLSX = ".xlsx"
-_TABLES: dict[str, RowWriter] = {".parquet": write_parquet, ".csv": write_csv, XLSX: write_xlsx}
-_RECORDS: dict[str, RowWriter] = {**_TABLES, ".jsonl": write_jsonl}
+_TABLE_FORMATS: dict[str, RowWriter] = {
+    ".parquet": write_parquet,
+    ".csv": write_csv,
+    XLSX: write_xlsx,
+}
+_RECORD_FORMATS: dict[str, RowWriter] = {**_TABLE_FORMATS, ".jsonl": write_jsonl}
 
 
 def export_records(store: Location, to: str, storage: Storage) -> int:
-    """Writes the newest answer of every record, with all columns; returns how many.
+    """Writes the newest answer of every record, with all columns; returns the number of rows.
 
-    Raises `ConfigError` for an unknown ending, and for rows that do not fit.
+    Raises `ConfigError` for an unknown extension, or for more rows than the format allows.
     """
-    ending, write = _format(to, _RECORDS)
-    with _draft(to, storage) as draft:
-        if ending == XLSX:
-            must_fit(count_rows(store, LATEST))
-        return write(draft, ANSWERS, read_rows(store, LATEST))
+    extension, write = _format(to, _RECORD_FORMATS)
+    with _temporary_file(to, storage) as path:
+        if extension == XLSX:
+            check_row_limit(count_rows(store, BY_RECORD))
+        return write(path, ANSWERS, read_rows(store, BY_RECORD))
 
 
 def export_papers(store: Location, to: str, storage: Storage) -> int:
-    """Writes the same answers, one row a paper; returns how many papers.
+    """Writes the same answers with one row per paper; returns the number of papers.
 
-    Raises `ConfigError` for an ending that names no table, and for rows and columns that do not
-    fit.
+    Raises `ConfigError` for an extension that is not a table format, or for more rows or columns
+    than the format allows.
     """
-    ending, write = _format(to, _TABLES)
-    with _draft(to, storage) as draft:
-        rows = read_rows(store, LATEST, wide.COLUMNS)
-        papers = wide.widen(rows, os.path.dirname(draft))
-        if ending == XLSX:
-            must_fit(papers.papers)
-        if ending == ".parquet":
-            return write(draft, papers.schema, papers.tables())
-        return write(draft, wide.joined_schema(papers.schema), map(wide.joined, papers.tables()))
+    extension, write = _format(to, _TABLE_FORMATS)
+    with _temporary_file(to, storage) as path:
+        rows = read_rows(store, BY_RECORD, wide.COLUMNS)
+        table = wide.widen(rows, os.path.dirname(path))
+        if extension == XLSX:
+            check_row_limit(table.papers)
+        if extension == ".parquet":
+            return write(path, table.schema, table.tables())
+        return write(path, wide.joined_schema(table.schema), map(wide.joined, table.tables()))
 
 
 def _format(to: str, formats: Mapping[str, RowWriter]) -> tuple[str, RowWriter]:
-    ending = PurePosixPath(to).suffix.lower()
-    if ending in formats:
-        return ending, formats[ending]
-    if ending in _RECORDS:
-        raise ConfigError(f"--to {to}: with --wide it ends in {', '.join(sorted(formats))}")
-    raise ConfigError(f"--to {to}: no format for {ending!r}{nearest(ending, formats)}")
+    extension = PurePosixPath(to).suffix.lower()
+    if extension in formats:
+        return extension, formats[extension]
+    if extension in _RECORD_FORMATS:
+        raise ConfigError(f"--to {to}: --wide writes only {', '.join(sorted(formats))}")
+    raise ConfigError(f"--to {to}: no format for {extension!r}{nearest(extension, formats)}")
 
 
 @contextmanager
-def _draft(to: str, storage: Storage) -> Iterator[str]:
-    """A local path, alone in its folder, that becomes the file when the block is left in peace."""
+def _temporary_file(to: str, storage: Storage) -> Iterator[str]:
+    """A local path in a folder of its own. The file replaces `to` unless the block raises."""
     target = storage.at(to)
     with tempfile.TemporaryDirectory(prefix="overnight-export-") as folder:
-        draft = os.path.join(folder, "export")
-        yield draft
-        target.adopt(draft)
+        path = os.path.join(folder, "export")
+        yield path
+        target.adopt(path)

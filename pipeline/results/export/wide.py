@@ -1,7 +1,7 @@
-"""Paper by question: one row a paper, and for every question what its records were answered.
+"""The wide table: one row per paper, and for every question its answer, stance and missed checks.
 
-A question is known by its id, or by its text where records have no id for it. Where a paper has
-several records of one question, the second has columns of its own, `Q1 (2) answer`, and so on.
+A question is identified by its id, or by its text if its records have no id. If a paper has several
+records of one question, each further one gets columns of its own: `Q1 (2) answer` and so on.
 """
 
 from collections import Counter
@@ -11,15 +11,15 @@ from itertools import chain, count, groupby
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.arrow import STRINGS
 from pipeline.core.errors import ConfigError
 from pipeline.core.text import natural
-from pipeline.results.export.external_sort import RUN_BYTES, Row, Runs, sort_rows
-from pipeline.results.export.xlsx import MOST_COLUMNS
+from pipeline.results.export.external_sort import FILE_BYTES, Row, SortedFiles, sort_rows
+from pipeline.results.export.xlsx import MAX_COLUMNS
+from pipeline.results.missed_checks import missed_checks
 
 COLUMNS = (
     "record_id",
@@ -31,58 +31,58 @@ COLUMNS = (
     "answer",
     "checks",
 )
-"""Of the store: what the wide form is made of."""
+"""The columns of the store that the wide table is made from."""
 
-GROUP = {"answer": pa.string(), "stance": pa.string(), "checks": STRINGS}
-"""The columns of a question: the answer; `failed`, or else the stance; the names of all checks that
-it missed, whatever their level.
+QUESTION_COLUMNS = {"answer": pa.string(), "stance": pa.string(), "checks": STRINGS}
+"""The columns of a question. `stance` is `failed` if the answer failed; `checks` are the names of
+all checks that it missed, at any level.
 """
 
 NO_QUESTION = "(no question)"
-"""Where a record has neither an id nor a text for its question."""
+"""Stands for the question of records that have neither its id nor its text."""
 
 TABLE_BYTES = 32 * 2**20
 
-_ORDER = ("paper", "record_id")
-_ASKED = (*_ORDER, "name", "question_id", "question")
-_ROW = (*_ASKED, *GROUP)
+_SORT_KEY = ("paper", "record_id")
+_QUESTION = (*_SORT_KEY, "name", "question_id", "question")
+_ROW = (*_QUESTION, *QUESTION_COLUMNS)
 _BATCH_ROWS = 1000
 _CELL_BYTES = 8
 _NAME_CHARACTERS, _HEADER_CHARACTERS = 2000, 200
 
 
 @dataclass(frozen=True, slots=True)
-class Wide:
-    """A wide table before it is made: how many papers, its columns, and the sorted answers.
+class WideTable:
+    """The layout of a wide table, and the sorted answers that fill it.
 
-    `places` says where the groups of a question begin.
+    `positions` gives, for each question, the first column of each of its groups of columns.
     """
 
     papers: int
     schema: pa.Schema
-    places: Mapping[str, Sequence[int]]
-    answers: Runs
+    positions: Mapping[str, Sequence[int]]
+    answers: SortedFiles
 
     def tables(self, table_bytes: int = TABLE_BYTES) -> Iterator[pa.Table]:
-        """Papers in the order of their ids; holds about `table_bytes` of them."""
-        pile: list[list[Any]] = []
+        """Papers in the order of their ids, in tables of about `table_bytes`."""
+        pending: list[list[Any]] = []
         size = 0
         for paper, rows in groupby(self.answers.rows(len(_ROW)), itemgetter(0)):
-            pile.append(self._row(paper, rows))
-            size += sum(len(cell) for cell in pile[-1] if cell) + _CELL_BYTES * len(pile[-1])
+            pending.append(self._row(paper, rows))
+            size += sum(len(cell) for cell in pending[-1] if cell) + _CELL_BYTES * len(pending[-1])
             if size >= table_bytes:
-                yield self._table(pile)
-                pile, size = [], 0
-        if pile:
-            yield self._table(pile)
+                yield self._table(pending)
+                pending, size = [], 0
+        if pending:
+            yield self._table(pending)
 
     def _row(self, paper: str, rows: Iterable[Row]) -> list[Any]:
         cells: list[Any] = [paper, *[None] * (len(self.schema) - 1)]
-        met: Counter[str] = Counter()
-        for _, _, name, _, _, *group in rows:
-            start = self.places[name][met[name]]
-            cells[start : start + len(GROUP)] = group
-            met[name] += 1
+        seen: Counter[str] = Counter()
+        for _, _, name, _, _, *values in rows:
+            start = self.positions[name][seen[name]]
+            cells[start : start + len(QUESTION_COLUMNS)] = values
+            seen[name] += 1
         return cells
 
     def _table(self, rows: Sequence[Sequence[Any]]) -> pa.Table:
@@ -92,39 +92,41 @@ class Wide:
 
 @dataclass(slots=True)
 class _Question:
-    """A question over all papers: most records of it in one, and its text or the first of them."""
+    """A question in all papers: its text, or the first in order of several, and the most records
+    that one paper has of it.
+    """
 
     question_id: str | None
     text: str | None
-    most: int = 0
+    max_records: int = 0
     varies: bool = False
 
-    def meet(self, text: str | None) -> None:
+    def add_text(self, text: str | None) -> None:
         if text is not None and text != self.text:
             self.varies = self.text is not None
             self.text = min(text, self.text or text)
 
 
-def widen(tables: Iterable[pa.Table], folder: str, run_bytes: int = RUN_BYTES) -> Wide:
-    """The wide form of rows with `COLUMNS`, one a record; needs `folder` until it is written.
+def widen(tables: Iterable[pa.Table], folder: str, file_bytes: int = FILE_BYTES) -> WideTable:
+    """The wide table of rows with `COLUMNS`, one per record. It reads from `folder` until written.
 
-    Holds a table and twice `run_bytes` while it sorts the answers into the folder, then the
-    questions and a 64th of what lies there. Raises `ConfigError` for more columns than a sheet has,
-    which other tools do not open either.
+    Needs memory for a table and twice `file_bytes` while it sorts the answers into the folder,
+    then for the questions and a 64th of what is in the folder. Raises `ConfigError` for more
+    columns than a sheet has, in any format, since other tools do not open such tables either.
     """
     batches = (b for table in tables for b in table.to_batches(max_chunksize=_BATCH_ROWS))
-    answers = sort_rows(map(_cells, batches), len(_ORDER), folder, run_bytes)
-    papers, questions = _survey(answers.rows(len(_ASKED)))
+    answers = sort_rows(map(_sortable, batches), len(_SORT_KEY), folder, file_bytes)
+    papers, questions = _count_questions(answers.rows(len(_QUESTION)))
     fields = [pa.field("paper_id", pa.string())]
-    places: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for name, header in _headers(questions):
-        places.setdefault(name, []).append(len(fields))
-        fields += _group(header, questions[name])
-    return Wide(papers, pa.schema(fields), places, answers)
+        positions.setdefault(name, []).append(len(fields))
+        fields += _fields(header, questions[name])
+    return WideTable(papers, pa.schema(fields), positions, answers)
 
 
 def joined(table: pa.Table) -> pa.Table:
-    """Lists as one text each, for who has no lists."""
+    """The table with each list as one text, for formats without lists."""
     return pa.table(
         [pc.binary_join(c, ", ") if pa.types.is_list(c.type) else c for c in table.columns],
         schema=joined_schema(table.schema),
@@ -135,11 +137,11 @@ def joined_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([f.with_type(pa.string()) for f in schema])
 
 
-def _cells(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _sortable(batch: pa.RecordBatch) -> pa.RecordBatch:
     record_id, paper_id, question_id, question, status, stance, answer, checks = (
         batch.column(name) for name in COLUMNS
     )
-    question_id, question = _said(question_id), _said(question)
+    question_id, question = _shortened(question_id), _shortened(question)
     columns = [
         pc.coalesce(paper_id, record_id),
         record_id,
@@ -148,84 +150,76 @@ def _cells(batch: pa.RecordBatch) -> pa.RecordBatch:
         question,
         answer,
         pc.if_else(pc.equal(status, "failed"), "failed", stance),
-        _missed(checks),
+        missed_checks(checks),
     ]
     return pa.RecordBatch.from_arrays(columns, names=list(_ROW))
 
 
-def _said(column: pa.Array) -> pa.Array:
-    """As much of a text as tells it from others; null where there is none."""
+def _shortened(column: pa.Array) -> pa.Array:
+    """The beginning of each text, long enough to tell questions apart; null if it is empty."""
     start = pc.utf8_slice_codeunits(column, 0, _NAME_CHARACTERS)
     return pc.if_else(pc.equal(start, ""), None, start)
 
 
-def _missed(checks: pa.ListArray) -> pa.ListArray:
-    results = pc.list_flatten(checks)
-    missed = pc.invert(pc.struct_field(results, "passed"))
-    names = pc.struct_field(results, "name").filter(missed)
-    rows = pc.list_parent_indices(checks).filter(missed).to_numpy(zero_copy_only=False)
-    sizes = np.bincount(rows, minlength=len(checks))
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names)
-
-
-def _survey(rows: Iterable[Row]) -> tuple[int, dict[str, _Question]]:
-    """How many papers there are, and what they were asked."""
+def _count_questions(rows: Iterable[Row]) -> tuple[int, dict[str, _Question]]:
+    """The number of papers, and their questions by name."""
     papers, groups = 0, 0
     questions: dict[str, _Question] = {}
     for _, records in groupby(rows, itemgetter(0)):
         papers += 1
-        met: Counter[str] = Counter()
+        seen: Counter[str] = Counter()
         for *_, name, question_id, text in records:
             question = questions.setdefault(name, _Question(question_id, text))
-            question.meet(text)
-            met[name] += 1
-            if met[name] > question.most:
-                question.most += 1
+            question.add_text(text)
+            seen[name] += 1
+            if seen[name] > question.max_records:
+                question.max_records += 1
                 groups += 1
-                _must_fit(groups)
+                _check_column_limit(groups)
     return papers, questions
 
 
-def _must_fit(groups: int) -> None:
-    if 1 + groups * len(GROUP) > MOST_COLUMNS:
+def _check_column_limit(groups: int) -> None:
+    if 1 + groups * len(QUESTION_COLUMNS) > MAX_COLUMNS:
         raise ConfigError(
-            f"--wide: more than {(MOST_COLUMNS - 1) // len(GROUP):,} questions, which no table has"
-            " columns for; give records a question_id that papers share, or export without --wide"
+            f"--wide: more than {(MAX_COLUMNS - 1) // len(QUESTION_COLUMNS):,} questions need more"
+            " columns than a table can have; give records a question_id that papers share, or"
+            " export without --wide"
         )
 
 
 def _headers(questions: Mapping[str, _Question]) -> Iterator[tuple[str, str]]:
-    """Names of questions with the header of each of their groups, in order; no header comes twice.
+    """Names of questions, each with the header of one of its groups, in column order.
 
-    Later groups give way to other questions' names: `Q1 (2)` may be one.
+    Headers are unique. If a paper has a second record of `Q1` and another question is itself named
+    `Q1 (2)`, that question keeps its name.
     """
     names = sorted(questions, key=lambda name: (name == NO_QUESTION, natural(name)))
     taken: set[str] = set()
-    first = {name: _unused(_short(name), taken) for name in names}
+    first = {name: _unused(_header(name), taken) for name in names}
     for name in names:
         yield name, first[name]
-        for nth in range(2, questions[name].most + 1):
+        for nth in range(2, questions[name].max_records + 1):
             yield name, _unused(f"{first[name]} ({nth})", taken)
 
 
-def _unused(wanted: str, taken: set[str]) -> str:
-    wishes = chain([wanted], (f"{wanted} ({n})" for n in count(2)))
-    header = next(wish for wish in wishes if wish not in taken)
-    taken.add(header)
-    return header
+def _unused(header: str, taken: set[str]) -> str:
+    candidates = chain([header], (f"{header} ({n})" for n in count(2)))
+    unused = next(candidate for candidate in candidates if candidate not in taken)
+    taken.add(unused)
+    return unused
 
 
-def _short(name: str) -> str:
+def _header(name: str) -> str:
     return name if len(name) <= _HEADER_CHARACTERS else name[: _HEADER_CHARACTERS - 1] + "…"
 
 
-def _group(header: str, question: _Question) -> list[pa.Field]:
-    """A question's columns; the first one tells of it in its metadata."""
-    about = {
+def _fields(header: str, question: _Question) -> list[pa.Field]:
+    """A question's columns. The metadata of the first one describes the question."""
+    metadata = {
         "question_id": question.question_id or "",
         "question": question.text or "",
         "wording": "several" if question.varies else "one",
     }
-    fields = [pa.field(f"{header} {column}", type_) for column, type_ in GROUP.items()]
-    return [fields[0].with_metadata(about), *fields[1:]]
+    fields = [pa.field(f"{header} {column}", type_) for column, type_ in QUESTION_COLUMNS.items()]
+    return [fields[0].with_metadata(metadata), *fields[1:]]

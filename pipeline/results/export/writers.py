@@ -1,4 +1,4 @@
-"""Tables as one file: Parquet, CSV or JSON lines; and what a spreadsheet may be shown."""
+"""Writers of tables as Parquet, CSV or JSON Lines, with CSV cells safe to open in a spreadsheet."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
@@ -10,10 +10,10 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 RowWriter: TypeAlias = Callable[[str, pa.Schema, Iterable[pa.Table]], int]
-"""Writes tables of a schema to a local path; returns how many rows."""
+"""Writes tables of a schema to a local path and returns the number of rows."""
 
-RISKY = "=+@\t\r\n＝＋－＠-"
-"""Signs that begin what a spreadsheet would run as a formula, after OWASP."""
+FORMULA_STARTS = "=+@\t\r\n＝＋－＠-"
+"""First characters that make a spreadsheet read a cell as a formula, after OWASP."""
 
 
 def write_parquet(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
@@ -28,12 +28,15 @@ def write_parquet(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> i
 def write_csv(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     rows = 0
     flat = flat_schema(schema)
-    names = defused(pa.chunked_array([flat.names], pa.string())).to_pylist()
-    shown = pa.schema(list(zip(names, flat.types, strict=True)))
-    with csv.CSVWriter(path, shown) as writer:
+    names = without_formulas(pa.chunked_array([flat.names], pa.string())).to_pylist()
+    csv_schema = pa.schema(list(zip(names, flat.types, strict=True)))
+    with csv.CSVWriter(path, csv_schema) as writer:
         for table in tables:
-            columns = [_harmless(column) for column in flat_columns(table)]
-            writer.write_table(pa.table(columns, schema=shown))
+            columns = [
+                without_formulas(column) if pa.types.is_string(column.type) else column
+                for column in flat_columns(table)
+            ]
+            writer.write_table(pa.table(columns, schema=csv_schema))
             rows += table.num_rows
     return rows
 
@@ -50,33 +53,29 @@ def write_jsonl(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int
 
 
 def flat_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema with nested fields as text."""
     return pa.schema(
-        [field if _is_flat(field.type) else field.with_type(pa.string()) for field in schema]
+        [
+            field.with_type(pa.string()) if pa.types.is_nested(field.type) else field
+            for field in schema
+        ]
     )
 
 
 def flat_columns(table: pa.Table) -> list[pa.ChunkedArray | pa.Array]:
-    """A table's columns for a spreadsheet: what is nested becomes JSON."""
+    """The table's columns, with nested values as JSON."""
     return [
-        column
-        if _is_flat(column.type)
-        else pa.array([_json(value) for value in column.to_pylist()], pa.string())
+        pa.array([_json(value) for value in column.to_pylist()], pa.string())
+        if pa.types.is_nested(column.type)
+        else column
         for column in table.columns
     ]
 
 
-def defused(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    """Text that begins as a formula does, with an apostrophe before it, as OWASP advises."""
-    risky = pc.match_substring_regex(column, f"^[{RISKY}]")
+def without_formulas(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Prefixes cells that would run as formulas with an apostrophe, as OWASP advises."""
+    risky = pc.match_substring_regex(column, f"^[{FORMULA_STARTS}]")
     return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
-
-
-def _harmless(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    return defused(column) if pa.types.is_string(column.type) else column
-
-
-def _is_flat(type_: pa.DataType) -> bool:
-    return not pa.types.is_nested(type_)
 
 
 def _json(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Tables as an Excel workbook: every text a text, within Excel's limits, readable as it opens."""
+"""Writer of tables as an Excel workbook: text stays text, and cells stay within Excel's limits."""
 
 import os
 import re
@@ -12,40 +12,42 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from pipeline.core.errors import ConfigError
-from pipeline.results.export.writers import RISKY, flat_columns, flat_schema
+from pipeline.core.text import plural
+from pipeline.results.export.writers import FORMULA_STARTS, flat_columns, flat_schema
 
-MOST_ROWS = 1_048_575
-"""Of a sheet, below its header."""
+MAX_ROWS = 1_048_575
+"""Rows of a sheet below its header."""
 
-MOST_COLUMNS = 16_384
-MOST_UNITS = 32_767
-"""Of a cell, in UTF-16."""
+MAX_COLUMNS = 16_384
+MAX_CELL_UNITS = 32_767
+"""UTF-16 code units of a cell."""
 
-_WIDEST, _NARROWEST, _LOOKED_AT = 60, 10, 100
-_CUT = "… [{:,} more characters; an export to .parquet has all]"
-_SIGNS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {
+_MIN_WIDTH, _MAX_WIDTH = 10, 60
+_ROWS_FOR_WIDTH = 100
+_TRUNCATED = "… [{:,} more characters; an export to .parquet has all]"
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {
     0xFFFE: 0xFFFD,
     0xFFFF: 0xFFFD,
 }
-"""What XML cannot hold, or changes, as signs: NUL as ␀, a carriage return as ␍."""
+"""Visible stand-ins for characters that XML forbids or changes: ␀ for NUL, ␍ for return."""
 
-_HIDDEN = re.compile("[" + "".join(re.escape(chr(code)) for code in _SIGNS) + "]")
+_CONTROL = re.compile("[" + "".join(re.escape(chr(code)) for code in _VISIBLE) + "]")
 
 
-def must_fit(rows: int) -> None:
-    """Raises `ConfigError` for more rows than a sheet holds."""
-    if rows > MOST_ROWS:
+def check_row_limit(rows: int) -> None:
+    """Raises `ConfigError` for more rows than a sheet can have."""
+    if rows > MAX_ROWS:
         raise ConfigError(
-            f"--to .xlsx: {rows:,} rows, and a sheet holds {MOST_ROWS:,}; "
+            f"--to .xlsx: {plural(rows, 'row')}, but a sheet has at most {MAX_ROWS:,}; "
             "export to .parquet or .csv"
         )
 
 
 def write_xlsx(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
-    """As a `RowWriter` does; holds one table and one row of the sheet at a time.
+    """A `RowWriter` that keeps one table and one row of the sheet in memory.
 
-    Fields that name a question in their metadata are told in a second sheet, `questions`, and what
-    stands left of them is frozen with the header. Raises `ConfigError` where the rows do not fit.
+    If fields describe a question in their metadata, a second sheet `questions` lists them, and the
+    first column is frozen like the header. Raises `ConfigError` for too many rows.
     """
     book = xlsxwriter.Workbook(
         path,
@@ -59,7 +61,7 @@ def write_xlsx(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
             "use_zip64": True,
         },
     )
-    questions = [_about(field) for field in schema if field.metadata]
+    questions = [_described(field) for field in schema if field.metadata]
     sheet = _Sheet(book, "answers", schema.names, frozen=1 if questions else 0)
     flat = flat_schema(schema)
     for table in tables:
@@ -67,26 +69,26 @@ def write_xlsx(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
         sheet.write(zip(*(_cells(column) for column in columns), strict=True))
     sheet.finish()
     if questions:
-        told = _Sheet(book, "questions", list(questions[0]), frozen=0)
-        told.write(tuple(question.values()) for question in questions)
-        told.finish()
+        second = _Sheet(book, "questions", list(questions[0]), frozen=0)
+        second.write(tuple(question.values()) for question in questions)
+        second.finish()
     book.close()
     return sheet.rows
 
 
-def _about(field: pa.Field) -> dict[str, str]:
-    about = {name.decode(): value.decode() for name, value in field.metadata.items()}
-    return {"column": field.name, **about}
+def _described(field: pa.Field) -> dict[str, str]:
+    metadata = {name.decode(): value.decode() for name, value in field.metadata.items()}
+    return {"column": field.name, **metadata}
 
 
 def _cells(column: pa.ChunkedArray) -> list[Any]:
-    """Texts and numbers; a time is a text as in CSV, which keeps its microseconds and its zone."""
+    """Texts and numbers. Times become text as in CSV, to keep their microseconds and time zone."""
     is_time = pa.types.is_timestamp(column.type)
     return list((column.cast(pa.string()) if is_time else column).to_pylist())
 
 
 class _Sheet:
-    """A sheet that is written row by row, from its header down."""
+    """A sheet that is written row by row, header first."""
 
     def __init__(
         self, book: xlsxwriter.Workbook, name: str, header: Sequence[str], frozen: int
@@ -105,7 +107,7 @@ class _Sheet:
     def write(self, rows: Iterable[Sequence[Any]]) -> None:
         rows = iter(rows)
         if not self.rows:
-            first = list(islice(rows, _LOOKED_AT))
+            first = list(islice(rows, _ROWS_FOR_WIDTH))
             self._set_widths(first)
             self._write_rows(first)
         self._write_rows(rows)
@@ -116,41 +118,41 @@ class _Sheet:
     def _write_rows(self, rows: Iterable[Sequence[Any]]) -> None:
         for row in rows:
             self.rows += 1
-            must_fit(self.rows)
+            check_row_limit(self.rows)
             for column, cell in enumerate(row):
                 if isinstance(cell, str):
-                    risky = cell[:1] in RISKY if cell else False
+                    risky = cell != "" and cell[0] in FORMULA_STARTS
                     self._write_text(self.rows, column, cell, self._text if risky else None)
                 elif cell is not None:
                     self._sheet.write_number(self.rows, column, cell)
 
-    def _write_text(self, row: int, column: int, text: str, look: Format | None) -> None:
-        text = cut(shown(text))
+    def _write_text(self, row: int, column: int, text: str, format_: Format | None) -> None:
+        text = truncated(without_controls(text))
         if text.startswith("<r>") and text.endswith("</r>"):
-            # XlsxWriter would take it for markup of its own, and write it unescaped.
+            # XlsxWriter would take this for its own markup and write it unescaped.
             self._sheet.write_rich_string(row, column, text[:1], self._plain, text[1:])
         else:
-            self._sheet.write_string(row, column, text, look)
+            self._sheet.write_string(row, column, text, format_)
 
     def _set_widths(self, rows: Sequence[Sequence[Any]]) -> None:
         for number, title in enumerate(self._header):
             longest = max((len(str(row[number] or "")) for row in rows), default=0)
-            room = max(longest, len(title) + 3, _NARROWEST)  # 3: the button of the filter
-            self._sheet.set_column(number, number, min(room, _WIDEST))
+            width = max(longest, len(title) + 3, _MIN_WIDTH)  # 3: the button of the filter
+            self._sheet.set_column(number, number, min(width, _MAX_WIDTH))
 
 
-def shown(text: str) -> str:
-    """The text with a sign for every character that a cell cannot hold."""
-    return text.translate(_SIGNS) if _HIDDEN.search(text) else text
+def without_controls(text: str) -> str:
+    """The text with a visible stand-in for every character that a cell cannot contain."""
+    return text.translate(_VISIBLE) if _CONTROL.search(text) else text
 
 
-def cut(text: str) -> str:
-    """The text as far as a cell holds it, and how much more there is."""
-    if len(text) <= MOST_UNITS // 2:
+def truncated(text: str) -> str:
+    """The text up to the limit of a cell, followed by how much is missing."""
+    if len(text) <= MAX_CELL_UNITS // 2:
         return text
     units = text.encode("utf-16-le")
-    if len(units) <= 2 * MOST_UNITS:
+    if len(units) <= 2 * MAX_CELL_UNITS:
         return text
-    room = MOST_UNITS - len(_CUT.format(len(text)))
-    kept = units[: 2 * room].decode("utf-16-le", "ignore")  # without half of a surrogate pair
-    return kept + _CUT.format(len(text) - len(kept))
+    room = MAX_CELL_UNITS - len(_TRUNCATED.format(len(text)))
+    start = units[: 2 * room].decode("utf-16-le", "ignore")  # without half of a surrogate pair
+    return start + _TRUNCATED.format(len(text) - len(start))

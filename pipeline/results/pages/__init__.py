@@ -1,1 +1,1 @@
-"""Pages for people: one HTML file each, which needs no network and runs nothing that it shows."""
+"""HTML pages for people. Each is one file that needs no network and treats its data as text."""

@@ -1,8 +1,7 @@
-"""What opens behind a cell: an answer, its attempts and checks, and the prompt with the sentences
-that support it.
+"""The answers that open behind the cells of a run's page, with attempts, checks and prompt.
 
-A page has room for some of them: a fair sample of whole papers, whose prompts share most of their
-text, and beside them what failed elsewhere.
+A page has room for a limited number: a fair sample of whole papers, whose prompts share most of
+their text, and some failed answers of other papers.
 """
 
 from collections import defaultdict
@@ -15,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.answering.recheck import Boilerplates
-from pipeline.core.text import content_words
+from pipeline.core.text import content_words, plural
 from pipeline.results.pages.evidence import sentences_of, supporting
-from pipeline.results.pages.matrix import Cell, asked_of, draw
+from pipeline.results.pages.matrix import Cell, question_name, stable_hash
 
 COLUMNS = (
     "record_id",
@@ -43,48 +42,50 @@ COLUMNS = (
     "written_at",
 )
 
-MOST_CASES = 8_000
-MOST_FAILED = 2_000
+MAX_ANSWERS = 8_000
+MAX_FAILED = 2_000
 
-MOST_CHARACTERS = 40_000
-"""Of one text; a page shows no more of it, and says so."""
+MAX_CHARACTERS = 40_000
+"""Characters of one text that a page shows."""
 
 Row = Mapping[str, Any]
 
 
-def wanted(papers: Mapping[str, list[Cell]]) -> list[str]:
-    """Ids of the records to open: whole papers as the lot has it, and failed ones of the others."""
-    drawn = iter(sorted(papers, key=draw))
-    chosen: list[str] = []
-    for paper in drawn:
-        if len(chosen) + len(papers[paper]) > MOST_CASES and chosen:
-            drawn = chain([paper], drawn)
+def sample_records(papers: Mapping[str, list[Cell]]) -> list[str]:
+    """Ids of the records whose answers open: those of whole papers, sampled by the hash of their
+    names, and failed ones of other papers.
+    """
+    remaining = iter(sorted(papers, key=stable_hash))
+    sampled: list[str] = []
+    for paper in remaining:
+        if len(sampled) + len(papers[paper]) > MAX_ANSWERS and sampled:
+            remaining = chain([paper], remaining)
             break
-        chosen.extend(cell.record_id for cell in papers[paper])
-    failed = [c.record_id for p in drawn for c in papers[p] if c.kind.status == "failed"]
-    return [*chosen, *sorted(failed, key=draw)[:MOST_FAILED]]
+        sampled.extend(cell.record_id for cell in papers[paper])
+    failed = [c.record_id for p in remaining for c in papers[p] if c.kind.status == "failed"]
+    return [*sampled, *sorted(failed, key=stable_hash)[:MAX_FAILED]]
 
 
-def rows_of(tables: Iterable[pa.Table], record_ids: Iterable[str]) -> dict[str, list[Row]]:
-    """The rows of records, by paper."""
-    asked = pa.array(list(record_ids), pa.string())
-    found: defaultdict[str, list[Row]] = defaultdict(list)
+def rows_by_paper(tables: Iterable[pa.Table], record_ids: Iterable[str]) -> dict[str, list[Row]]:
+    """The rows of some records, by paper."""
+    ids = pa.array(list(record_ids), pa.string())
+    papers: defaultdict[str, list[Row]] = defaultdict(list)
     for rows in tables:
-        for row in rows.filter(pc.is_in(rows["record_id"], asked)).to_pylist():
-            found[row["paper_id"] or row["record_id"]].append(row)
-    return found
+        for row in rows.filter(pc.is_in(rows["record_id"], ids)).to_pylist():
+            papers[row["paper_id"] or row["record_id"]].append(row)
+    return papers
 
 
-def held(rows: Iterable[Row], boilerplates: Boilerplates) -> dict[str, Any]:
-    """What the page holds of a paper: its cases, with the paragraphs that their prompts share.
+def paper_content(rows: Iterable[Row], boilerplates: Boilerplates) -> dict[str, Any]:
+    """What a page contains of a paper: its answers, and the paragraphs that their prompts share.
 
-    A paragraph is a list of sentences, which joined are its text; a prompt names paragraphs by
-    number, and what supports an answer by paragraph and sentence.
+    A paragraph is a list of sentences that joined are its text. Prompts refer to paragraphs by
+    number; the support of an answer is a list of (paragraph, sentence) numbers.
     """
     paper = _Paper(boilerplates)
     for row in rows:
         paper.add(row)
-    return {"paragraphs": paper.sentences, "cases": paper.cases}
+    return {"paragraphs": paper.sentences, "answers": paper.answers}
 
 
 @dataclass(slots=True)
@@ -93,14 +94,15 @@ class _Paper:
     paragraphs: dict[str, int] = field(default_factory=dict)
     sentences: list[tuple[str, ...]] = field(default_factory=list)
     words: list[tuple[frozenset[str], ...]] = field(default_factory=list)
-    cases: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         prompt = [
             [message["role"], [self._number(text) for text in _paragraphs(message["content"])]]
             for message in row["messages"]
         ]
-        self.cases.append({**_case(row), "prompt": prompt, "support": self._support(row, prompt)})
+        support = self._support(row, prompt)
+        self.answers.append({**_answer(row), "prompt": prompt, "support": support})
 
     def _number(self, text: str) -> int:
         if text not in self.paragraphs:
@@ -110,46 +112,46 @@ class _Paper:
         return self.paragraphs[text]
 
     def _support(self, row: Row, prompt: list[list[Any]]) -> list[tuple[int, int]]:
-        """Sentences of passages alone: what the template or the question says supports nothing."""
+        """Sentences of passages only: not those of the template or the question."""
         if row["stance"] == "abstained" or not row["answer"]:
             return []
-        own = self.boilerplates.of(row) + "\n" + (row["question"] or "")
+        excluded = self.boilerplates.of(row) + "\n" + (row["question"] or "")
         numbers = dict.fromkeys(chain.from_iterable(paragraphs for _, paragraphs in prompt))
         places = [
-            (paragraph, at)
+            (paragraph, index)
             for paragraph in numbers
-            for at, sentence in enumerate(self.sentences[paragraph])
-            if sentence.strip() not in own
+            for index, sentence in enumerate(self.sentences[paragraph])
+            if sentence.strip() not in excluded
         ]
-        words = [self.words[paragraph][at] for paragraph, at in places]
+        words = [self.words[paragraph][index] for paragraph, index in places]
         return [places[n] for n in sorted(supporting(row["answer"], words))]
 
 
-def _case(row: Row) -> dict[str, Any]:
-    answer = row["answer"] or ""
+def _answer(row: Row) -> dict[str, Any]:
+    checks = [[c["name"], c["passed"], c["level"], shortened(c["evidence"])] for c in row["checks"]]
     return {
         "id": row["record_id"],
-        "asked": asked_of(row["question_id"], row["question"]),
-        "question": cut(row["question"] or ""),
+        "question_name": question_name(row["question_id"], row["question"]),
+        "question": shortened(row["question"] or ""),
         "status": row["status"],
         "stance": row["stance"],
         "words": row["word_count"],
-        "answer": cut(answer),
-        "checks": [[c["name"], c["passed"], c["level"], cut(c["evidence"])] for c in row["checks"]],
+        "answer": shortened(row["answer"] or ""),
+        "checks": checks,
         "attempts": [_attempt(attempt) for attempt in row["attempts"]],
-        "prompted": f"{row['prompt_name']}@{row['prompt_version']}",
+        "template": f"{row['prompt_name']}@{row['prompt_version']}",
         "model": "@".join(filter(None, (row["model"], row["model_revision"]))),
         "repairs": row["input_repairs"] or [],
-        "place": f"{row['source_uri']}#{row['source_row']}",
+        "source": f"{row['source_uri']}#{row['source_row']}",
         "run": row["run_id"],
-        "written": row["written_at"].isoformat(timespec="seconds"),
+        "written_at": row["written_at"].isoformat(timespec="seconds"),
     }
 
 
 def _attempt(attempt: Row) -> list[Any]:
     counts = (attempt[name] for name in ("prompt_tokens", "cached_tokens", "completion_tokens"))
     return [
-        cut(attempt["completion"] or ""),
+        shortened(attempt["completion"] or ""),
         attempt["finish_reason"],
         attempt["failed_checks"],
         *counts,
@@ -158,13 +160,13 @@ def _attempt(attempt: Row) -> list[Any]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Parts of a text that a blank line ends, with it; joined they are the text."""
-    pieces = cut(text).split("\n\n")
+    """Paragraphs with the blank line that ends them, so that joined they are the text."""
+    pieces = shortened(text).split("\n\n")
     yield from (piece + "\n\n" for piece in pieces[:-1])
     yield pieces[-1]
 
 
-def cut(text: str) -> str:
-    """A text as far as a page shows it."""
-    more = len(text) - MOST_CHARACTERS
-    return f"{text[:MOST_CHARACTERS]} … and {more:,} more characters" if more > 0 else text
+def shortened(text: str) -> str:
+    """A text up to the limit of a page, followed by how much is missing."""
+    more = len(text) - MAX_CHARACTERS
+    return f"{text[:MAX_CHARACTERS]} … and {plural(more, 'more character')}" if more > 0 else text

@@ -1,7 +1,7 @@
-"""Charts of a night as inline SVG, each with the numbers that it is drawn from.
+"""Charts of a run as inline SVG, each with a table of its numbers.
 
-Vega-Lite draws them when the page is written; the page's style sheet gives the colours, so that
-they follow light and dark.
+Vega-Lite draws them when the page is written. Colours are variables of the page's style sheet, so
+that charts follow its light or dark scheme.
 """
 
 import re
@@ -11,23 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import vl_convert
-
 from pipeline.core.records import Status
 from pipeline.core.text import visible
-from pipeline.results.pages.matrix import Matrix, Spent
+from pipeline.results.pages.matrix import Matrix, Usage
 
-MOST_BARS = 20
-MOST_BINS = 60
-PIECES = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-"""Seconds that a bar of time may stand for; beyond them as many as it takes."""
+MAX_QUESTIONS = 20
+MAX_BINS = 60
+BIN_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+"""Preferred lengths of a time bin. Longer runs get whatever length makes `MAX_BINS` bins."""
 
-MOST_TICKS, MOST_LETTERS = 6, 24
+MAX_TICKS, MAX_LABEL_CHARACTERS = 6, 24
 
 WIDTH, HEIGHT = 380, 190
 
-_ROLES = re.compile(r' (?:role|aria-[a-z]+)="[^"]*"')
-"""To a screen reader a chart is one picture, and its numbers a table; pieces would only confuse."""
+_ARIA = re.compile(r' (?:role|aria-[a-z]+)="[^"]*"')
+"""Vega's ARIA attributes. To screen readers a chart is one image with a table of its numbers."""
 
 _CONFIG = {
     "background": None,
@@ -53,7 +51,7 @@ _TOKENS = {
 
 
 class Chart(NamedTuple):
-    """A drawing, and its numbers as a table."""
+    """A drawing, with its numbers as rows of a table."""
 
     name: str
     title: str
@@ -63,16 +61,16 @@ class Chart(NamedTuple):
 
 
 def charts(matrix: Matrix, max_words: int) -> list[Chart]:
-    """The charts that have something to show."""
+    """The charts for which the matrix has data."""
     if not matrix.answers:
         return []
-    drawn = [_words(matrix.words, max_words), _failures(matrix.failures)]
-    if matrix.spent:
-        night = _in_pieces(matrix.spent)
-        drawn += [_attempts(matrix.attempts), _rate(night)]
-        if any(b.spent.prompt_tokens + b.spent.completion_tokens for b in night.bins):
-            drawn += [_tokens(night), _cached(night)]
-    return [chart for chart in drawn if chart.rows]
+    all_charts = [_words(matrix.words, max_words), _failures(matrix.failures)]
+    if matrix.usage:
+        timeline = _timeline(matrix.usage)
+        all_charts += [_attempts(matrix.attempts), _rate(timeline)]
+        if any(b.usage.prompt_tokens + b.usage.completion_tokens for b in timeline.bins):
+            all_charts += [_tokens(timeline), _cached(timeline)]
+    return [chart for chart in all_charts if chart.rows]
 
 
 def _words(words: Mapping[tuple[Status, int], int], limit: int) -> Chart:
@@ -87,7 +85,7 @@ def _words(words: Mapping[tuple[Status, int], int], limit: int) -> Chart:
         "encoding": {
             "x": {"field": "from", "type": "quantitative", "bin": "binned", "title": "words"},
             "x2": {"field": "to"},
-            "y": _count(rows),
+            "y": _answers_axis(rows),
             "color": {"field": "status", "type": "nominal", "scale": _STATUS},
         },
     }
@@ -107,22 +105,22 @@ def _words(words: Mapping[tuple[Status, int], int], limit: int) -> Chart:
 
 
 def _failures(failures: Mapping[tuple[str, str], int]) -> Chart:
-    """Failed answers by question and check; the worst questions."""
+    """Failed answers by question and check, for the questions with the most failures."""
     by_question: Counter[str] = Counter()
     for (question, _), count in failures.items():
         by_question[question] += count
-    worst = [question for question, _ in by_question.most_common(MOST_BARS)]
+    worst = [question for question, _ in by_question.most_common(MAX_QUESTIONS)]
     rows = [
         (_label(question), check, count)
         for question in worst
-        for (asked, check), count in sorted(failures.items())
-        if asked == question
+        for (name, check), count in sorted(failures.items())
+        if name == question
     ]
     spec = {
         "mark": "bar",
         "encoding": {
             "y": {"field": "question", "type": "nominal", "sort": "-x", "title": None},
-            "x": _count(rows),
+            "x": _answers_axis(rows),
             "color": {"field": "check", "type": "nominal", "scale": {"range": _HUES}},
         },
         "height": {"step": 14},
@@ -138,7 +136,7 @@ def _attempts(attempts: Mapping[int, int]) -> Chart:
         "mark": {"type": "bar", "color": "var(--answered)"},
         "encoding": {
             "x": {"field": "attempts", "type": "ordinal", "axis": {"labelAngle": 0}},
-            "y": _count(rows),
+            "y": _answers_axis(rows),
         },
         "width": {"step": 48},
     }
@@ -149,87 +147,90 @@ def _attempts(attempts: Mapping[int, int]) -> Chart:
 
 
 class Bin(NamedTuple):
-    """What was stored in a piece of the night; `start` in seconds since the first answer."""
+    """What was stored within a period; `start` is in seconds since the first answer."""
 
     start: int
-    at: datetime
-    spent: Spent
+    time: datetime
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
-    """The night in pieces of equal length, `seconds` each."""
+class Timeline:
+    """What a run stored over time, in bins of `bin_seconds` each; empty bins are left out."""
 
-    seconds: int
+    bin_seconds: int
     bins: tuple[Bin, ...]
 
     @property
     def unit(self) -> tuple[str, int]:
-        """What its charts count time in, and how many seconds that is."""
-        span = self.bins[-1].start + self.seconds
+        """The unit of the time axis, and its seconds."""
+        span = self.bins[-1].start + self.bin_seconds
         return ("hours", 3600) if span > 7200 else ("minutes", 60) if span > 120 else ("seconds", 1)
 
 
-def _in_pieces(spent: Mapping[int, Spent]) -> Night:
-    first = min(spent)
-    span = max(spent) - first + 1
-    seconds = next((w for w in PIECES if span <= w * MOST_BINS), -(-span // MOST_BINS))
-    pieces: dict[int, Spent] = {}
-    for second in sorted(spent):
-        pieces.setdefault((second - first) // seconds * seconds, Spent()).add(spent[second])
-    bins = (Bin(s, datetime.fromtimestamp(first + s, UTC), held) for s, held in pieces.items())
-    return Night(seconds, tuple(bins))
+def _timeline(usage: Mapping[int, Usage]) -> Timeline:
+    first = min(usage)
+    span = max(usage) - first + 1
+    seconds = next((s for s in BIN_SECONDS if span <= s * MAX_BINS), -(-span // MAX_BINS))
+    by_start: dict[int, Usage] = {}
+    for second in sorted(usage):
+        by_start.setdefault((second - first) // seconds * seconds, Usage()).add(usage[second])
+    return Timeline(
+        seconds,
+        tuple(Bin(s, datetime.fromtimestamp(first + s, UTC), u) for s, u in by_start.items()),
+    )
 
 
-def _rate(night: Night) -> Chart:
-    rows = [(_clock(b.at), b.spent.records) for b in night.bins]
-    values = [_bar(night, b, rate=b.spent.records / night.seconds) for b in night.bins]
+def _rate(timeline: Timeline) -> Chart:
+    rows = [(_clock(b.time), b.usage.records) for b in timeline.bins]
+    values = [_bar(timeline, b, rate=b.usage.records / timeline.bin_seconds) for b in timeline.bins]
     spec = {
         "mark": {"type": "bar", "color": "var(--answered)"},
         "encoding": {
-            **_time(night),
-            "y": {**_NUMBER, "field": "rate", "title": "answers a second"},
+            **_time_axis(timeline),
+            "y": {**_NUMBER, "field": "rate", "title": "answers per second"},
         },
     }
-    columns = ("UTC", f"answers in {night.seconds} s")
-    return Chart("rate", "Answers stored over the night", _svg(spec, values), columns, rows)
+    columns = ("UTC", f"answers in {timeline.bin_seconds} s")
+    return Chart("rate", "Answers stored over time", _svg(spec, values), columns, rows)
 
 
-def _tokens(night: Night) -> Chart:
-    held = [
+def _tokens(timeline: Timeline) -> Chart:
+    counts = [
         (b, kind, tokens)
-        for b in night.bins
+        for b in timeline.bins
         for kind, tokens in (
-            ("cached", b.spent.cached_tokens),
-            ("prefilled", b.spent.prompt_tokens - b.spent.cached_tokens),
-            ("generated", b.spent.completion_tokens),
+            ("cached", b.usage.cached_tokens),
+            ("prefilled", b.usage.prompt_tokens - b.usage.cached_tokens),
+            ("generated", b.usage.completion_tokens),
         )
     ]
-    values = [_bar(night, b, kind=kind, rate=tokens / night.seconds) for b, kind, tokens in held]
+    seconds = timeline.bin_seconds
+    values = [_bar(timeline, b, kind=kind, rate=n / seconds) for b, kind, n in counts]
     spec = {
         "mark": "bar",
         "encoding": {
-            **_time(night),
-            "y": {**_NUMBER, "field": "rate", "title": "tokens a second"},
+            **_time_axis(timeline),
+            "y": {**_NUMBER, "field": "rate", "title": "tokens per second"},
             "color": {"field": "kind", "type": "nominal", "scale": _TOKENS},
         },
     }
-    rows = [(_clock(b.at), kind, tokens) for b, kind, tokens in held]
-    columns = ("UTC", "tokens", f"in {night.seconds} s")
-    return Chart("tokens", "Tokens over the night", _svg(spec, values), columns, rows)
+    rows = [(_clock(b.time), kind, tokens) for b, kind, tokens in counts]
+    columns = ("UTC", "tokens", f"in {seconds} s")
+    return Chart("tokens", "Tokens over time", _svg(spec, values), columns, rows)
 
 
-def _cached(night: Night) -> Chart:
-    held = [
-        (b, round(b.spent.cached_tokens / b.spent.prompt_tokens, 4))
-        for b in night.bins
-        if b.spent.prompt_tokens
+def _cached(timeline: Timeline) -> Chart:
+    shares = [
+        (b, round(b.usage.cached_tokens / b.usage.prompt_tokens, 4))
+        for b in timeline.bins
+        if b.usage.prompt_tokens
     ]
-    values = [_bar(night, b, share=share) for b, share in held]
+    values = [_bar(timeline, b, share=share) for b, share in shares]
     spec = {
         "mark": {"type": "bar", "color": "var(--cached)"},
         "encoding": {
-            **_time(night),
+            **_time_axis(timeline),
             "y": {
                 "field": "share",
                 "type": "quantitative",
@@ -239,42 +240,43 @@ def _cached(night: Night) -> Chart:
             },
         },
     }
-    rows = [(_clock(b.at), share) for b, share in held]
+    rows = [(_clock(b.time), share) for b, share in shares]
     title = "Prompt tokens from the prefix cache"
     return Chart("cached", title, _svg(spec, values), ("UTC", "share"), rows)
 
 
-def _time(night: Night) -> dict[str, Any]:
-    title = f"{night.unit[0]} since {_clock(night.bins[0].at)} UTC"
+def _time_axis(timeline: Timeline) -> dict[str, Any]:
+    title = f"{timeline.unit[0]} since {_clock(timeline.bins[0].time)} UTC"
     return {
         "x": {"field": "from", "type": "quantitative", "bin": "binned", "title": title},
         "x2": {"field": "to"},
     }
 
 
-def _bar(night: Night, piece: Bin, **values: Any) -> dict[str, Any]:
-    _, unit = night.unit
-    return {"from": piece.start / unit, "to": (piece.start + night.seconds) / unit, **values}
+def _bar(timeline: Timeline, bin_: Bin, **values: Any) -> dict[str, Any]:
+    _, unit = timeline.unit
+    return {"from": bin_.start / unit, "to": (bin_.start + timeline.bin_seconds) / unit, **values}
 
 
-def _clock(at: datetime) -> str:
-    return f"{at:%H:%M:%S}"
+def _clock(time: datetime) -> str:
+    return f"{time:%H:%M:%S}"
 
 
 def _label(question: str) -> str:
-    """A question's name as the drawing can take it.
+    """A question's name as an axis label.
 
-    Signs that XML does not know would end this process in the middle of the drawing, and so Vega
-    must not shorten names: it may cut a letter in two.
+    Characters that XML forbids crash the renderer, and so the process. For the same reason Vega
+    must not shorten labels: it may split a surrogate pair.
     """
-    shown = visible(question)
-    short = shown if len(shown) <= MOST_LETTERS else shown[: MOST_LETTERS - 1] + "…"
-    return short or "no question"
+    label = visible(question)
+    if len(label) > MAX_LABEL_CHARACTERS:
+        label = label[: MAX_LABEL_CHARACTERS - 1] + "…"
+    return label or "no question"
 
 
-def _count(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    """An axis of answers, which come whole; they are the last cell of a row."""
-    ticks = min(max((row[-1] for row in rows), default=1), MOST_TICKS)
+def _answers_axis(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """An axis of answer counts, the last cell of each row, with ticks at whole numbers only."""
+    ticks = min(max((row[-1] for row in rows), default=1), MAX_TICKS)
     return {"field": "answers", "type": "quantitative", "axis": {"tickCount": ticks}}
 
 
@@ -282,7 +284,9 @@ _HUES = [f"var(--hue-{number})" for number in range(8)]
 
 
 def _svg(spec: Mapping[str, Any], values: list[dict[str, Any]]) -> str:
-    """SVG of a Vega-Lite specification without its data; it loads nothing."""
+    """SVG of a Vega-Lite specification and its data; Vega may not load anything else."""
+    import vl_convert
+
     whole = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "width": WIDTH,
@@ -291,5 +295,5 @@ def _svg(spec: Mapping[str, Any], values: list[dict[str, Any]]) -> str:
         "data": {"values": values},
         **spec,
     }
-    drawn: str = vl_convert.vegalite_to_svg(whole, vl_version="5.21", allowed_base_urls=[])
-    return _ROLES.sub("", drawn)
+    svg: str = vl_convert.vegalite_to_svg(whole, vl_version="5.21", allowed_base_urls=[])
+    return _ARIA.sub("", svg)

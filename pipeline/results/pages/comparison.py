@@ -1,6 +1,4 @@
-"""The page about two sides: prompts, models or runs, answer by answer; every number leads to its
-rows.
-"""
+"""The page that compares two sides answer by answer; every number on it leads to its rows."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,158 +7,150 @@ from typing import Any, NamedTuple
 
 from rapidfuzz.distance import LCSseq
 
-from pipeline.results.compare import Comparison, Pair, Side
-from pipeline.results.pages.answers import cut
-from pipeline.results.pages.matrix import draw
-from pipeline.results.pages.page import PAGE_BYTES, packed, page
+from pipeline.results.compare import SUMMED, Comparison, Pair, Side
+from pipeline.results.pages.answers import shortened
+from pipeline.results.pages.matrix import stable_hash
+from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
 
-MOST_PAIRS = 100_000
-"""Rows that a page lists; figures count all."""
+MAX_PAIRS = 100_000
+"""Pairs that a page lists. Its counts cover all."""
 
-MOST_ALONE = 10_000
-"""Records of one side alone that a page lists."""
+MAX_ONE_SIDED = 10_000
+"""Records answered on one side only that a page lists, per side."""
 
-BOTH, BEFORE, AFTER = "both sides", "the first side alone", "the second side alone"
+BOTH, BEFORE, AFTER = "both sides", "the first side only", "the second side only"
 
-TEXTS_AT_ONCE = 200
-"""Pairs whose texts are packed together."""
+PAIRS_PER_CHUNK = 200
+"""Pairs whose texts are compressed together."""
 
-_PIECES = re.compile(r"\S+\s*|^\s+")
+_WORDS = re.compile(r"\S+\s*|^\s+")
 """Words, each with the space after it."""
 
+Piece = tuple[bool, str]
+"""Whether only this side has a piece of text, and the piece."""
 
-class Number(NamedTuple):
-    """A count of pairs, and the filter by which the page shows them."""
+
+class LinkedCount(NamedTuple):
+    """A number of rows, and the filter that makes the page list them."""
 
     label: str
     rows: int
     filter: dict[str, str]
 
 
-def comparison_page(found: Comparison, sides: Sequence[Side], job: str) -> str:
-    """The page, as HTML."""
-    pairs = sorted(found.pairs, key=lambda pair: pair.weight, reverse=True)
-    listed = pairs if len(pairs) <= MOST_PAIRS else _fair(pairs)
-    texts = list(_texts(listed))
-    rows = [*map(_listed, listed), *_alone(found)]
-    held = [("rows", packed(rows))]
-    return page(
+def comparison_page(comparison: Comparison, sides: Sequence[Side], job: str) -> str:
+    """The page as HTML."""
+    pairs = sorted(comparison.pairs, key=lambda pair: pair.size_of_change, reverse=True)
+    listed = pairs if len(pairs) <= MAX_PAIRS else _largest_and_sample(pairs)
+    chunks = list(_text_chunks(listed))
+    rows = [*map(_row, listed), *_one_sided_rows(comparison)]
+    one_sided = len(comparison.only_before) + len(comparison.only_after)
+    return render_page(
         "comparison",
-        [*held, *((f"texts-{number}", content) for number, content in enumerate(texts))],
+        [("rows", compressed_json(rows)), *((f"texts-{n}", c) for n, c in enumerate(chunks))],
         job=job,
         sides=[str(side) for side in sides],
-        found=found,
-        groups=list(_groups(found)),
-        sums=[(column.replace("_", " "), *found.sums(column)) for column in SUMMED],
+        groups=dict(_counts(comparison)),
+        sums=[(column.replace("_", " "), *comparison.sums(column)) for column in SUMMED],
         listed=len(rows),
-        every=len(found.pairs) + len(found.only_before) + len(found.only_after),
-        opened=min(len(texts) * TEXTS_AT_ONCE, len(listed)),
+        total=len(comparison.pairs) + one_sided,
+        opened=min(len(chunks) * PAIRS_PER_CHUNK, len(listed)),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
 
 
-SUMMED = ("word_count", "prompt_tokens", "completion_tokens")
+def _largest_and_sample(pairs: Sequence[Pair]) -> list[Pair]:
+    """Half of the list for the largest changes, half for a random sample of the rest."""
+    half = MAX_PAIRS // 2
+    sample = sorted(pairs[half:], key=lambda pair: stable_hash(pair.record_id))[:half]
+    return [*pairs[:half], *sorted(sample, key=lambda pair: pair.size_of_change, reverse=True)]
 
 
-def _fair(pairs: Sequence[Pair]) -> list[Pair]:
-    """Half of the list for the largest changes, half drawn by lot from the others."""
-    half = MOST_PAIRS // 2
-    rest = sorted(pairs[half:], key=lambda pair: draw(pair.record_id))[:half]
-    return [*pairs[:half], *sorted(rest, key=lambda pair: pair.weight, reverse=True)]
+def _one_sided_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    for side, ids in ((BEFORE, comparison.only_before), (AFTER, comparison.only_after)):
+        yield from ({"id": record_id, "on": side} for record_id in ids[:MAX_ONE_SIDED])
 
 
-def _alone(found: Comparison) -> Iterator[dict[str, Any]]:
-    """Rows for what only one side has answered."""
-    for side, ids in ((BEFORE, found.only_before), (AFTER, found.only_after)):
-        yield from ({"id": record_id, "on": side} for record_id in ids[:MOST_ALONE])
-
-
-def _groups(found: Comparison) -> Iterator[tuple[str, list[Number]]]:
-    yield (
-        "records",
-        [
-            Number(f"on {side}", count, {"on": side})
-            for side, count in (
-                (BOTH, len(found.pairs)),
-                (BEFORE, len(found.only_before)),
-                (AFTER, len(found.only_after)),
-            )
-        ],
-    )
+def _counts(comparison: Comparison) -> Iterator[tuple[str, list[LinkedCount]]]:
+    """The page's numbers by the title of their table."""
+    records = {
+        BOTH: len(comparison.pairs),
+        BEFORE: len(comparison.only_before),
+        AFTER: len(comparison.only_after),
+    }
+    yield "records", [LinkedCount(f"on {side}", n, {"on": side}) for side, n in records.items()]
     for column in ("status", "stance"):
         yield (
             column,
             [
-                Number(f"{was} → {now}", count, {column: f"{was} → {now}"})
-                for (was, now), count in found.transitions(column).most_common()
+                LinkedCount(f"{was} → {now}", count, {column: f"{was} → {now}"})
+                for (was, now), count in comparison.transitions(column).most_common()
             ],
         )
     yield (
         "answers",
         [
-            Number(
-                "to the letter the same" if kind == "same" else f"differ in {kind}",
-                count,
-                {"extent": kind},
+            LinkedCount(
+                "identical" if kind == "same" else f"differ in {kind}", count, {"extent": kind}
             )
-            for kind, count in sorted(found.extents().items())
+            for kind, count in sorted(comparison.change_kinds().items())
         ],
     )
     yield (
         "checks",
         [
-            Number(f"{name}: {label}", count, {move: name})
-            for name, counts in found.checks().items()
+            LinkedCount(f"{name}: {label}", count, {move: name})
+            for name, counts in comparison.check_changes().items()
             for move, label, count in zip(
-                ("gained", "lost"), ("passed now", "missed now"), counts, strict=True
+                ("gained", "lost"), ("now passed", "now missed"), counts, strict=True
             )
             if count
         ],
     )
 
 
-def _listed(pair: Pair) -> dict[str, Any]:
-    was, now = pair.missed
+def _row(pair: Pair) -> dict[str, Any]:
+    was, now = pair.missed_checks
     return {
         "id": pair.record_id,
         "on": BOTH,
         "status": f"{pair.before['status']} → {pair.after['status']}",
         "stance": f"{pair.before['stance']} → {pair.after['stance']}",
-        "extent": pair.extent,
-        "likeness": round(pair.likeness, 3),
+        "extent": pair.change_kind,
+        "similarity": round(pair.similarity, 3),
         "gained": sorted(was - now),
         "lost": sorted(now - was),
     }
 
 
-def _texts(pairs: Sequence[Pair]) -> Iterator[str]:
-    """Packed texts, from the largest change on, as long as the page has room."""
-    left = PAGE_BYTES
-    for start in range(0, len(pairs), TEXTS_AT_ONCE):
-        content = packed([_text(pair) for pair in pairs[start : start + TEXTS_AT_ONCE]])
-        if len(content) > left:
+def _text_chunks(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Compressed texts, largest change first, until the page has no more room."""
+    room = MAX_DATA_BYTES
+    for start in range(0, len(pairs), PAIRS_PER_CHUNK):
+        chunk = compressed_json([_texts(pair) for pair in pairs[start : start + PAIRS_PER_CHUNK]])
+        if len(chunk) > room:
             return
-        left -= len(content)
-        yield content
+        room -= len(chunk)
+        yield chunk
 
 
-def _text(pair: Pair) -> dict[str, Any]:
-    before, after = (cut(row["answer"] or "") for row in (pair.before, pair.after))
+def _texts(pair: Pair) -> dict[str, Any]:
+    before, after = (shortened(row["answer"] or "") for row in (pair.before, pair.after))
     return {
-        "question": cut(pair.after["question"] or ""),
+        "question": shortened(pair.after["question"] or ""),
         "words": [pair.before["word_count"], pair.after["word_count"]],
-        "sides": marked(before, after),
+        "sides": diff_words(before, after),
     }
 
 
-def marked(before: str, after: str) -> tuple[list[tuple[bool, str]], list[tuple[bool, str]]]:
-    """Both texts in pieces, each with whether the other side lacks it; joined they are the texts.
+def diff_words(before: str, after: str) -> tuple[list[Piece], list[Piece]]:
+    """Both texts in pieces that joined are the text.
 
-    What both have is their longest common subsequence of words, by rapidfuzz.
+    What both sides have is their longest common subsequence of words, by rapidfuzz.
     """
-    old, new = _PIECES.findall(before), _PIECES.findall(after)
-    left: list[tuple[bool, str]] = []
-    right: list[tuple[bool, str]] = []
+    old, new = _WORDS.findall(before), _WORDS.findall(after)
+    left: list[Piece] = []
+    right: list[Piece] = []
     for move in LCSseq.opcodes(list(map(str.strip, old)), list(map(str.strip, new))):
         for pieces, words in (
             (left, old[move.src_start : move.src_end]),

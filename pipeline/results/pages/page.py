@@ -1,8 +1,8 @@
-"""A page in one file: its template, style and script, and what it holds, packed.
+"""Renders a page as one HTML file with its style, script and compressed data.
 
-All that a page shows of papers and models is hostile. The template escapes it; what the script
-shows travels as compressed JSON and becomes text nodes, never markup; and the page forbids itself,
-by its Content-Security-Policy, every script and style but its own and every request.
+Text of papers and models is untrusted. The template escapes what it prints; what the script shows
+travels as compressed JSON and becomes text nodes, never markup; and the page's own
+Content-Security-Policy forbids all other scripts and styles, and every request.
 """
 
 import base64
@@ -17,17 +17,17 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.core.text import visible
+from pipeline.core.text import plural, visible
 
-PAGE_BYTES = 7_000_000
-"""Of packed content beside figures and cells; a browser opens a page of that size at once."""
+MAX_DATA_BYTES = 7_000_000
+"""Compressed texts in a page, besides figures and cells. A browser opens this much at once."""
 
-SCHEME = "application/x-overnight"
-"""The type of scripts that are data; no browser runs them."""
+DATA_TYPE = "application/x-overnight"
+"""The `type` of script elements that are data; no browser runs them."""
 
 
-def packed(content: Any) -> str:
-    """JSON of what a script shows, compressed, in letters that are safe in HTML."""
+def compressed_json(content: Any) -> str:
+    """Content for a script as gzipped JSON in Base64, with invisible characters made visible."""
     return base64.b64encode(gzip.compress(orjson.dumps(_visible(content)), 9, mtime=0)).decode()
 
 
@@ -43,8 +43,8 @@ def _visible(content: Any) -> Any:
             return content
 
 
-def page(name: str, held: Iterable[tuple[str, str]], **shown: Any) -> str:
-    """The page `assets/<name>.html` with its script; `held` are packed contents by name."""
+def render_page(name: str, data: Iterable[tuple[str, str]], **context: Any) -> str:
+    """Renders `assets/<name>.html` with its script; `data` is compressed JSON by name."""
     style, script = _asset("page.css"), _asset("page.js") + _asset(f"{name}.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -57,9 +57,9 @@ def page(name: str, held: Iterable[tuple[str, str]], **shown: Any) -> str:
             style=Markup(style),  # noqa: S704  our own files
             script=Markup(script),  # noqa: S704
             policy=policy,
-            held=list(held),
-            scheme=SCHEME,
-            **shown,
+            data=list(data),
+            data_type=DATA_TYPE,
+            **context,
         )
     )
 
@@ -83,12 +83,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters.update(shown=shown, change=change)
+    environment.filters.update(figure=format_figure, change=format_change, plural=plural)
     return environment
 
 
-def shown(value: float | None, unit: str) -> str:
-    """A figure as people read it."""
+def format_figure(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     match unit:
@@ -97,24 +96,24 @@ def shown(value: float | None, unit: str) -> str:
         case "hours" | "money":
             return f"{value:,.2f}"
         case "seconds":
-            return (
-                f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
-                if value >= 3600
-                else (
-                    f"{value // 60:.0f} min {value % 60:.0f} s" if value >= 60 else f"{value:.1f} s"
-                )
-            )
+            return _format_seconds(value)
         case _:
             return f"{value:,.0f}"
 
 
-def change(value: float | None, unit: str) -> str:
-    """A difference of two figures, with its sign."""
+def _format_seconds(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    if seconds >= 60:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds:.1f} s"
+
+
+def format_change(value: float | None, unit: str) -> str:
+    """The difference of two figures, with its sign; shares in percentage points."""
     if not value:
         return "" if value is None else "±0"
     sign = "+" if value > 0 else "−"
-    return (
-        f"{sign}{100 * abs(value):.1f} points"
-        if unit == "share"
-        else sign + shown(abs(value), unit)
-    )
+    if unit == "share":
+        return f"{sign}{100 * abs(value):.1f} points"
+    return sign + format_figure(abs(value), unit)

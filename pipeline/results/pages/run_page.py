@@ -1,11 +1,11 @@
 """The page about a run: `runs/<run_id>/report.html`.
 
-run.json ─▶ the night at a glance
-answers ─ newest of every record ─▶ matrix and charts ─ a fair sample ─▶ what opens behind cells
-rejects ─▶ their list
+run.json ─▶ summary
+answers ─ newest of every record ─▶ matrix and charts ─ fair sample ─▶ answers behind cells
+rejects ─▶ list of the latest
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,18 +17,20 @@ from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location
 from pipeline.core.text import natural
-from pipeline.results.pages import answers, matrix
+from pipeline.results.pages import answers
+from pipeline.results.pages import matrix as cells
 from pipeline.results.pages.charts import charts
-from pipeline.results.pages.page import PAGE_BYTES, packed, page
-from pipeline.results.pages.summary import Run, glance
+from pipeline.results.pages.matrix import CellKind, Matrix
+from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
+from pipeline.results.pages.summary import Run, summarize
 from pipeline.store.parts import read_batches, with_parts
-from pipeline.store.reader import LATEST, read_rows
-from pipeline.store.run_file import all_runs
+from pipeline.store.reader import BY_RECORD, read_rows
+from pipeline.store.runs import all_runs
 from pipeline.store.schema import REJECTS_FOLDER, RUNS_FOLDER
 
-MOST_REJECTS = 500
+MAX_REJECTS = 500
 PAYLOAD_CHARACTERS = 160
-SHOWN_OF_REJECTS = (
+REJECT_COLUMNS = (
     "record_id",
     "reason",
     "detail",
@@ -41,13 +43,13 @@ SHOWN_OF_REJECTS = (
 
 
 def write_report(store: Location, job: Job, run_id: str | None = None) -> Location:
-    """Writes the page about a run, the latest one where none is named; returns where it is.
+    """Writes the page about a run, by default the latest, and returns where it is.
 
-    Raises `ConfigError` where the store has no such run.
+    Raises `ConfigError` if the store has no such run.
     """
     runs = [run for run in all_runs(store) if run.get("command", "run") == "run"]
-    run, before = _chosen(runs, run_id, store)
-    html = _page(store, job, run, before, Boilerplates.of_runs(runs, job.input.text))
+    run, before = _find_run(runs, run_id, store)
+    html = _html(store, job, run, before, Boilerplates.of_runs(runs, job.input.text))
     target = store.join(RUNS_FOLDER, run["run_id"], "report.html")
     if job.output.append_only:
         return target.create_beside(html.encode())
@@ -55,83 +57,89 @@ def write_report(store: Location, job: Job, run_id: str | None = None) -> Locati
     return target
 
 
-def _chosen(runs: Sequence[Run], run_id: str | None, store: Location) -> tuple[Run, Run | None]:
+def _find_run(runs: Sequence[Run], run_id: str | None, store: Location) -> tuple[Run, Run | None]:
+    """The run, and the last one before it that has ended and counted its records."""
     ids = [run["run_id"] for run in runs]
     if not runs or (run_id and run_id not in ids):
         known = f"{nearest(run_id or '', ids)}; it has {', '.join(ids[-5:])}" if ids else ""
         raise ConfigError(f"{store.uri}: no run {run_id or 'yet'}{known}")
-    at = ids.index(run_id) if run_id else len(ids) - 1
-    counted = [run for run in runs[:at] if run.get("counts") and run["status"] != "running"]
-    return runs[at], counted[-1] if counted else None
+    index = ids.index(run_id) if run_id else len(ids) - 1
+    counted = [run for run in runs[:index] if run.get("counts") and run["status"] != "running"]
+    return runs[index], counted[-1] if counted else None
 
 
-def _page(
+def _html(
     store: Location, job: Job, run: Run, before: Run | None, boilerplates: Boilerplates
 ) -> str:
     written = datetime.now(UTC)
-    found = matrix.gathered(read_rows(store, LATEST, matrix.COLUMNS), run["run_id"])
-    rows = answers.rows_of(read_rows(store, LATEST, answers.COLUMNS), answers.wanted(found.papers))
-    drawn = charts(found, run["job"]["answer"]["max_words"])
-    held = dict(_held(found, rows, boilerplates))
-    papers = list(found.papers)
-    opened = sum(len(rows[papers[number]]) for number in held)
-    rejects, every = _rejects(store)
-    return page(
-        "night",
-        [("matrix", packed(_matrix(found, held))), *((f"paper-{n}", p) for n, p in held.items())],
+    matrix = cells.build_matrix(read_rows(store, BY_RECORD, cells.COLUMNS), run["run_id"])
+    sample = answers.sample_records(matrix.papers)
+    rows = answers.rows_by_paper(read_rows(store, BY_RECORD, answers.COLUMNS), sample)
+    papers = dict(_papers(matrix, rows, boilerplates))
+    names = list(matrix.papers)
+    rejects, reject_count = _rejects(store)
+    return render_page(
+        "run",
+        [
+            ("matrix", compressed_json(_matrix_content(matrix, list(papers)))),
+            *((f"paper-{number}", content) for number, content in papers.items()),
+        ],
         run=run,
         before=before,
-        groups=glance(run, before, job.report.price),
-        charts=drawn,
-        matrix=found,
-        opened=opened,
+        groups=summarize(run, before, job.report.price),
+        charts=charts(matrix, run["job"]["answer"]["max_words"]),
+        matrix=matrix,
+        opened=sum(len(rows[names[number]]) for number in papers),
         rejects=rejects,
-        every_reject=every,
+        reject_count=reject_count,
         written=f"{written:%Y-%m-%d %H:%M} UTC",
     )
 
 
-def _matrix(found: matrix.Matrix, held: dict[int, str]) -> dict[str, Any]:
-    """Cells as pairs of numbers, of a question and of a kind."""
-    columns = sorted(found.questions, key=natural)
-    questions = {question: number for number, question in enumerate(columns)}
-    kinds: dict[matrix.Kind, int] = {}
+def _matrix_content(matrix: Matrix, opened: list[int]) -> dict[str, Any]:
+    """The matrix for the page's script; `opened` numbers the papers whose answers the page has.
+
+    The cells of a paper are a flat list of pairs: the number of a question and that of a kind.
+    """
+    names = sorted(matrix.questions, key=natural)
+    questions = {name: number for number, name in enumerate(names)}
+    kinds: dict[CellKind, int] = {}
     papers = [
         [
             paper,
             [
                 number
-                for cell in cells
+                for cell in row
                 for number in (questions[cell.question], kinds.setdefault(cell.kind, len(kinds)))
             ],
         ]
-        for paper, cells in found.papers.items()
+        for paper, row in matrix.papers.items()
     ]
     return {
-        "questions": [(question, answers.cut(found.questions[question])) for question in columns],
+        "questions": [(name, answers.shortened(matrix.questions[name])) for name in names],
         "kinds": list(kinds),
         "papers": papers,
-        "held": list(held),
+        "opened": opened,
     }
 
 
-def _held(
-    found: matrix.Matrix, rows: dict[str, list[answers.Row]], boilerplates: Boilerplates
+def _papers(
+    matrix: Matrix, rows: Mapping[str, list[answers.Row]], boilerplates: Boilerplates
 ) -> Iterator[tuple[int, str]]:
-    """Packed papers by their number, as far as the page has room.
+    """Compressed content of papers by their number, as far as the page has room.
 
-    First those of which it holds what failed alone, in a quarter of the room at most; then whole
-    ones in the order of the lot, up to the first that has no room: to leave out large papers and go
-    on would be no fair sample.
+    Papers with only their failed answers come first and get at most a quarter of the room. Whole
+    papers follow in the order of their hash up to the first that does not fit: to skip large papers
+    would make the sample unfair.
     """
-    numbers = {paper: number for number, paper in enumerate(found.papers)}
-    drawn = sorted(rows, key=matrix.draw)
-    whole = [name for name in drawn if len(rows[name]) == len(found.papers[name])]
-    in_part = [name for name in drawn if len(rows[name]) < len(found.papers[name])]
+    numbers = {paper: number for number, paper in enumerate(matrix.papers)}
+    sampled = sorted(rows, key=cells.stable_hash)
+    whole = [name for name in sampled if len(rows[name]) == len(matrix.papers[name])]
+    partial = [name for name in sampled if len(rows[name]) < len(matrix.papers[name])]
     used = 0
-    for names, room in ((in_part, PAGE_BYTES // 4), (whole, PAGE_BYTES)):
+    for names, room in ((partial, MAX_DATA_BYTES // 4), (whole, MAX_DATA_BYTES)):
         for name in names:
-            content = packed(answers.held(rows[name], boilerplates))
+            content = compressed_json(answers.paper_content(rows[name], boilerplates))
             if used + len(content) > room:
                 break
             used += len(content)
@@ -139,28 +147,28 @@ def _held(
 
 
 def _rejects(store: Location) -> tuple[list[dict[str, Any]], int]:
-    """The latest rejects of a store, and how many there are in all."""
+    """The latest rejects of a store, and the number of all."""
     folder = store.join(REJECTS_FOLDER)
     return with_parts(folder, lambda parts: _read_rejects(folder, parts))
 
 
 def _read_rejects(folder: Location, parts: Sequence[str]) -> tuple[list[dict[str, Any]], int]:
-    kept: pa.Table | None = None
-    every = 0
+    latest: pa.Table | None = None
+    count = 0
     for path in parts:
-        for rows in read_batches(folder.fs, path, SHOWN_OF_REJECTS):
-            every += rows.num_rows
-            both = pa.concat_tables([kept, rows]) if kept else rows
-            newest = pc.sort_indices(both, [("written_at", "descending")])
-            kept = both.take(newest[:MOST_REJECTS])
-    return [_reject(row) for row in kept.to_pylist()] if kept else [], every
+        for rows in read_batches(folder.fs, path, REJECT_COLUMNS):
+            count += rows.num_rows
+            both = pa.concat_tables([latest, rows]) if latest else rows
+            order = pc.sort_indices(both, [("written_at", "descending")])
+            latest = both.take(order[:MAX_REJECTS])
+    return [_reject(row) for row in latest.to_pylist()] if latest else [], count
 
 
 def _reject(row: dict[str, Any]) -> dict[str, Any]:
     payload = (row["payload"] or b"")[: 4 * PAYLOAD_CHARACTERS].decode("utf-8", "replace")
     return {
         **{name: row[name] for name in ("reason", "run_id", "source_uri", "source_row")},
-        "record_id": answers.cut(row["record_id"] or ""),
-        "detail": answers.cut(row["detail"] or ""),
+        "record_id": answers.shortened(row["record_id"] or ""),
+        "detail": answers.shortened(row["detail"] or ""),
         "payload": payload[:PAYLOAD_CHARACTERS],
     }

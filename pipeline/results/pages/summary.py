@@ -1,22 +1,22 @@
-"""The night at a glance: a run's figures from its `run.json`, beside those of the run before."""
+"""The summary of a run: the figures of its `run.json` beside those of the run before."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pipeline.answering.checks import known_checks
 from pipeline.config.schema import EngineConfig, Price
-from pipeline.store.run_file import replica_seconds
+from pipeline.store.measured import replica_seconds
 
 Unit: TypeAlias = Literal["records", "tokens", "share", "seconds", "hours", "money"]
 
 Run: TypeAlias = Mapping[str, Any]
-"""What a `run.json` holds."""
+"""The content of a `run.json`."""
 
 
-class Figure(NamedTuple):
-    """A number of the run and of the one before, under a name of its own; None where there is none.
+class SummaryFigure(NamedTuple):
+    """A number of this run and of the run before; None if a run does not have it.
 
-    Names begin with the place in `run.json` that the number stands in or is made from.
+    `name` begins with the key of `run.json` that the number is read or computed from.
     """
 
     name: str
@@ -30,9 +30,9 @@ class Figure(NamedTuple):
         return None if self.now is None or self.before is None else self.now - self.before
 
 
-class Group(NamedTuple):
+class FigureGroup(NamedTuple):
     title: str
-    figures: tuple[Figure, ...]
+    figures: tuple[SummaryFigure, ...]
 
 
 class _Value(NamedTuple):
@@ -44,45 +44,45 @@ class _Value(NamedTuple):
 _Values: TypeAlias = dict[str, _Value]
 
 
-def glance(run: Run, before: Run | None, price: Price) -> list[Group]:
-    """Every figure of a run, in the order in which people ask for them."""
+def summarize(run: Run, before: Run | None, price: Price) -> list[FigureGroup]:
+    """All figures of a run, the most important ones first."""
     now = _groups(run, price)
-    then = _groups(before, price) if before else {}
+    earlier = _groups(before, price) if before else {}
     groups = [
-        Group(title, tuple(_beside(values, then.get(title, {}), before)))
+        FigureGroup(title, tuple(_side_by_side(values, earlier.get(title, {}), before)))
         for title, values in now.items()
     ]
     return [group for group in groups if group.figures]
 
 
-def _beside(now: _Values, then: _Values, before: Run | None) -> Iterator[Figure]:
-    """The figures of either run; what one of them has not counted is 0 there."""
-    for name, (label, unit, _) in (then | now).items():
+def _side_by_side(now: _Values, earlier: _Values, before: Run | None) -> Iterator[SummaryFigure]:
+    """The figures that either run has. A count that a run does not have is 0."""
+    for name, (label, unit, _) in (earlier | now).items():
         missing = 0 if unit == "records" else None
-        yield Figure(
+        yield SummaryFigure(
             name,
             label,
             unit,
             now[name].value if name in now else missing,
-            then[name].value if name in then else missing if before else None,
+            earlier[name].value if name in earlier else missing if before else None,
         )
 
 
 def _groups(run: Run, price: Price) -> dict[str, _Values]:
     return {
-        "Records": _counted(run, "counts"),
-        "Stance of what was answered": _largest_first(_counted(run, "stances")),
+        "Records": _counts(run, "counts"),
+        "Stance of answers": _largest_first(_counts(run, "stances")),
         "Checks passed": _passed(run),
-        "Failed by": _largest_first(_counted(run, "failed_checks")),
-        "Rejected for": _largest_first(_counted(run, "rejects")),
+        "Failed checks": _largest_first(_counts(run, "failed_checks")),
+        "Reasons for rejects": _largest_first(_counts(run, "rejects")),
         "Cost": dict(_cost(run, price)),
         "Prefix cache": _prefix_cache(run),
     }
 
 
-def _counted(run: Run, section: str) -> _Values:
-    held: Mapping[str, int] = run.get(section) or {}
-    return {f"{section}.{n}": _Value(n.replace("_", " "), "records", c) for n, c in held.items()}
+def _counts(run: Run, section: str) -> _Values:
+    counts: Mapping[str, int] = run.get(section) or {}
+    return {f"{section}.{n}": _Value(n.replace("_", " "), "records", c) for n, c in counts.items()}
 
 
 def _largest_first(values: _Values) -> _Values:
@@ -90,7 +90,7 @@ def _largest_first(values: _Values) -> _Values:
 
 
 def _passed(run: Run) -> _Values:
-    """Of the answers that a run generated, those that passed a check."""
+    """For each check, the share of the run's generated answers that passed it."""
     counts: Mapping[str, int] = run.get("counts") or {}
     generated = counts.get("answered", 0) + counts.get("failed", 0)
     if not generated:
@@ -104,7 +104,7 @@ def _passed(run: Run) -> _Values:
 
 
 def _prefix_cache(run: Run) -> _Values:
-    labels = {"realised_share": "prompt tokens from the cache", "predicted_share": "as predicted"}
+    labels = {"realised_share": "prompt tokens from the cache", "predicted_share": "predicted"}
     shares: Mapping[str, float | None] = run.get("prefix_cache") or {}
     return {
         f"prefix_cache.{name}": _Value(labels[name], "share", share)
@@ -115,11 +115,11 @@ def _prefix_cache(run: Run) -> _Values:
 
 def _cost(run: Run, price: Price) -> Iterator[tuple[str, _Value]]:
     sums: Mapping[str, int] = run.get("sums") or {}
-    counted = ("prompt_tokens", "cached_tokens", "completion_tokens")
-    prompt, cached, completion = (sums.get(name, 0) for name in counted)
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    prompt, cached, completion = (sums.get(name, 0) for name in names)
     if prompt or completion:
         yield "sums.prompt_tokens", _Value("prompt tokens", "tokens", prompt)
-        yield "sums.cached_tokens", _Value("of them from the cache", "tokens", cached)
+        yield "sums.cached_tokens", _Value("of these from the cache", "tokens", cached)
         yield "sums.completion_tokens", _Value("completion tokens", "tokens", completion)
     paid = price.of_tokens(prompt, cached, completion)
     if paid is not None:
@@ -136,5 +136,5 @@ def _cost(run: Run, price: Price) -> Iterator[tuple[str, _Value]]:
 
 
 def gpu_hours(run: Run) -> float:
-    """Hours for which a run held its GPUs, all of them together."""
+    """Hours for which a run held its GPUs, summed over all GPUs."""
     return EngineConfig.model_validate(run["job"]["engine"]).gpus * replica_seconds(run) / 3600

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location, Storage
-from pipeline.results.compare import compare, extent, find_sides, likeness
+from pipeline.results.compare import compare, find_sides, kind_of_change, similarity
 from pipeline.store.compaction import compact
 from tests.pipeline.store.test_store import outcomes, sink
 
@@ -19,7 +19,7 @@ def column(table, name, value):
 
 @pytest.fixture
 def store(tmp_path) -> Location:
-    """Five records under two versions of a prompt; a sixth that only the second has."""
+    """Five records under two versions of a prompt, and a sixth under the second only."""
     location = Storage().at(str(tmp_path / "store"))
     old = outcomes(
         ("same", "k1", "There were 3 herons."),
@@ -42,47 +42,48 @@ def store(tmp_path) -> Location:
     return location
 
 
-def test_answers_that_say_something_else_stand_apart_from_other_wording(store):
-    found = compare(store, *find_sides(store, "trial@1", "2"))
-    assert {pair.record_id: pair.extent for pair in found.pairs} == {
+def test_answers_that_differ_in_substance_are_told_from_those_that_differ_in_wording(store):
+    comparison = compare(store, *find_sides(store, "trial@1", "2"))
+    assert {pair.record_id: pair.change_kind for pair in comparison.pairs} == {
         "same": "same",
         "words": "wording",
         "number": "substance",
         "denied": "substance",
         "broken": "wording",
     }
-    assert (found.only_before, len(found.only_after)) == ([], 1)
+    assert (comparison.only_before, len(comparison.only_after)) == ([], 1)
 
 
 def test_transitions_checks_and_sums_are_counted(store):
-    found = compare(store, *find_sides(store, "run-1", "run-2"))
-    assert found.transitions("status") == {
+    comparison = compare(store, *find_sides(store, "run-1", "run-2"))
+    assert comparison.transitions("status") == {
         ("answered", "answered"): 4,
         ("failed", "answered"): 1,
     }
-    assert found.checks() == {"complete": (1, 0)}
+    assert comparison.check_changes() == {"complete": (1, 0)}
     words = len(LONG.split())
-    assert found.sums("word_count") == (4 + 3 * words + 3 + 5, 4 + 3 * words + 2 + 3 + 2 + 6)
+    assert comparison.sums("word_count") == (4 + 3 * words + 3 + 5, 4 + 3 * words + 2 + 3 + 2 + 6)
 
 
-def test_the_largest_changes_come_first_and_mere_wording_not_at_all(store):
-    found = compare(store, *find_sides(store, "1", "2"))
-    assert found.largest()[0].record_id == "broken"
-    assert {pair.record_id for pair in found.largest()} == {"broken", "number", "denied"}
+def test_the_largest_changes_come_first_and_changes_of_wording_are_left_out(store):
+    comparison = compare(store, *find_sides(store, "1", "2"))
+    first, *others = [pair.record_id for pair in comparison.largest_changes()]
+    assert first == "broken"
+    assert set(others) == {"number", "denied"}
 
 
 def test_a_compacted_store_compares_the_same(store):
     compact(store, NOW)
-    found = compare(store, *find_sides(store, "1", "2"))
-    assert len(found.pairs) == 5
+    comparison = compare(store, *find_sides(store, "1", "2"))
+    assert len(comparison.pairs) == 5
 
 
-def test_a_word_that_means_nothing_or_too_much_is_refused(store):
+def test_an_unknown_or_ambiguous_side_is_an_error(store):
     with pytest.raises(ConfigError, match=r"'trail@1': no run.*did you mean 'trial@1'"):
         find_sides(store, "trail@1")
     other = column(outcomes(("same", "k3", "Yes.")), "prompt_name", "other")
     sink(store, "run-3").write(column(other, "prompt_version", "2"))
-    with pytest.raises(ConfigError, match=r"'2' means several things"):
+    with pytest.raises(ConfigError, match=r"'2' is ambiguous"):
         find_sides(store, "2")
 
 
@@ -99,10 +100,10 @@ def test_a_word_that_means_nothing_or_too_much_is_refused(store):
         ("Herons eat fish.", "Storks prefer frogs and insects.", "substance"),
     ],
 )
-def test_substance_is_told_from_wording_by_numbers_negations_and_content(before, after, expected):
-    assert extent(before, after) == expected
+def test_numbers_negations_and_content_words_tell_wording_from_substance(before, after, expected):
+    assert kind_of_change(before, after) == expected
 
 
-def test_likeness_knows_word_forms():
-    assert likeness("Herons nested.", "A heron was nesting.") == 1.0
-    assert likeness("Herons.", "Storks.") == 0.0
+def test_similarity_ignores_word_forms():
+    assert similarity("Herons nested.", "A heron was nesting.") == 1.0
+    assert similarity("Herons.", "Storks.") == 0.0

@@ -1,30 +1,34 @@
 "use strict";
 
-/* What a page holds, unpacked when it is first asked for. */
-const unpacked = new Map();
+/* The page's data by name, decompressed when first used. */
+const loaded = new Map();
 
-function held(name) {
-  if (!unpacked.has(name)) unpacked.set(name, unpack(document.getElementById(`held-${name}`)));
-  return unpacked.get(name);
+function load(name) {
+  if (!loaded.has(name)) loaded.set(name, decompress(document.getElementById(`data-${name}`)));
+  return loaded.get(name);
 }
 
-async function unpack(script) {
+async function decompress(script) {
   if (!script) return null;
-  const bytes = Uint8Array.from(atob(script.textContent), (sign) => sign.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(script.textContent), (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).json();
 }
 
-/* An element with attributes and children; a string becomes a text node, whatever it holds. */
+/* An element with attributes and children. Strings become text nodes, never markup. */
 function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
 }
 
 function number(value) {
   return value.toLocaleString("en");
+}
+
+function plural(count, noun) {
+  return `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function table(headings, rows) {
@@ -41,15 +45,15 @@ function debounced(call, milliseconds) {
   };
 }
 
-/* The sheet in which one thing opens; `at(step)` shows the one before or after. */
-class Sheet {
+/* The dialog that shows one answer or pair; `step(-1)` and `step(1)` go to the previous and next. */
+class Detail {
   constructor() {
-    this.dialog = document.getElementById("case");
-    this.title = document.getElementById("case-title");
-    this.body = document.getElementById("case-body");
+    this.dialog = document.getElementById("detail");
+    this.title = document.getElementById("detail-title");
+    this.body = document.getElementById("detail-body");
     this.step = () => {};
-    document.getElementById("case-before").addEventListener("click", () => this.step(-1));
-    document.getElementById("case-after").addEventListener("click", () => this.step(1));
+    document.getElementById("detail-previous").addEventListener("click", () => this.step(-1));
+    document.getElementById("detail-next").addEventListener("click", () => this.step(1));
     this.dialog.addEventListener("keydown", (event) => {
       if (event.key === "ArrowLeft") this.step(-1);
       else if (event.key === "ArrowRight") this.step(1);

@@ -1,4 +1,4 @@
-"""One row a paper, in every format: what is in it, and that nothing goes missing on the way."""
+"""One row per paper, in every format: its content, and that nothing is lost."""
 
 import csv
 import os
@@ -21,7 +21,7 @@ from pipeline.store.schema import ANSWERS
 from tests.support.export_rows import HOSTILE, checks, row, store_part
 from tests.support.jobs import ROOT
 
-ENDINGS = ("parquet", "csv", "xlsx")
+EXTENSIONS = ("parquet", "csv", "xlsx")
 
 
 @pytest.fixture
@@ -29,15 +29,15 @@ def store(tmp_path) -> Location:
     return Storage().at(str(tmp_path / "store"))
 
 
-def exported(store: Location, ending: str = "parquet") -> tuple[list[str], list[tuple]]:
-    """Header and rows of the wide form, read back with a reader of others."""
-    path = Path(store.path).parent / f"wide.{ending}"
+def exported(store: Location, extension: str = "parquet") -> tuple[list[str], list[tuple]]:
+    """Header and rows of the wide table, read back with another library."""
+    path = Path(store.path).parent / f"wide.{extension}"
     rows = export_papers(store, str(path), Storage())
-    if ending == "parquet":
+    if extension == "parquet":
         table = pq.read_table(path)
         header = table.column_names
         read = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    elif ending == "csv":
+    elif extension == "csv":
         with path.open(encoding="utf-8", newline="") as file:
             header, *read = csv.reader(file)
         read = [tuple(cell or None for cell in cells) for cells in read]
@@ -47,9 +47,9 @@ def exported(store: Location, ending: str = "parquet") -> tuple[list[str], list[
     return list(header), list(read)
 
 
-def cells(store: Location, ending: str = "parquet") -> dict[tuple[str, str], object]:
-    """What is there by (paper, column)."""
-    header, rows = exported(store, ending)
+def cells(store: Location, extension: str = "parquet") -> dict[tuple[str, str], object]:
+    """The cells that are not empty, by (paper, column)."""
+    header, rows = exported(store, extension)
     return {
         (cells[0], name): cell
         for cells in rows
@@ -58,8 +58,8 @@ def cells(store: Location, ending: str = "parquet") -> dict[tuple[str, str], obj
     }
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_every_cell_is_the_newest_answer_of_its_record(store, ending):
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_every_cell_is_the_newest_answer_of_its_record(store, extension):
     first = [
         row(f"p{p}-Q{q}", paper_id=f"p{p}", question_id=f"Q{q}", answer=f"{p} {q} old")
         for p in range(30)
@@ -75,22 +75,22 @@ def test_every_cell_is_the_newest_answer_of_its_record(store, ending):
         "QUALIFY row_number() OVER (PARTITION BY record_id ORDER BY written_at DESC) = 1"
     ).fetchall()
     assert parts.shape[0] > len(newest) > 200
-    found = {place: cell for place, cell in cells(store, ending).items() if "answer" in place[1]}
-    assert found == {(paper, f"{question} answer"): said for paper, question, said in newest}
+    answers = {key: cell for key, cell in cells(store, extension).items() if "answer" in key[1]}
+    assert answers == {(paper, f"{question} answer"): text for paper, question, text in newest}
 
 
 def test_duckdb_reads_the_columns_by_their_names(store):
     store_part(store, [row("r", paper_id="p", question_id="Q1", checks=checks("echo"))])
     exported(store)
     path = Path(store.path).parent / "wide.parquet"
-    (found,) = duckdb.sql(
+    (read,) = duckdb.sql(
         f'SELECT paper_id, "Q1 answer", "Q1 stance", "Q1 checks" FROM \'{path}\''
     ).fetchall()
-    assert found == ("p", "Answer of r.", "answered", ["echo"])
+    assert read == ("p", "Answer of r.", "answered", ["echo"])
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_papers_stand_by_id_and_questions_as_people_count(store, ending):
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_papers_are_sorted_by_id_and_questions_in_natural_order(store, extension):
     store_part(
         store,
         [
@@ -99,7 +99,7 @@ def test_papers_stand_by_id_and_questions_as_people_count(store, ending):
             for q in ("Q10", "Q2", "q3", "Q2b", "CQ1")
         ],
     )
-    header, rows = exported(store, ending)
+    header, rows = exported(store, extension)
     assert header == [
         "paper_id",
         *(
@@ -111,7 +111,7 @@ def test_papers_stand_by_id_and_questions_as_people_count(store, ending):
     assert [cells[0] for cells in rows] == ["P3", "p10", "p2"]
 
 
-def test_a_failed_answer_says_so_and_names_the_checks_it_missed(store):
+def test_a_failed_answer_has_stance_failed_and_names_its_missed_checks(store):
     missed = {"checks": checks("echo", "format"), "failed_checks": ["echo"]}
     store_part(
         store,
@@ -120,46 +120,46 @@ def test_a_failed_answer_says_so_and_names_the_checks_it_missed(store):
             row("b", paper_id="p", question_id="Q2", stance="abstained", checks=checks("format")),
         ],
     )
-    found = cells(store)
-    assert found["p", "Q1 stance"] == "failed"
-    assert found["p", "Q1 checks"] == ["echo", "format"]
-    assert found["p", "Q2 stance"] == "abstained"
-    assert found["p", "Q2 checks"] == ["format"]
+    values = cells(store)
+    assert values["p", "Q1 stance"] == "failed"
+    assert values["p", "Q1 checks"] == ["echo", "format"]
+    assert values["p", "Q2 stance"] == "abstained"
+    assert values["p", "Q2 checks"] == ["format"]
     assert cells(store, "csv")["p", "Q1 checks"] == "echo, format"
     assert cells(store, "xlsx")["p", "Q1 checks"] == "echo, format"
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_second_record_of_a_question_has_columns_of_its_own(store, ending):
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_second_record_of_a_question_has_columns_of_its_own(store, extension):
     store_part(store, [row("r2", paper_id="p", question_id="Q1")])
     store_part(store, [row("r1", paper_id="p", question_id="Q1")])
     store_part(store, [row("r3", paper_id="other", question_id="Q1")])
-    found = cells(store, ending)
-    assert {place: cell for place, cell in found.items() if "answer" in place[1]} == {
+    values = cells(store, extension)
+    assert {key: cell for key, cell in values.items() if "answer" in key[1]} == {
         ("p", "Q1 answer"): "Answer of r1.",
         ("p", "Q1 (2) answer"): "Answer of r2.",
         ("other", "Q1 answer"): "Answer of r3.",
     }
 
 
-def test_a_question_that_is_named_as_another_s_second_keeps_its_name(store):
-    asked = (("a", "Q1"), ("b", "Q1"), ("c", "Q1 (2)"))
-    store_part(store, [row(r, paper_id="p", question_id=q) for r, q in asked])
+def test_a_question_named_like_the_second_record_of_another_keeps_its_name(store):
+    questions = (("a", "Q1"), ("b", "Q1"), ("c", "Q1 (2)"))
+    store_part(store, [row(r, paper_id="p", question_id=q) for r, q in questions])
     header, _ = exported(store)
     assert len(set(header)) == len(header)
-    found = cells(store)
-    assert found["p", "Q1 answer"] == "Answer of a."
-    assert found["p", "Q1 (2) answer"] == "Answer of c."
-    assert found["p", "Q1 (2) (2) answer"] == "Answer of b."
+    values = cells(store)
+    assert values["p", "Q1 answer"] == "Answer of a."
+    assert values["p", "Q1 (2) answer"] == "Answer of c."
+    assert values["p", "Q1 (2) (2) answer"] == "Answer of b."
 
 
-def test_a_record_that_names_no_paper_stands_alone_under_its_id(store):
+def test_a_record_without_a_paper_has_a_row_under_its_own_id(store):
     store_part(store, [row("r1", question_id="Q1"), row("r2", paper_id="p", question_id="Q1")])
     assert cells(store)["r1", "Q1 answer"] == "Answer of r1."
     assert cells(store)["p", "Q1 answer"] == "Answer of r2."
 
 
-def test_a_question_without_an_id_is_known_by_its_text_and_one_without_either_stands_last(store):
+def test_a_question_without_an_id_goes_by_its_text_and_one_without_either_comes_last(store):
     same = {"question": "Which lamp?"}
     store_part(
         store,
@@ -176,32 +176,32 @@ def test_a_question_without_an_id_is_known_by_its_text_and_one_without_either_st
         "Z1 answer",
         f"{NO_QUESTION} answer",
     ]
-    found = cells(store)
-    assert found["p1", "Which lamp? answer"] == "Answer of a."
-    assert found["p2", "Which lamp? answer"] == "Answer of b."
-    assert found["p1", f"{NO_QUESTION} answer"] == "Answer of c."
+    values = cells(store)
+    assert values["p1", "Which lamp? answer"] == "Answer of a."
+    assert values["p2", "Which lamp? answer"] == "Answer of b."
+    assert values["p1", f"{NO_QUESTION} answer"] == "Answer of c."
 
 
-def test_long_questions_that_begin_alike_are_two(store):
+def test_long_questions_with_the_same_beginning_stay_apart(store):
     texts = ["From what you have read: " * 20 + end for end in ("which?", "where?")]
     store_part(store, [row(t[-6:], paper_id="p", question=t) for t in texts])
     header, _ = exported(store)
     assert len(header) == 1 + 2 * 3
     assert all(len(name) < 220 for name in header)
-    said = [cells(store)["p", name] for name in header[1::3]]
-    assert said == ["Answer of where?.", "Answer of which?."]
+    answers = [cells(store)["p", name] for name in header[1::3]]
+    assert answers == ["Answer of where?.", "Answer of which?."]
 
 
-def test_a_parquet_column_tells_its_question_in_its_metadata(store):
+def test_the_metadata_of_a_parquet_column_describes_its_question(store):
     store_part(store, [row("a", paper_id="p", question_id="Q1", question="Which lamp?")])
     exported(store)
     schema = pq.read_schema(Path(store.path).parent / "wide.parquet")
-    about = schema.field("Q1 answer").metadata
-    assert about[b"question"] == b"Which lamp?"
+    metadata = schema.field("Q1 answer").metadata
+    assert metadata[b"question"] == b"Which lamp?"
     assert b"question" not in (schema.field("Q1 stance").metadata or {})
 
 
-def test_a_workbook_tells_the_questions_in_a_second_sheet(store):
+def test_a_workbook_lists_the_questions_in_a_second_sheet(store):
     store_part(
         store,
         [
@@ -223,15 +223,15 @@ def test_a_workbook_tells_the_questions_in_a_second_sheet(store):
     assert book["answers"].auto_filter.ref == "A1:G3"
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("extension", EXTENSIONS)
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_text_is_text_wherever_it_comes_from(store, text, ending):
+def test_hostile_text_stays_text_in_every_column(store, text, extension):
     store_part(store, [row("r", paper_id=text, question_id=text, answer=text)])
-    header, ((paper, answer, stance, _),) = exported(store, ending)
+    header, ((paper, answer, stance, _),) = exported(store, extension)
     assert stance == "answered"
-    if ending == "parquet":
+    if extension == "parquet":
         assert (header[1], paper, answer) == (f"{text} answer", text, text)
-    elif ending == "csv":
+    elif extension == "csv":
         harmless = f"'{text}" if text[0] in "=+-@＝\t\r\n" else text
         assert (header[1], paper, answer) == (f"{harmless} answer", harmless, harmless)
     else:
@@ -242,12 +242,12 @@ def test_hostile_text_is_text_wherever_it_comes_from(store, text, ending):
         assert (header[1], paper, answer) == (f"{visible} answer", visible, visible)
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_an_empty_store_is_a_table_without_rows(store, ending):
-    assert exported(store, ending) == (["paper_id"], [])
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_an_empty_store_gives_a_table_without_rows(store, extension):
+    assert exported(store, extension) == (["paper_id"], [])
 
 
-def test_more_questions_than_a_table_has_columns_end_before_anything_is_written(store, tmp_path):
+def test_too_many_questions_are_an_error_before_anything_is_written(store, tmp_path):
     store_part(store, [row(f"r{n}", paper_id="p", question_id=f"Q{n}") for n in range(5462)])
     with pytest.raises(ConfigError, match=r"more than 5,461 questions.* without --wide"):
         export_papers(store, str(tmp_path / "wide.parquet"), Storage())
@@ -255,30 +255,30 @@ def test_more_questions_than_a_table_has_columns_end_before_anything_is_written(
     assert not list(tmp_path.glob(".wide*"))
 
 
-def test_as_many_questions_as_a_sheet_has_columns_are_no_more_than_that(store):
+def test_a_sheet_can_have_all_of_its_columns(store):
     store_part(store, [row(f"r{n}", paper_id="p", question_id=f"Q{n}") for n in range(5461)])
     header, _ = exported(store, "xlsx")
     assert len(header) == 16_384
 
 
-def test_more_papers_than_a_sheet_has_rows_end_before_anything_is_written(
+def test_too_many_papers_for_a_sheet_are_an_error_before_anything_is_written(
     store, tmp_path, monkeypatch
 ):
     store_part(store, [row(f"r{n}", question_id="Q1") for n in range(4)])
-    monkeypatch.setattr("pipeline.results.export.xlsx.MOST_ROWS", 3)
-    monkeypatch.setitem(files._TABLES, ".xlsx", lambda *_: pytest.fail("written"))
-    with pytest.raises(ConfigError, match=r"4 rows, .* holds 3; export to \.parquet or \.csv"):
+    monkeypatch.setattr("pipeline.results.export.xlsx.MAX_ROWS", 3)
+    monkeypatch.setitem(files._TABLE_FORMATS, ".xlsx", lambda *_: pytest.fail("written"))
+    with pytest.raises(ConfigError, match=r"4 rows, .* at most 3; export to \.parquet or \.csv"):
         export_papers(store, str(tmp_path / "wide.xlsx"), Storage())
     assert not (tmp_path / "wide.xlsx").exists()
     assert export_papers(store, str(tmp_path / "wide.csv"), Storage()) == 4
 
 
-def test_jsonl_is_no_wide_form_and_the_error_names_those_that_are(store, tmp_path):
-    with pytest.raises(ConfigError, match=r"--wide it ends in \.csv, \.parquet, \.xlsx"):
+def test_jsonl_is_no_wide_format_and_the_error_names_those_that_are(store, tmp_path):
+    with pytest.raises(ConfigError, match=r"--wide writes only \.csv, \.parquet, \.xlsx"):
         export_papers(store, str(tmp_path / "wide.jsonl"), Storage())
 
 
-def test_many_runs_and_tables_make_the_same_rows_as_one(tmp_path):
+def test_many_sorted_files_and_tables_give_the_same_rows_as_one(tmp_path):
     rows = [
         row(f"r{n:04}", paper_id=f"p{n * 7919 % 83}", question_id=f"Q{n % 9}") for n in range(3000)
     ]
@@ -286,12 +286,12 @@ def test_many_runs_and_tables_make_the_same_rows_as_one(tmp_path):
         pa.Table.from_pylist(rows[at : at + 100], schema=ANSWERS).select(COLUMNS)
         for at in range(0, len(rows), 100)
     ]
-    made = []
-    for name, run_bytes, table_bytes in (("many", 20_000, 20_000), ("one", 2**26, 2**26)):
+    results = []
+    for name, file_bytes, table_bytes in (("many", 20_000, 20_000), ("one", 2**26, 2**26)):
         (tmp_path / name).mkdir()
-        whole = widen(tables, str(tmp_path / name), run_bytes)
-        made.append(list(whole.tables(table_bytes)))
-    many, one = made
+        wide = widen(tables, str(tmp_path / name), file_bytes)
+        results.append(list(wide.tables(table_bytes)))
+    many, one = results
     assert len(list((tmp_path / "many").iterdir())) > 5 < len(many)
     assert (len(list((tmp_path / "one").iterdir())), len(one)) == (1, 1)
     assert pa.concat_tables(many).equals(one[0])
@@ -311,9 +311,9 @@ from tests.support.export_rows import row
 answers = int(sys.argv[1])
 
 def stored(n):
-    paper = n * 7919 % (answers // 10)  # a paper's answers are spread over the store
-    said = f"{n} herons. " * 250
-    return row(f"r{n}", paper_id=f"p{paper}", question_id=f"Q{n % 7}", answer=said)
+    paper = n * 7919 % (answers // 10)  # spreads a paper's answers over the store
+    text = f"{n} herons. " * 250
+    return row(f"r{n}", paper_id=f"p{paper}", question_id=f"Q{n % 7}", answer=text)
 
 def tables():
     for at in range(0, answers, 1000):
@@ -329,7 +329,7 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
 
 def test_memory_stays_flat_as_the_store_grows():
-    """The second store holds 50 MB more of answers than the first."""
+    """The second store has 50 MB more of answers than the first."""
     peaks = [
         int(
             subprocess.run(

@@ -3,9 +3,9 @@ import random
 import pytest
 
 from pipeline.results.pages.charts import charts
-from pipeline.results.pages.matrix import Matrix, Spent
+from pipeline.results.pages.matrix import Matrix, Usage
 
-SIGNS = "<>&\"'%\\`{}[]\u2028\u2029\ufffe\uffff\u0301\u200d\U0001f469\U000e0001\x00\x01\x1b\ufdd0"
+ODD = "<>&\"'%\\`{}[]\u2028\u2029\ufffe\uffff\u0301\u200d\U0001f469\U000e0001\x00\x01\x1b\ufdd0"
 
 
 def matrix(**fields) -> Matrix:
@@ -13,24 +13,24 @@ def matrix(**fields) -> Matrix:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_name_of_a_question_stops_or_enters_a_drawing(seed):
-    lot = random.Random(seed)
-    names = {"".join(lot.choices(SIGNS + "<script>", k=lot.randrange(1, 60))) for _ in range(10)}
+def test_no_name_of_a_question_crashes_the_renderer_or_becomes_markup(seed):
+    rng = random.Random(seed)
+    names = {"".join(rng.choices(ODD + "<script>", k=rng.randrange(1, 60))) for _ in range(10)}
     names |= {"</svg><script>alert(1)</script>"}
-    found = matrix()
-    found.failures.update((name, "empty") for name in names)
-    (chart,) = charts(found, 399)
+    data = matrix()
+    data.failures.update((name, "empty") for name in names)
+    (chart,) = charts(data, 399)
     assert "<script" not in chart.svg
     assert len(chart.rows) == len(names)
 
 
-def test_a_short_and_a_long_night_have_bars_that_cover_them():
+def test_time_charts_cover_short_and_long_runs():
     for length in (1, 59, 3_600, 40_000, 400_000):
-        found = matrix()
+        data = matrix()
         for second in (0, length // 2, length - 1):
-            found.spent[1_700_000_000 + second].add(Spent(1, 10, 5, 2))
+            data.usage[1_700_000_000 + second].add(Usage(1, 10, 5, 2))
         rate, tokens, cached = (
-            next(c for c in charts(found, 399) if c.name == name)
+            next(c for c in charts(data, 399) if c.name == name)
             for name in ("rate", "tokens", "cached")
         )
         assert sum(n for _, n in rate.rows) == 3
@@ -38,6 +38,6 @@ def test_a_short_and_a_long_night_have_bars_that_cover_them():
         assert all(share == 0.5 for _, share in cached.rows)
 
 
-def test_what_there_is_nothing_of_is_not_drawn():
+def test_charts_without_data_are_left_out():
     assert charts(Matrix("run"), 399) == []
     assert charts(matrix(), 399) == []

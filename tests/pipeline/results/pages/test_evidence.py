@@ -17,20 +17,20 @@ def supported(answer: str, passage: str = PASSAGE) -> list[str]:
     return [sentences[number].strip() for number in sorted(numbers)]
 
 
-def test_a_sentence_supports_what_quotes_it():
+def test_a_sentence_supports_its_quotation():
     for sentence in sentences_of(PASSAGE):
         assert supported(sentence) == [sentence.strip()]
 
 
-def test_a_sentence_supports_what_says_it_in_other_words():
-    (found,) = supported("They trained a four-layer network on pictures of nests.")
-    assert found.startswith("A network of four layers")
+def test_a_sentence_supports_its_paraphrase():
+    (sentence,) = supported("They trained a four-layer network on pictures of nests.")
+    assert sentence.startswith("A network of four layers")
 
 
 @pytest.mark.parametrize(
     "answer", ["", "I do not know.", "Storks winter in the Sahel region.", "Yes."]
 )
-def test_what_the_passages_do_not_say_has_no_support(answer):
+def test_an_answer_that_the_passages_do_not_give_has_no_support(answer):
     assert supported(answer) == []
 
 

@@ -1,4 +1,4 @@
-"""What papers and models say is shown as text, and runs nowhere."""
+"""Text of papers and models is shown as text and never runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +31,8 @@ ELEMENTS = "img, iframe, base, object, embed, [onerror], [onload], [onfocus], [o
 
 
 @pytest.fixture(scope="module")
-def store(ray_cluster, tmp_path_factory) -> Path:
-    """Every hostile text in every field of a record, and as a line that is no record."""
+def store(tmp_path_factory) -> Path:
+    """Every hostile text in every field of a record, and as a line that is not a record."""
     folder = tmp_path_factory.mktemp("hostile")
     lines = [
         {
@@ -90,7 +90,7 @@ def test_hostile_text_is_shown_as_text_behind_every_cell(report):
     for at in range(cells.count()):
         cells.nth(at).click()
         page.locator("dialog[open]").wait_for()
-        shown.append(page.locator("#case-body").evaluate("one => one.textContent"))
+        shown.append(page.locator("#detail-body").evaluate("one => one.textContent"))
         page.keyboard.press("Escape")
     check_harmless(report)
     for text in HOSTILE[:8]:

@@ -4,14 +4,14 @@ from statistics import mean
 import pyarrow as pa
 
 from pipeline.core.arrow import set_column
-from pipeline.results.pages.answers import wanted
+from pipeline.results.pages.answers import sample_records
 from pipeline.results.pages.matrix import (
-    MOST_QUESTIONS,
-    OTHERS,
+    MAX_QUESTIONS,
+    OTHER_QUESTIONS,
     Cell,
-    Kind,
+    CellKind,
     Matrix,
-    gathered,
+    build_matrix,
     in_sample,
 )
 from tests.support.jobs import job
@@ -48,19 +48,19 @@ def tables(papers: int, questions: int) -> Iterator[pa.Table]:
         )
 
 
-def test_a_matrix_too_large_for_a_page_keeps_whole_papers_and_counts_all():
-    found = gathered(tables(400, 4), "run", most_cells=300)
-    assert found.answers == 1600
-    assert found.cells == sum(map(len, found.papers.values())) <= 300
-    assert all(len(cells) == 4 for cells in found.papers.values())
-    assert set(found.papers) == {
-        f"paper {n}" for n in range(400) if in_sample(f"paper {n}", found.share)
+def test_a_matrix_too_large_for_a_page_samples_whole_papers_and_counts_all():
+    matrix = build_matrix(tables(400, 4), "run", max_cells=300)
+    assert matrix.answers == 1600
+    assert matrix.cells == sum(map(len, matrix.papers.values())) <= 300
+    assert all(len(cells) == 4 for cells in matrix.papers.values())
+    assert set(matrix.papers) == {
+        f"paper {n}" for n in range(400) if in_sample(f"paper {n}", matrix.share)
     }
 
 
-def test_the_sample_is_the_same_in_whatever_order_papers_come():
-    forwards = gathered(tables(300, 2), "run", most_cells=100)
-    backwards = gathered(reversed(list(tables(300, 2))), "run", most_cells=100)
+def test_the_sample_does_not_depend_on_the_order_of_papers():
+    forwards = build_matrix(tables(300, 2), "run", max_cells=100)
+    backwards = build_matrix(reversed(list(tables(300, 2))), "run", max_cells=100)
     assert set(forwards.papers) == set(backwards.papers)
 
 
@@ -69,31 +69,31 @@ def test_a_sample_is_fair():
     assert all(abs(share - 1 / 8) < 0.015 for share in shares)
 
 
-def test_questions_beyond_the_most_share_a_column():
-    found = gathered(tables(1, MOST_QUESTIONS + 50), "run")
-    assert len(found.questions) == MOST_QUESTIONS + 1
-    assert sum(c.question == OTHERS for c in found.papers["paper 0"]) == 50
+def test_questions_beyond_the_limit_share_a_column():
+    matrix = build_matrix(tables(1, MAX_QUESTIONS + 50), "run")
+    assert len(matrix.questions) == MAX_QUESTIONS + 1
+    assert sum(c.question == OTHER_QUESTIONS for c in matrix.papers["paper 0"]) == 50
 
 
-def test_a_question_without_an_id_is_known_by_its_text():
+def test_a_question_without_an_id_goes_by_its_text():
     (table,) = tables(1, 2)
     table = set_column(table, "question_id", [None, None])
-    found = gathered([table], "run")
-    assert found.questions == {"?": "?"}
+    matrix = build_matrix([table], "run")
+    assert matrix.questions == {"?": "?"}
 
 
-def test_what_opens_is_whole_papers_and_failed_answers_of_others():
-    kinds = {status: Kind(status, "answered", (), True) for status in ("answered", "failed")}
+def test_whole_papers_and_failed_answers_of_others_open():
+    kinds = {status: CellKind(status, "answered", (), True) for status in ("answered", "failed")}
     papers = {
         f"paper {p}": [
             Cell(f"{p}-{n}", "Q", kinds["failed" if n == 0 else "answered"]) for n in range(100)
         ]
         for p in range(200)
     }
-    chosen = set(wanted(papers))
-    held = [sum(c.record_id in chosen for c in cells) for cells in papers.values()]
-    assert sorted(set(held)) == [1, 100]
-    assert held.count(100) == 80
+    sampled = set(sample_records(papers))
+    counts = [sum(c.record_id in sampled for c in cells) for cells in papers.values()]
+    assert sorted(set(counts)) == [1, 100]
+    assert counts.count(100) == 80
 
 
 def test_a_page_knows_the_price_of_its_tokens():
@@ -103,4 +103,4 @@ def test_a_page_knows_the_price_of_its_tokens():
 
 
 def test_an_empty_store_has_an_empty_matrix():
-    assert gathered([], "run") == Matrix("run")
+    assert build_matrix([], "run") == Matrix("run")

@@ -1,4 +1,4 @@
-"""Every number on the page equals a query on the store."""
+"""Every number on the page equals a query of the store."""
 
 import json
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ import pytest
 from pipeline.answering.checks import known_checks
 from pipeline.config.loading import load_job
 from pipeline.core.filesystem import Storage
+from pipeline.core.text import plural
 from pipeline.results.pages.run_page import write_report
 from tests.support.browser import Visit, visit
 from tests.support.jobs import ROOT, job, run
-from tests.support.nights import store_night
+from tests.support.stores import store_run
 
 PRICE = {"prompt": 0.25, "cached": 0.05, "completion": 1.5, "currency": "EUR"}
 NEWEST = (
@@ -24,23 +25,23 @@ NEWEST = (
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory) -> Path:
-    """A night with tokens, after a smaller one."""
+    """A run with tokens, after a smaller one."""
     store = tmp_path_factory.mktemp("generated") / "store"
-    night = job("shards", store)
-    store_night(night, 300, nights_ago=1)
-    store_night(night, 2_000)
+    config = job("shards", store)
+    store_run(config, 300, days_ago=1)
+    store_run(config, 2_000)
     return store
 
 
 @pytest.fixture(scope="module")
-def demo(ray_cluster, tmp_path_factory) -> Path:
+def demo(tmp_path_factory) -> Path:
     store = tmp_path_factory.mktemp("numbers") / "store"
     run(load_job(ROOT / "conf/demo/job.yaml", [f"output.uri={store}"]))
     return store
 
 
 @pytest.fixture(params=["generated", "demo"])
-def night(request, chromium) -> Iterator[tuple[Path, Visit]]:
+def report(request, chromium) -> Iterator[tuple[Path, Visit]]:
     store = request.getfixturevalue(request.param)
     priced = job("shards", store, report={"price": PRICE})
     page = Path(write_report(Storage().at(str(store)), priced).path)
@@ -48,10 +49,10 @@ def night(request, chromium) -> Iterator[tuple[Path, Visit]]:
         yield store, seen
 
 
-def ask(store: Path, query: str) -> list[tuple]:
+def query(store: Path, sql: str) -> list[tuple]:
     (run_id,) = {r["run_id"] for r in runs(store)[-1:]}
     return duckdb.sql(
-        query.replace("NEWEST", NEWEST)
+        sql.replace("NEWEST", NEWEST)
         .replace("{store}", str(store))
         .replace("MINE", f"'{store}/answers/part-{run_id}-*.parquet'")
     ).fetchall()
@@ -61,29 +62,29 @@ def runs(store: Path) -> list[dict]:
     return [json.loads(p.read_text()) for p in sorted(store.glob("runs/*/run.json"))]
 
 
-def test_every_figure_equals_a_query(night):
-    store, seen = night
+def test_every_figure_equals_a_query(report):
+    store, seen = report
     last = runs(store)[-1]
     shown = seen.figures()
     expected = {
-        "answers": ask(store, "SELECT count(*) FROM NEWEST")[0][0],
-        **dict(ask(store, "SELECT 'counts.' || status, count(*) FROM MINE GROUP BY 1")),
+        "answers": query(store, "SELECT count(*) FROM NEWEST")[0][0],
+        **dict(query(store, "SELECT 'counts.' || status, count(*) FROM MINE GROUP BY 1")),
         **dict(
-            ask(
+            query(
                 store,
                 "SELECT 'stances.' || stance, count(*) FROM MINE "
                 "WHERE status = 'answered' GROUP BY 1",
             )
         ),
         **dict(
-            ask(
+            query(
                 store,
                 "SELECT 'failed_checks.' || c, count(*) "
                 "FROM (SELECT unnest(failed_checks) AS c FROM MINE) GROUP BY 1",
             )
         ),
         **dict(
-            ask(
+            query(
                 store,
                 "SELECT 'passed.' || c.name, avg(c.passed::INT) "
                 "FROM (SELECT unnest(checks) AS c FROM MINE) GROUP BY 1",
@@ -97,11 +98,10 @@ def test_every_figure_equals_a_query(night):
     }
     if list(store.glob("rejects/*.parquet")):
         every = f"FROM '{store}/rejects/*.parquet'"
-        expected["rejects"] = expected["counts.rejected"] = ask(store, f"SELECT count(*) {every}")[
-            0
-        ][0]
-        expected |= ask_dict(store, f"SELECT 'rejects.' || reason, count(*) {every} GROUP BY 1")
-    tokens = ask(
+        ((count,),) = query(store, f"SELECT count(*) {every}")
+        expected["rejects"] = expected["counts.rejected"] = count
+        expected |= query_dict(store, f"SELECT 'rejects.' || reason, count(*) {every} GROUP BY 1")
+    tokens = query(
         store, "SELECT sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens) FROM MINE"
     )
     prompt, cached, completion = tokens[0]
@@ -116,8 +116,8 @@ def test_every_figure_equals_a_query(night):
     assert shown == pytest.approx(expected)
 
 
-def ask_dict(store: Path, query: str) -> dict:
-    return dict(ask(store, query))
+def query_dict(store: Path, sql: str) -> dict:
+    return dict(query(store, sql))
 
 
 def test_the_figures_of_the_run_before_stand_beside_them(generated, chromium):
@@ -129,33 +129,32 @@ def test_the_figures_of_the_run_before_stand_beside_them(generated, chromium):
             assert row.nth(1).inner_text() == f"{before['counts'][name]:,}"
 
 
-def test_the_tables_below_the_charts_equal_queries(night):
-    store, seen = night
+def test_the_tables_below_the_charts_equal_queries(report):
+    store, seen = report
     assert table(seen, "attempts") == [
         [str(a), str(n)]
-        for a, n in ask(store, "SELECT len(attempts), count(*) FROM MINE GROUP BY 1 ORDER BY 1")
+        for a, n in query(store, "SELECT len(attempts), count(*) FROM MINE GROUP BY 1 ORDER BY 1")
     ]
     words = table(seen, "words")
-    assert sum(int(n) for *_, n in words) == ask(store, "SELECT count(*) FROM NEWEST")[0][0]
+    assert sum(int(n) for *_, n in words) == query(store, "SELECT count(*) FROM NEWEST")[0][0]
     width = 399 // 20
     for start, status, answers in words:
         if int(start) < 2 * 399 // width * width:
-            (counted,) = ask(
+            (counted,) = query(
                 store,
                 f"SELECT count(*) FROM NEWEST WHERE status = '{status}' "
                 f"AND word_count >= {start} AND word_count < {start} + {width}",
             )
             assert int(answers) == counted[0]
     for question, check, count in table(seen, "failures"):
-        (counted,) = ask(
+        (counted,) = query(
             store,
             f"SELECT count(*) FROM NEWEST WHERE question_id = '{question}' "
             f"AND list_contains(failed_checks, '{check}')",
         )
         assert int(count) == counted[0]
-    assert (
-        sum(int(n) for _, n in table(seen, "rate")) == ask(store, "SELECT count(*) FROM MINE")[0][0]
-    )
+    ((written,),) = query(store, "SELECT count(*) FROM MINE")
+    assert sum(int(n) for _, n in table(seen, "rate")) == written
 
 
 def table(seen: Visit, chart: str) -> list[list[str]]:
@@ -164,14 +163,14 @@ def table(seen: Visit, chart: str) -> list[list[str]]:
     )
 
 
-def test_the_cells_of_the_matrix_equal_queries(night):
-    store, seen = night
+def test_the_cells_of_the_matrix_equal_queries(report):
+    store, seen = report
     page = seen.page
     for stance in ("answered", "hedged", "abstained"):
         page.select_option("[name=stance]", stance)
-        expected = ask(
+        expected = query(
             store,
             f"SELECT count(*), count(DISTINCT paper_id) FROM NEWEST WHERE stance = '{stance}'",
         )
         answers, papers = expected[0]
-        assert seen.matched() == f"{answers:,} answers of {papers:,} papers"
+        assert seen.matched() == f"{plural(answers, 'answer')} of {plural(papers, 'paper')}"

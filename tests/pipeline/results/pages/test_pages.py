@@ -12,7 +12,7 @@ from pipeline.results.pages.comparison import comparison_page
 from pipeline.results.pages.run_page import write_report
 from tests.support.browser import Visit, visit
 from tests.support.jobs import BETTER_PROMPT, ROOT, Corpus, job, run
-from tests.support.nights import store_night
+from tests.support.stores import store_run
 
 SECONDS, MEGABYTES = 2.0, 8.0
 
@@ -20,7 +20,7 @@ CELL = "[role=gridcell]:not(.none)"
 
 
 @pytest.fixture(scope="session")
-def demo_store(ray_cluster, tmp_path_factory) -> Path:
+def demo_store(tmp_path_factory) -> Path:
     """The demo under two prompts."""
     store = tmp_path_factory.mktemp("demo") / "store"
     for template, words in ((BETTER_PROMPT, 399), ("conf/prompts/context-first.md", 60)):
@@ -35,8 +35,8 @@ def demo(demo_store) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole_corpus(ray_cluster, corpus: Corpus, tmp_path_factory) -> Path:
-    store = tmp_path_factory.mktemp("corpus-night") / "store"
+def whole_corpus(corpus: Corpus, tmp_path_factory) -> Path:
+    store = tmp_path_factory.mktemp("corpus-run") / "store"
     run(job(corpus.records, store, prompt="verbatim", engine={"kind": "recorded"}))
     return page_of(store)
 
@@ -44,7 +44,7 @@ def whole_corpus(ray_cluster, corpus: Corpus, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def hundred_thousand(tmp_path_factory) -> Path:
     store = tmp_path_factory.mktemp("large") / "store"
-    store_night(job("shards", store), 100_000)
+    store_run(job("shards", store), 100_000)
     return page_of(store)
 
 
@@ -182,13 +182,13 @@ def test_next_leads_through_what_the_filter_left(opened):
     page = opened.page
     page.select_option("[name=stance]", "abstained")
     page.locator(f"{CELL}:not(.other)").first.click()
-    title, badge = page.locator("#case-title"), page.locator("dialog .badge").first
+    title, badge = page.locator("#detail-title"), page.locator("dialog .badge").first
     titles: list[str] = []
     for _ in range(5):
         opened.until(lambda: title.inner_text() not in titles)
         titles.append(title.inner_text())
         assert badge.inner_text() == "abstained"
-        page.click("#case-after")
+        page.click("#detail-next")
 
 
 def test_text_is_found_in_answers_and_marked_where_the_prompt_supports_it(opened):
