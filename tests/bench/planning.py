@@ -1,4 +1,4 @@
-"""What it costs one core to bring a paper's prompts into the order that shares most."""
+"""The cost on one core of arranging and ordering prompts for shared prefixes."""
 
 import random
 import time
@@ -12,28 +12,26 @@ from tests.bench.records import PASSAGE_WORDS, QUESTIONS_PER_PAPER, prose
 from tests.support.jobs import BETTER_PROMPT
 
 RECORDS, PASSAGES, POOL = 100_000, 12, 40
-"""Each of a paper's questions draws so many of its passages, those at the front more often."""
+"""Each question draws PASSAGES of its paper's POOL, the first ones more often."""
 
 WORDS = [f"{opening}{end}" for opening in "bdfgklmnprst" for end in ("a", "ola", "imer", "u")]
 
-AT_ONCE = 8_000
-"""Records of a partition."""
+PARTITION_RECORDS = 8_000
 
 
 def planning_rate() -> float:
-    """Records a second a core: arranged, rendered, put in order and cut into tables."""
+    """Records a second a core: arranged, rendered, ordered and cut into batches."""
     source = load_prompt(BETTER_PROMPT, 399)
     spent = 0.0
-    for start in range(0, RECORDS, AT_ONCE):
-        prompts = [_prompt(n) for n in range(start, min(start + AT_ONCE, RECORDS))]
+    for start in range(0, RECORDS, PARTITION_RECORDS):
+        prompts = [_prompt(n) for n in range(start, min(start + PARTITION_RECORDS, RECORDS))]
         began = time.process_time()
-        made = arranged(prompts, source)
-        texts = ["\n".join(message.content for message in prompt.messages) for prompt in made]
-        tables = list(
-            split_batches(grouped(texts, [prompt.record.paper for prompt in made]), 200, 1, 400)
-        )
+        prompts = arranged(prompts, source)
+        texts = ["\n".join(message.content for message in prompt.messages) for prompt in prompts]
+        groups = grouped(texts, [prompt.record.paper for prompt in prompts])
+        batches = list(split_batches(groups, 200, 1, 400))
         spent += time.process_time() - began
-        assert sum(map(len, tables)) == len(prompts)
+        assert sum(map(len, batches)) == len(prompts)
     return RECORDS / spent
 
 
@@ -46,8 +44,8 @@ def _prompt(number: int) -> Prompt:
     paper, question = divmod(number, QUESTIONS_PER_PAPER)
     chance = random.Random(number)
     drawn = {int(POOL * chance.random() ** 2) for _ in range(3 * PASSAGES)}
-    held = tuple(_passage(paper * POOL + n) for n in sorted(drawn, key=str)[:PASSAGES])
+    passages = tuple(_passage(paper * POOL + n) for n in sorted(drawn, key=str)[:PASSAGES])
     record = Record(
-        f"{paper}_{question}", Place("bench", number), str(paper), str(question), "Why?", held
+        f"{paper}_{question}", Place("bench", number), str(paper), str(question), "Why?", passages
     )
     return Prompt(record, (Message("user", ""),), "", "", str(number))

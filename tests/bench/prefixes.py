@@ -1,8 +1,8 @@
-"""What the prefix cache gives to the prompts of whole papers, arm by arm.
+"""What the prefix cache saves for the prompts of whole papers, in several arrangements (arms).
 
 `python -m tests.bench.prefixes TASK` has one vLLM engine answer every arm; TASK is a JSON file
 with model, prompts by arm, engine options and rounds. vLLM's own processes import this module
-again, and not all that they can bear; so what works inside imports what it needs.
+again and fail on some imports, so functions import what they need.
 """
 
 import json
@@ -25,26 +25,25 @@ ARMS = (
 PAPERS, TIMED_PAPERS, ROUNDS = 40, 2, 3
 ANSWER_TOKENS = 16
 BLOCK_TOKENS = 32
-"""vLLM's CPU build takes multiples of 32; half as many of them hold what blocks of 16 would."""
+"""vLLM's CPU build takes multiples of 32; half as many blocks hold as much as those of 16."""
 
 CACHES = (2048 * 16, 512 * 16, 8192 * 16)
 SEQUENCES, STEP_TOKENS = 16, 4096
 
 
 @dataclass(frozen=True)
-class Found:
-    """Of one arm and one size of the cache: shares of prompt tokens, and seconds of each round."""
+class CacheUse:
+    """One arm at one size of the cache: shares of prompt tokens, and seconds of each round."""
 
     realised: float
-    predicted: float
-    endless: float
+    estimated: float
     seconds: tuple[float, ...]
     prefilled: int
 
 
 def measure(scratch: Path) -> dict[str, Any]:
-    """Shares for every size of the cache with the smallest model; seconds with 25 million
-    parameters, arm after arm, round after round."""
+    """Shares at every size of the cache, with the smallest model; seconds with 25 million
+    parameters, arm by arm in every round."""
     from tests.support.models import MIDDLING, TINY, make_model
 
     scratch.mkdir(parents=True)
@@ -61,12 +60,12 @@ def measure(scratch: Path) -> dict[str, Any]:
     timed = _answered(
         scratch / "timed", middling, prompts_by_arm(TIMED_PAPERS), CACHES[0], rounds=ROUNDS
     )
-    repeats = repeated_share(arms[ARMS[4]], tiny)
+    repeats = repeated_share(arms[ARMS[4]])
     return {"shares": shares, "best": known, "timed": timed, "repeats": repeats}
 
 
 def prompts_by_arm(papers: int) -> dict[str, list[list[dict[str, str]]]]:
-    """The prompts of every arm in the order in which they are asked."""
+    """The prompts of every arm in the order in which they are sent."""
     import random
 
     from pipeline.prompting.template import load_prompt
@@ -88,21 +87,21 @@ def prompts_by_arm(papers: int) -> dict[str, list[list[dict[str, str]]]]:
 
 
 def best_known(papers: int) -> list[list[dict[str, str]]]:
-    """The last arm with trees that were looked for far longer than a night allows."""
+    """The last arm with trees from a search far longer than a run can afford."""
     from unittest.mock import patch
 
     from pipeline.prompting.template import load_prompt
-    from tests.bench.trees import looked_further
+    from tests.bench.trees import deep_saving
 
-    with patch("pipeline.prompting.passage_order._saved", looked_further):
+    with patch("pipeline.prompting.passage_order._greedy_saving", deep_saving):
         trees = _arranged(_records(papers))
     return _ordered(trees, load_prompt("conf/prompts/instructions-first.md", 399))
 
 
-def repeated_share(prompts: list[list[dict[str, str]]], model: Path) -> float:
-    """Of all tokens, those in a passage, or words of the template, that came before in its paper.
+def repeated_share(prompts: list[list[dict[str, str]]]) -> float:
+    """The share of characters in lines that an earlier prompt had.
 
-    No arrangement can share more, were order no matter; lines are what is counted.
+    No arrangement can share more, even if any order of lines could be shared.
     """
     seen: set[str] = set()
     total = repeated = 0
@@ -121,8 +120,8 @@ def _records(papers: int) -> list[Any]:
     from tests.support.structured import structured
 
     with tempfile.TemporaryDirectory() as folder:
-        held = structured(unpacked(Path(folder)), papers)
-    return [record for paper in held for record in paper]
+        by_paper = structured(unpacked(Path(folder)), papers)
+    return [record for paper in by_paper for record in paper]
 
 
 def _arranged(records: list[Any]) -> list[Any]:
@@ -131,12 +130,12 @@ def _arranged(records: list[Any]) -> list[Any]:
 
     from pipeline.prompting.passage_order import arrange
 
-    made = []
-    for _, held in groupby(records, key=lambda r: r.paper_id):
-        paper = list(held)
+    arranged = []
+    for _, group in groupby(records, key=lambda r: r.paper_id):
+        paper = list(group)
         for number, passages in arrange([record.passages for record in paper]):
-            made.append(replace(paper[number], passages=passages))
-    return made
+            arranged.append(replace(paper[number], passages=passages))
+    return arranged
 
 
 def _rendered(records: list[Any], source: Any) -> list[list[dict[str, str]]]:
@@ -151,12 +150,12 @@ def _ordered(records: list[Any], source: Any) -> list[list[dict[str, str]]]:
     prompts = _rendered(records, source)
     texts = ["\n".join(message["content"] for message in prompt) for prompt in prompts]
     groups = grouped(texts, [record.paper_id for record in records])
-    return [prompts[n] for table in split_batches(groups, 200, 1, ANSWER_TOKENS) for n in table]
+    return [prompts[n] for batch in split_batches(groups, 200, 1, ANSWER_TOKENS) for n in batch]
 
 
 def _answered(
     folder: Path, model: Path, arms: dict[str, Any], cache_tokens: int, rounds: int
-) -> dict[str, Found]:
+) -> dict[str, CacheUse]:
     folder.mkdir()
     task = folder / "task.json"
     task.write_text(
@@ -180,21 +179,21 @@ def _answered(
         )
     if done.returncode:
         raise RuntimeError((folder / "log.txt").read_text()[-3000:])
-    found = json.loads((folder / "out.json").read_text())
-    for arm, held in found.items():
-        print(f"{cache_tokens:,} tokens, {arm}: {held}", file=sys.stderr, flush=True)
+    by_arm = json.loads((folder / "out.json").read_text())
+    for arm, use in by_arm.items():
+        print(f"{cache_tokens:,} tokens, {arm}: {use}", file=sys.stderr, flush=True)
     return {
-        arm: Found(**{**held, "seconds": tuple(held["seconds"])}) for arm, held in found.items()
+        arm: CacheUse(**{**use, "seconds": tuple(use["seconds"])}) for arm, use in by_arm.items()
     }
 
 
 def _answer(task: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Inside a process of its own: every arm in turn, each with an empty cache."""
+    """Every arm in turn, each with an empty cache; runs in a process of its own."""
     from vllm import LLM, SamplingParams, TokensPrompt
 
     from pipeline.core.records import Message
     from pipeline.engines.tokenizer import PromptEncoder
-    from pipeline.prompting.cache_simulator import Batching, cached_tokens
+    from pipeline.prompting.cache_estimate import cached_tokens
 
     llm = LLM(
         model=task["model"],
@@ -208,65 +207,61 @@ def _answer(task: dict[str, Any]) -> dict[str, dict[str, Any]]:
         max_num_batched_tokens=STEP_TOKENS,
     )
     encoder = PromptEncoder(llm.get_tokenizer())
-    asked = {
+    tokens = {
         arm: [encoder.encode([Message(**m) for m in prompt]) for prompt in prompts]
         for arm, prompts in task["arms"].items()
     }
     sampling = SamplingParams(max_tokens=ANSWER_TOKENS, ignore_eos=True)
-    batching = Batching(task["blocks"], BLOCK_TOKENS, SEQUENCES, STEP_TOKENS)
-    endless = Batching(None, BLOCK_TOKENS, SEQUENCES, STEP_TOKENS)
-    found: dict[str, dict[str, Any]] = {}
+    by_arm: dict[str, dict[str, Any]] = {}
     for _ in range(task["rounds"]):
-        for arm, prompts in asked.items():
+        for arm, prompts in tokens.items():
             llm.reset_prefix_cache()
             began = time.perf_counter()
-            said = llm.generate(
-                [TokensPrompt(prompt_token_ids=tokens) for tokens in prompts],
+            outputs = llm.generate(
+                [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts],
                 sampling,
                 use_tqdm=False,
             )
             spent = time.perf_counter() - began
-            total, cached = sum(map(len, prompts)), sum(s.num_cached_tokens or 0 for s in said)
-            lengths = [ANSWER_TOKENS] * len(prompts)
-            held = found.setdefault(
+            total, cached = sum(map(len, prompts)), sum(o.num_cached_tokens or 0 for o in outputs)
+            use = by_arm.setdefault(
                 arm,
                 {
                     "realised": cached / total,
-                    "predicted": sum(cached_tokens(prompts, lengths, batching)) / total,
-                    "endless": sum(cached_tokens(prompts, lengths, endless)) / total,
+                    "estimated": cached_tokens(prompts, BLOCK_TOKENS) / total,
                     "seconds": [],
                     "prefilled": total - cached,
                 },
             )
-            held["seconds"].append(spent)
-    return found
+            use["seconds"].append(spent)
+    return by_arm
 
 
 def section(scratch: Path) -> list[str]:
     """Its part of docs/benchmarks.md."""
     from tests.bench.planning import PASSAGES, RECORDS, planning_rate
 
-    found = measure(scratch)
+    measured = measure(scratch)
     rate = planning_rate()
-    last = found["shares"][CACHES[2]][ARMS[4]]
-    reached = last.realised / found["best"].realised
+    last = measured["shares"][CACHES[2]][ARMS[4]]
+    reached = last.realised / measured["best"].realised
     return [
         "## The prefix cache",
         "",
         f"{PAPERS} papers of the published corpus, 28 questions each, contexts split into passages "
         f"at blank lines; {ANSWER_TOKENS} tokens per answer, {SEQUENCES} sequences at a time, "
         f"blocks of {BLOCK_TOKENS} tokens, the smallest that vLLM's CPU build takes. Each cell is "
-        "the share of prompt tokens that came from the cache and, in brackets, the share that the "
-        "simulated cache predicted. The first four arms use the template `context-first`, whose "
-        "instructions follow the passages; the last uses `instructions-first`.",
+        "the share of prompt tokens that came from a cache of that size; the last is the share that "
+        "`plan` estimates. The first four arms use the template `context-first`, whose instructions "
+        "follow the passages; the last uses `instructions-first`.",
         "",
-        f"| arm | {' | '.join(f'{tokens:,} tokens' for tokens in CACHES)} | endless cache |",
+        f"| arm | {' | '.join(f'{tokens:,} tokens' for tokens in CACHES)} | estimate |",
         "|---|---:|---:|---:|---:|",
-        *(_shares(found["shares"], arm) for arm in ARMS),
+        *(_shares(measured["shares"], arm) for arm in ARMS),
         "",
         f"The last arm reaches {reached:.3f} of what the best known trees give "
-        f"({found['best'].realised:.3f}), which were found by looking one choice further ahead "
-        f"than a run has time for. {found['repeats']:.3f} of all tokens are in lines that stood "
+        f"({measured['best'].realised:.3f}), which were found by looking one choice further ahead "
+        f"than a run has time for. {measured['repeats']:.3f} of all tokens are in lines that stood "
         "somewhere in an earlier prompt: no order could share more.",
         "",
         f"Wall time for {TIMED_PAPERS} of the papers with a Llama of 25 million random parameters, "
@@ -275,7 +270,7 @@ def section(scratch: Path) -> list[str]:
         "",
         "| arm | tokens prefilled | seconds, median | ÷ random order: median (least to most) |",
         "|---|---:|---:|---:|",
-        *(_timed(found["timed"], arm) for arm in ARMS),
+        *(_timed(measured["timed"], arm) for arm in ARMS),
         "",
         f"Planning: one core arranges, renders, sorts and splits into batches {rate:,.0f} records "
         f"per second ({RECORDS:,} generated records of {PASSAGES} passages).",
@@ -283,12 +278,12 @@ def section(scratch: Path) -> list[str]:
     ]
 
 
-def _shares(shares: dict[int, dict[str, Found]], arm: str) -> str:
-    cells = [f"{shares[c][arm].realised:.3f} ({shares[c][arm].predicted:.3f})" for c in CACHES]
-    return f"| {arm} | {' | '.join(cells)} | {shares[CACHES[0]][arm].endless:.3f} |"
+def _shares(shares: dict[int, dict[str, CacheUse]], arm: str) -> str:
+    cells = [f"{shares[c][arm].realised:.3f}" for c in CACHES]
+    return f"| {arm} | {' | '.join(cells)} | {shares[CACHES[0]][arm].estimated:.3f} |"
 
 
-def _timed(timed: dict[str, Found], arm: str) -> str:
+def _timed(timed: dict[str, CacheUse], arm: str) -> str:
     seconds = timed[arm].seconds
     pairs = zip(seconds, timed[ARMS[0]].seconds, strict=True)
     ratios = sorted(mine / random for mine, random in pairs)
@@ -301,4 +296,4 @@ def _timed(timed: dict[str, Found], arm: str) -> str:
 if __name__ == "__main__":
     described = json.loads(Path(sys.argv[1]).read_text())
     Path(described["out"]).write_text(json.dumps(_answer(described)))
-    os._exit(0)  # the engine's end takes minutes at times, and nobody waits for it
+    os._exit(0)  # the engine's shutdown may take minutes

@@ -1,6 +1,6 @@
-"""Language models made on the spot: real architecture, real tokenizer, random weights.
+"""Language models made for tests: real architecture, real tokenizer, random weights.
 
-They drive the whole of vLLM and say nothing that means anything.
+They exercise all of vLLM; their answers are meaningless.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ CHAT_TEMPLATE = (
     "<s>{% for message in messages %}<|{{ message.role }}|>{{ message.content }}</s>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-"""The tests' own: one special token a turn."""
+"""One special token a turn."""
 
 NO_SYSTEM = (
     "{% if messages[0].role == 'system' %}{{ raise_exception('system is not supported') }}"
     "{% endif %}"
 )
-"""Before a chat template, it makes it one of those that know no system messages."""
+"""In front of a chat template, it refuses system messages, as some models do."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Size:
 
 
 TINY = Size(hidden=64, layers=2, vocabulary=2000)  # 0.3 million parameters
-MIDDLING = Size(hidden=512, layers=8, vocabulary=4000)  # 25 million: its own work outweighs ours
+MIDDLING = Size(
+    hidden=512, layers=8, vocabulary=4000
+)  # 25 million parameters: the model outweighs the pipeline
 
 
 def make_model(
@@ -46,8 +48,7 @@ def make_model(
 ) -> Path:
     """A Llama of the given size in `folder`, the same for the same arguments.
 
-    Its tokenizer is trained on `texts`, or on the bundled samples, so that it says the same
-    whatever else of this project changes.
+    Its tokenizer is trained on `texts`, or on the bundled samples.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -68,7 +69,7 @@ def make_model(
         pad_token_id=1,
     )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    # Left to itself a random model ends one answer in some thousands.
+    # By itself a random model ends one answer in several thousand.
     settings = {"bos_token_id": 0, "eos_token_id": 1, "temperature": 0.9}
     (folder / "generation_config.json").write_bytes(orjson.dumps(settings))
     return folder

@@ -1,4 +1,4 @@
-"""An endpoint of OpenAI's protocol that says what a script has it say, with counts of its own."""
+"""An endpoint of OpenAI's protocol with scripted answers and token counts."""
 
 import asyncio
 import json
@@ -21,33 +21,32 @@ USAGE = {
     "total_tokens": 110,
     "prompt_tokens_details": {"cached_tokens": 40},
 }
-"""Of every attempt."""
+"""Returned with every answer."""
 
 
 @contextmanager
 def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
-    """The address of an endpoint; the first answer about every second pond takes `slow_seconds`.
+    """The URL of the endpoint; its first answer about every second pond takes `slow_seconds`.
 
-    The answers about ponds 0, 5, 10, … break off the first time that they are asked for, those
-    about ponds 0, 20, 40, … every time.
+    The first answers about ponds 0, 5, 10, … break off, those about ponds 0, 20, 40, … always do.
     """
-    asked: Counter[int] = Counter()
+    requests: Counter[int] = Counter()
 
     async def answer(_: web.Request, body: bytes) -> web.Response:
-        said = json.loads(body)
+        model = json.loads(body)["model"]
         (pond,) = {int(n) for n in re.findall(r"nested at pond (\d+)\?", body.decode())}
-        asked[pond] += 1
-        if pond % 2 and asked[pond] == 1:
+        requests[pond] += 1
+        if pond % 2 and requests[pond] == 1:
             await asyncio.sleep(slow_seconds)
-        breaks_off = pond % 20 == 0 or (pond % 5 == 0 and asked[pond] == 1)
+        breaks_off = pond % 20 == 0 or (pond % 5 == 0 and requests[pond] == 1)
         words = (CUT_OFF if breaks_off else GOOD).format(pond + 3)
         choice = {
             "index": 0,
             "finish_reason": "stop",
             "message": {"role": "assistant", "content": words},
         }
-        held = {"id": "c", "object": "chat.completion", "created": 0, "model": said["model"]}
-        return web.json_response({**held, "choices": [choice], "usage": USAGE})
+        response = {"id": "c", "object": "chat.completion", "created": 0, "model": model}
+        return web.json_response({**response, "choices": [choice], "usage": USAGE})
 
     proxy = Proxy("http://127.0.0.1:9").start()
     proxy.fault = answer
@@ -59,5 +58,5 @@ def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
 
 def scripted_job(url: str, uri: object, store: object, rows_per_file: int, name: str) -> Job:
     engine = {"kind": "openai", "model": "scripted", "options": {"base_url": f"{url}/v1"}}
-    night = job(str(uri), str(store), rows_per_file, engine=engine, failure_budget=1.0)
-    return night.model_copy(update={"name": name})
+    plain = job(str(uri), str(store), rows_per_file, engine=engine, failure_budget=1.0)
+    return plain.model_copy(update={"name": name})
