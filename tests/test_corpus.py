@@ -1,4 +1,4 @@
-"""The real corpus: 6,104 published records, and what five models said to them."""
+"""The real corpus: 6,104 published records, and the answers of five models."""
 
 import csv
 import gzip
@@ -16,23 +16,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.answering.extract import extract_answer
-from pipeline.answering.replica import to_prompts
 from pipeline.answering.stance import stance_of
-from pipeline.config.schema import Input, TextGrammar
+from pipeline.config.schema import Input, Job, TextGrammar
 from pipeline.core.arrow import split_work, table_records
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Place, Record
+from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt, render
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
 from pipeline.reading.text import text_record
 from pipeline.store.ledger import Ledger
 from tests.conftest import S3_KEY, S3_SECRET
-from tests.support.jobs import S3, Corpus, job, run
+from tests.support.jobs import S3, Corpus, job, run_on_cluster
 
 RECORDS, COMPLETIONS = 6_104, 24_416
-
-EMPTY = Ledger.empty()
 
 
 def records(uri: Path) -> list[Record]:
@@ -97,8 +95,8 @@ def test_no_clean_record_is_repaired(text_records):
     assert Counter(r.repairs for r in text_records) == {(): RECORDS}
 
 
-def test_every_damaged_record_is_mended(text_records):
-    """Each record that has a sign outside ASCII, damaged as an earlier tool would have."""
+def test_every_damaged_record_is_repaired(text_records):
+    """Every record with a character outside ASCII, decoded wrongly as an earlier tool did."""
     wrong = []
     damaged = 0
     for record in text_records:
@@ -107,8 +105,8 @@ def test_every_damaged_record_is_mended(text_records):
             continue
         damaged += 1
         mojibake = whole.encode().decode("mac_roman").encode()
-        mended = text_record(mojibake, record.place, TextGrammar())
-        if (mended.messages, mended.repairs) != (record.messages, ("mac_roman",)):
+        repaired = text_record(mojibake, record.place, TextGrammar())
+        if (repaired.messages, repaired.repairs) != (record.messages, ("mac_roman",)):
             wrong.append(record.record_id)
     assert damaged > 5_000
     assert wrong == []
@@ -121,20 +119,20 @@ def test_text_jsonl_and_parquet_give_the_same_generation_keys(
     prompt = "verbatim" if template == "verbatim" else f"conf/prompts/{template}.md"
 
     def keys(uri: Path) -> set[tuple[str, str]]:
-        night = job(uri, "store", prompt=prompt, engine={"kind": "recorded"})
+        a_job = job(uri, "store", prompt=prompt, engine={"kind": "recorded"})
         source = load_prompt(prompt, 399)
         shards = list_shards(str(uri), Storage()).shards
-        found = set()
-        for items in read_tables(shards, night.input, Storage()):
-            prompts, _ = split_work(to_prompts(items, night, source, EMPTY))
-            found.update(
+        pairs = set()
+        for items in read_tables(shards, a_job.input, Storage()):
+            prompts, _ = split_work(to_prompts(items, a_job, source, Ledger.empty))
+            pairs.update(
                 zip(
                     prompts["record_id"].to_pylist(),
                     prompts["generation_key"].to_pylist(),
                     strict=True,
                 )
             )
-        return found
+        return pairs
 
     expected = keys(corpus.records)
     assert len({key for _, key in expected}) == RECORDS
@@ -143,7 +141,7 @@ def test_text_jsonl_and_parquet_give_the_same_generation_keys(
 
 
 def test_the_template_for_the_published_format_renders_the_published_prompts(text_records):
-    """But for the instructions, whose words are the project's own."""
+    """Except for the instructions, which are the project's own."""
     source = load_prompt("conf/prompts/context-first.md", 399)
 
     def without_instructions(text: str) -> str:
@@ -163,14 +161,14 @@ def test_recorded_answers_from_s3_are_all_checked_and_then_current(
     for bucket in ("corpus", "store"):  # through the server, which keeps its list of buckets
         _client(rclone_s3).mkdir(bucket)
     shutil.copytree(corpus.records, rclone_s3.folder / "corpus" / "records")
-    night = job(
+    a_job = job(
         "s3://corpus/records/",
         "s3://store/recorded",
         prompt="verbatim",
         engine={"kind": "recorded", "model": "mixtral-8x22b", "replicas": 2},
         storage=rclone_s3.storage(),
     )
-    check_answered_then_current(night)
+    check_answered_then_current(a_job)
 
 
 def test_extractive_answers_through_another_s3_server(jsonl_shards, moto_s3: S3, ray_cluster):
@@ -178,20 +176,20 @@ def test_extractive_answers_through_another_s3_server(jsonl_shards, moto_s3: S3,
     s3.mkdir("corpus")
     s3.mkdir("store")
     s3.put(str(jsonl_shards) + "/", "corpus/records/", recursive=True)
-    night = job(
+    a_job = job(
         "s3://corpus/records/*.gz",
         "s3://store/extractive",
         engine={"kind": "extractive", "replicas": 2},
         storage=moto_s3.storage(),
     )
-    check_answered_then_current(night)
+    check_answered_then_current(a_job)
 
 
-def check_answered_then_current(night) -> None:
-    first = run(night)["counts"]
+def check_answered_then_current(a_job: Job) -> None:
+    first = run_on_cluster(a_job)["counts"]
     assert first["read"] == RECORDS == first["answered"] + first["failed"]
     assert first["rejected"] == first["current"] == 0
-    again = run(night)
+    again = run_on_cluster(a_job)
     assert again["counts"]["current"] == RECORDS
     assert again["counts"]["answered"] == again["counts"]["failed"] == 0
     assert again["sums"].get("parts", 0) == 0
@@ -212,22 +210,22 @@ def test_no_completion_that_holds_an_answer_is_extracted_as_empty(completions):
     assert emptied == []
 
 
-def test_extraction_adds_nothing_to_what_a_model_said(completions):
+def test_extraction_adds_nothing_to_a_completion(completions):
     def letters(text: str) -> str:
         return "".join(text.split())
 
     for completion in completions:
         answer = extract_answer(completion["completion"])
-        said = letters(completion["completion"])
-        assert all(letters(paragraph) in said for paragraph in answer.split("\n\n"))
+        whole = letters(completion["completion"])
+        assert all(letters(paragraph) in whole for paragraph in answer.split("\n\n"))
 
 
-def test_stance_agrees_with_human_judgement_where_it_is_definite(corpus, completions, text_records):
-    said = {(c["record"], c["model"]): c["completion"] for c in completions}
-    said |= {(r.record_id, "mixtral_8_22b"): r.recorded_answer or "" for r in text_records}
+def test_stance_agrees_with_definite_human_judgements(corpus, completions, text_records):
+    texts = {(c["record"], c["model"]): c["completion"] for c in completions}
+    texts |= {(r.record_id, "mixtral_8_22b"): r.recorded_answer or "" for r in text_records}
     table: Counter[tuple[str, str]] = Counter()
     for row in _labels(corpus):
-        if (completion := said.get((row["record"], row["model"]))) is not None:
+        if (completion := texts.get((row["record"], row["model"]))) is not None:
             table[stance_of(extract_answer(completion)), row["answered"]] += 1
     assert table.total() > 1_500
     abstained = table["abstained", "no"] / (table["abstained", "no"] + table["abstained", "yes"])
@@ -248,7 +246,7 @@ def test_the_seed_that_was_decoded_wrongly_comes_out_with_its_mathematics(corpus
     record = text_record(path.read_bytes(), Place(path.as_uri(), 0), TextGrammar())
     (context,) = record.passages
     assert record.repairs == ("mac_roman",)
-    for mended in ("𝐵 = 64", "15 × 15 pixels", "NIBIO’s", "𝐷𝑧 > 1.3 m", "10−4", "∼14 days"):
-        assert mended in context.text.replace("\n", " ")
+    for characters in ("𝐵 = 64", "15 × 15 pixels", "NIBIO’s", "𝐷𝑧 > 1.3 m", "10−4", "∼14 days"):
+        assert characters in context.text.replace("\n", " ")
     assert "√" not in context.text
     assert "ù" not in context.text

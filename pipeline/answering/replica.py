@@ -18,7 +18,6 @@ from pipeline.cluster.reporter import HEARTBEAT_SECONDS, NullReporter, Reporter
 from pipeline.config.schema import Job
 from pipeline.core.arrow import carry, split_work, table_prompts, tally, unpack
 from pipeline.core.errors import EngineError, OvernightError
-from pipeline.core.processes import settle
 from pipeline.core.records import Answered, Prompt
 from pipeline.engines import model_of, most_attempts, open_engine, sampling_of
 from pipeline.engines.engine import Engine
@@ -49,7 +48,6 @@ class BatchWorker:
         source: PromptSource,
         reporter: Reporter = NullReporter(),  # noqa: B008  it has no state
     ) -> None:
-        settle(on_gpus=job.engine.gpus > 0)
         self._job = job
         self._source = source
         self._reporter = reporter

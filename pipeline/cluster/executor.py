@@ -4,7 +4,6 @@ A flow is written once, against these protocols. A stage is a function from tabl
 nothing of what runs it, and an executor knows nothing of the stages.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
@@ -17,9 +16,6 @@ from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import EngineConfig
 
 T = TypeVar("T")
-
-LOCAL_BYTES = 64 * 2**20
-"""Stored bytes up to which a command without an engine does its work in its own process."""
 
 Stage: TypeAlias = Callable[[pa.Table], pa.Table]
 
@@ -82,16 +78,3 @@ class Executor(AbstractContextManager["Executor"], Protocol):
     def replicas(self) -> list[dict[str, Any]]:
         """Every replica that has reported, for the record of a run."""
         ...
-
-
-def executor_for(stored_bytes: int, debug: bool = False) -> Executor:
-    """The executor for a command without an engine: this process if there is little to read and
-    `RAY_ADDRESS` names no cluster.
-    """
-    if stored_bytes <= LOCAL_BYTES and not os.environ.get("RAY_ADDRESS"):
-        from pipeline.cluster.in_process import InProcess
-
-        return InProcess()
-    from pipeline.cluster.ray_data import RayData
-
-    return RayData(debug=debug)

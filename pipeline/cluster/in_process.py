@@ -1,6 +1,7 @@
 """Runs the stages of a flow in this process, one table after the other."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Self, TypeVar
@@ -8,12 +9,15 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 
 from pipeline.cluster.counters import RunCounts
-from pipeline.cluster.executor import ReadTask, Stage
+from pipeline.cluster.executor import Executor, ReadTask, Stage
 from pipeline.cluster.limit import LocalLimit
 from pipeline.cluster.reporter import NullReporter
 from pipeline.config.schema import EngineConfig
 
 T = TypeVar("T")
+
+LOCAL_BYTES = 64 * 2**20
+"""Stored bytes up to which a command without an engine does its work in its own process."""
 
 
 class LocalStream:
@@ -78,3 +82,14 @@ class InProcess:
 
     def replicas(self) -> list[dict[str, Any]]:
         return []
+
+
+def executor_for(stored_bytes: int, debug: bool = False) -> Executor:
+    """The executor for a command without an engine: this process if there is little to read and
+    `RAY_ADDRESS` names no cluster.
+    """
+    if stored_bytes <= LOCAL_BYTES and not os.environ.get("RAY_ADDRESS"):
+        return InProcess()
+    from pipeline.cluster.ray_data import RayData
+
+    return RayData(debug=debug)

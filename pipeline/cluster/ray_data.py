@@ -82,6 +82,16 @@ def _settled(stage: Stage) -> Stage:
     return settled
 
 
+def _settled_replica(replica: type[Any], on_gpus: bool) -> type[Any]:
+    """The same for a class of replicas."""
+
+    def settled(self: Any, *arguments: Any) -> None:
+        settle(on_gpus)
+        replica.__init__(self, *arguments)
+
+    return type(replica.__name__, (replica,), {"__init__": settled})
+
+
 @dataclass(frozen=True, slots=True)
 class RayStream:
     """A data set; see `Stream`."""
@@ -104,7 +114,7 @@ class RayStream:
     ) -> "RayStream":
         return self._with(
             self.dataset.map_batches(
-                replica,
+                _settled_replica(replica, on_gpus=engine.gpus > 0),
                 fn_constructor_args=arguments,
                 batch_format="pyarrow",
                 batch_size=1,

@@ -150,7 +150,7 @@ def test_the_policy_forbids_what_it_says(guarded):
         client.mkdir("another-bucket")
 
 
-def test_a_whole_run_and_a_backfill_pass_under_the_policy(guarded, ray_cluster, tmp_path):
+def test_a_whole_run_and_a_backfill_pass_under_the_policy(guarded, tmp_path):
     policy, server = guarded
     edited = tmp_path / "edited.md"
     edited.write_text(Path(BETTER_PROMPT).read_text() + "\nBe brief.\n")

@@ -18,15 +18,13 @@ import typer
 
 from jobs import cli
 from pipeline.config.loading import load_job
-from pipeline.flow import prepare
-from pipeline.run.execute import foresee
 from tests.support.jobs import (
     ROOT,
     free_port,
-    ignore,
     job,
     job_file,
     overnight,
+    plan,
     rows,
     run,
     stored,
@@ -248,7 +246,7 @@ def test_export_defuses_what_a_spreadsheet_would_run(tmp_path, ray_cluster):
 def test_a_wide_export_to_an_ending_that_is_no_table_ends_with_2(night):
     done = overnight("export", night, "--to", "answers.jsonl", "--wide")
     assert done.returncode == 2
-    assert "with --wide it ends in .csv, .parquet, .xlsx" in done.stderr
+    assert "--wide writes only .csv, .parquet, .xlsx" in done.stderr
 
 
 def test_export_to_an_unknown_ending_ends_with_2(night):
@@ -314,7 +312,7 @@ def edited(tmp_path_factory, address) -> Path:
     for version, text in ((1, "{{ question }}"), (2, "{{ question }} Say how many.")):
         template.write_text(f"---\nname: trial\nversion: {version}\n---\n{text}\n")
         trial = load_job(night, [f"prompt={template}"])
-        assert foresee(prepare(trial), ignore).totals.standings["work"] == 12
+        assert plan(trial).totals.standings["work"] == 12
         assert run(trial)["status"] == "done"
     return night
 

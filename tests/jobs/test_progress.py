@@ -7,15 +7,9 @@ from rich.console import Console
 
 from jobs import progress
 from jobs.progress import PLANNING, JobProgress
-from pipeline.cluster.counters import (
-    EngineCounts,
-    Extent,
-    Rates,
-    RunCounts,
-    RunProgress,
-    StageCounts,
-)
+from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.accounting import Totals
+from pipeline.run.progress import InputBounds, Rates, RunProgress
 from tests.support.jobs import job, job_file, on_a_terminal, rows, write_jsonl
 
 ANSWERING = RunProgress(
@@ -29,13 +23,13 @@ ANSWERING = RunProgress(
         replicas={"answering": 2, "loading": 1},
     ),
     Rates(read=0, stored_bytes=0, done=50, prompt_tokens=125_000, completion_tokens=10_000),
-    Extent(200),
+    InputBounds(200),
 )
 READING = RunProgress(
     Totals(),
     RunCounts(StageCounts(40_000, stored_bytes=100, work=40_000), replicas={"placed": 1}),
     Rates(read=8_000, stored_bytes=10),
-    Extent(200),
+    InputBounds(200),
 )
 
 

@@ -1,4 +1,4 @@
-"""Whole runs on a cluster of three nodes."""
+"""Whole runs: what they answer, store and count, in this process unless a test says otherwise."""
 
 import json
 import re
@@ -9,12 +9,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.answering.prepare import prepare
+from pipeline.cluster.in_process import LOCAL_BYTES, InProcess, executor_for
+from pipeline.cluster.ray_data import RayData
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
-from pipeline.flow import prepare
 from pipeline.results.pages.run_page import write_report
-from pipeline.run.execute import execute, foresee
-from pipeline.run.plan import Cause
+from pipeline.run.execute import execute
+from pipeline.run.plan import Cause, make_plan
+from pipeline.run.recheck import recheck_store
 from pipeline.store.reader import read_rows
 from tests.support.jobs import (
     BETTER_PROMPT,
@@ -22,13 +25,13 @@ from tests.support.jobs import (
     counts,
     ignore,
     job,
+    plan,
     rows,
     run,
+    run_on_cluster,
     stored,
     write_jsonl,
 )
-
-pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 TEMPLATE = "---\nname: trial\nversion: {version}\n---\n{text}\n"
 
@@ -126,9 +129,10 @@ def test_a_part_holds_no_more_rows_than_asked_for(shards, tmp_path):
     assert max(sizes) <= 7
 
 
-def test_replicas_share_the_work(shards, tmp_path):
-    document = run(job(shards, tmp_path / "store", engine={"replicas": 3}))
+def test_replicas_share_the_work(shards, ray_cluster, tmp_path):
+    document = run_on_cluster(job(shards, tmp_path / "store", engine={"replicas": 3}))
     assert counts(document) == {"read": 40, "answered": 40}
+    assert len(document["replicas"]) == 3
 
 
 def test_the_run_file_tells_what_was_run_and_what_came_of_it(shards, tmp_path):
@@ -146,13 +150,13 @@ def test_the_run_file_tells_what_was_run_and_what_came_of_it(shards, tmp_path):
 
 def test_a_plan_says_what_a_run_would_do_and_changes_nothing(shards, tmp_path):
     night = job(shards, tmp_path / "store")
-    before = foresee(prepare(night), ignore)
+    before = plan(night)
     assert not (tmp_path / "store").exists()
     assert (before.totals.standings["work"], before.totals.sums["read"]) == (40, 40)
     assert before.records == {Cause("new"): 40}
     assert before.prompt_tokens[Cause("new")] > 40 * 100
     run(night)
-    after = foresee(prepare(night), ignore)
+    after = plan(night)
     assert (after.totals.standings["work"], after.totals.states["current"]) == (0, 40)
     assert not after.records
 
@@ -190,21 +194,24 @@ def test_the_demo_shows_answers_a_failed_check_and_rejects(tmp_path):
     assert [r["record_id"] for r in answers if r["input_repairs"]] == ["variable-stars-2019_CQ3"]
 
 
-def test_a_run_whose_reading_fails_ends_with_the_storages_error(tmp_path, moto_s3):
+@pytest.mark.parametrize("run_it", [run, run_on_cluster])
+def test_a_run_whose_storing_fails_ends_with_the_storages_error(
+    run_it, ray_cluster, tmp_path, moto_s3
+):
     from pipeline.core.errors import StorageError
 
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3)))
     night = job(tmp_path / "shards", "s3://no-such-bucket/store", storage=moto_s3.storage())
     began = time.monotonic()
     with pytest.raises(StorageError, match="no-such-bucket"):
-        run(night)
+        run_it(night)
     assert time.monotonic() - began < 60
 
 
 def test_no_engine_works_on_a_larger_block_than_a_part(shards, tmp_path):
     seen = []
     night = job(shards, tmp_path / "store", rows_per_file=9)
-    execute(prepare(night), lambda view: seen.append(view.totals.done))
+    execute(prepare(night), InProcess(), [lambda progress: seen.append(progress.totals.done)])
     assert seen[-1] == 40
     assert max(b - a for a, b in pairwise([0, *seen])) <= 9
 
@@ -228,3 +235,66 @@ def test_names_in_records_never_become_paths(tmp_path):
     )
     assert all(mine.fullmatch(name) for name in found), found
     assert len(found) == 5
+
+
+# Both executors.
+
+COMPARED = ("record_id", "generation_key", "prompt_key", "status", "answer", "completion", "stance")
+
+
+def rows_of(store: Path, columns=COMPARED) -> list[tuple]:
+    return sorted(zip(*(stored(store)[name].to_pylist() for name in columns), strict=True))
+
+
+def rejects_of(store: Path) -> list[tuple]:
+    columns = ("source_uri", "source_row", "reason", "detail", "payload")
+    found = stored(store, "rejects")
+    return sorted(zip(*(found[name].to_pylist() for name in columns), strict=True))
+
+
+def test_both_executors_plan_and_do_the_same_over_the_demo(ray_cluster, tmp_path):
+    demo = ROOT / "conf/demo/shards"
+    here, there = (job(demo, tmp_path / name, prompt=BETTER_PROMPT) for name in ("here", "there"))
+    on_cluster = make_plan(prepare(there), RayData(), ignore, examples=3)
+    in_process = plan(here, examples=3)
+    assert (in_process.totals, in_process.records) == (on_cluster.totals, on_cluster.records)
+    assert in_process.prompt_tokens == on_cluster.prompt_tokens
+    one, other = run(here), run_on_cluster(there)
+    for part in ("counts", "rejects", "stances", "checks_missed", "failed_checks"):
+        assert one[part] == other[part]
+    assert rows_of(tmp_path / "here") == rows_of(tmp_path / "there")
+    assert rejects_of(tmp_path / "here") == rejects_of(tmp_path / "there")
+    assert counts(run(there)) == counts(run_on_cluster(here))
+    lower = {"answer": {"max_words": 8}, "prompt": BETTER_PROMPT}
+    _, changed = recheck_store(job(demo, tmp_path / "here", **lower), ignore, executor=InProcess())
+    _, alike = recheck_store(job(demo, tmp_path / "there", **lower), ignore, executor=RayData())
+    assert changed.rows == alike.rows == 76
+    assert sorted(changed.verdicts) == sorted(alike.verdicts)
+    assert changed.verdicts
+    assert rows_of(tmp_path / "here") == rows_of(tmp_path / "there")
+
+
+def test_both_executors_do_the_same_over_the_published_corpus(ray_cluster, corpus, tmp_path):
+    """By recorded answers, with prompts of our template."""
+    engine = {"kind": "recorded", "model": "recorded"}
+    documents = {}
+    for name, run_it in (("here", run), ("there", run_on_cluster)):
+        task = job(corpus.records, tmp_path / name, prompt=BETTER_PROMPT, engine=engine)
+        documents[name] = run_it(task, only=[f"question_id={q}" for q in ("1", "7", "CQ1", "CQ7")])
+    one, other = documents["here"], documents["there"]
+    assert one["counts"] == other["counts"]
+    assert one["counts"]["read"] > 200
+    sums = [{n: v for n, v in d["sums"].items() if not n.startswith("part")} for d in (one, other)]
+    assert sums[0] == sums[1]
+    assert rows_of(tmp_path / "here") == rows_of(tmp_path / "there")
+
+
+@pytest.mark.parametrize(
+    ("stored_bytes", "address", "kind"),
+    [(LOCAL_BYTES, "", InProcess), (LOCAL_BYTES + 1, "", RayData), (1, "1.2.3.4:6379", RayData)],
+)
+def test_a_small_job_without_a_cluster_is_done_in_this_process(
+    stored_bytes, address, kind, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert isinstance(executor_for(stored_bytes), kind)

@@ -24,11 +24,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from pipeline.answering.checks import known_checks
+from pipeline.answering.prepare import prepare
+from pipeline.cluster.in_process import InProcess
+from pipeline.cluster.ray_data import RayData
 from pipeline.config.schema import Job
-from pipeline.config.selection import select
+from pipeline.config.selection import Selection, select
 from pipeline.core.records import Passage, Place, Record
-from pipeline.flow import prepare
 from pipeline.run.execute import execute
+from pipeline.run.plan import WorkPlan, make_plan
 
 ROOT = Path(__file__).parents[2]
 WORKER_INSIDE = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
@@ -166,9 +169,22 @@ def vllm_job(
 
 
 def run(job_: Job, run_id: str | None = None, **selected: Any) -> dict[str, Any]:
-    """One run of a job, or of the selected part of it, on the cluster that the test has joined."""
-    selection = select(**selected, known_checks=known_checks())
-    return execute(prepare(job_, selection), ignore, run_id=run_id)
+    """One run of a job, or of the selected part of it, in this process."""
+    return execute(prepare(job_, selection(**selected)), InProcess(), run_id=run_id)
+
+
+def run_on_cluster(job_: Job, run_id: str | None = None, **selected: Any) -> dict[str, Any]:
+    """The same with Ray Data, on the cluster that the test has joined."""
+    return execute(prepare(job_, selection(**selected)), RayData(job_.engine), run_id=run_id)
+
+
+def plan(job_: Job, examples: int = 0, **selected: Any) -> WorkPlan:
+    """What a run of a job, or of the selected part of it, would do."""
+    return make_plan(prepare(job_, selection(**selected)), InProcess(), ignore, examples)
+
+
+def selection(**selected: Any) -> Selection:
+    return select(**selected, known_checks=known_checks())
 
 
 def counts(document: Mapping[str, Any]) -> dict[str, int]:

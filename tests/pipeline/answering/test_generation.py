@@ -8,7 +8,7 @@ import pytest
 import vllm
 
 from pipeline.core.filesystem import Storage
-from tests.support.jobs import Corpus, rows, run, stored, vllm_job, write_jsonl
+from tests.support.jobs import Corpus, rows, run_on_cluster, stored, vllm_job, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -49,7 +49,7 @@ def enforced(
         checks={"format": "fail"},
         attempts=1,
     )
-    return run(night), stored(store).to_pylist()
+    return run_on_cluster(night), stored(store).to_pylist()
 
 
 def test_enforced_answers_pass_format_and_word_count_every_one(enforced):
@@ -101,7 +101,7 @@ def free(records, tiny_model, ray_cluster, tmp_path_factory) -> tuple[dict, list
         sampling={"max_tokens": 120, "stop_token_ids": ENDINGS},
         attempts=3,
     )
-    return run(night), stored(store).to_pylist()
+    return run_on_cluster(night), stored(store).to_pylist()
 
 
 def test_repair_raises_the_share_that_passes(free):
@@ -152,7 +152,7 @@ def test_prompts_without_room_are_rejected_with_both_numbers(tmp_path, tiny_mode
     write_jsonl(tmp_path / "shards/a.jsonl", shards)
     night = vllm_job(tiny_model, tmp_path / "shards", tmp_path / "store")
     for _ in range(2):
-        assert run(night)["rejects"] == {"too_long": 1}
+        assert run_on_cluster(night)["rejects"] == {"too_long": 1}
     (reject,) = stored(tmp_path / "store", "rejects").to_pylist()
     assert reject["record_id"] == row["record_id"]
     assert "a context of 8,192 leaves 7,644 beside an answer of 548" in reject["detail"]

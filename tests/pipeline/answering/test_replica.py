@@ -10,12 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.answering.replica import Answerer, never_ending, to_batches, to_prompts
+from pipeline.answering.prepare import prepare
+from pipeline.answering.replica import BatchWorker
+from pipeline.cluster.reporter import NullReporter
 from pipeline.config.schema import Job
 from pipeline.core.arrow import items_table, split_work, table_prompts, unpack
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Passage, Place, Record, Reject, Tally
-from pipeline.flow import prepare
+from pipeline.prompting.batching import to_batches
+from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.store.ledger import Ledger
 from tests.support.jobs import job
@@ -45,13 +48,13 @@ def night(passages: str, template: str = "", **sections) -> tuple[Job, PromptSou
 
 
 def tables(made: tuple[Job, PromptSource], items) -> list[pa.Table]:
-    prompts = to_prompts(items_table(items), *made, Ledger.empty())
+    prompts = to_prompts(items_table(items), *made, Ledger.empty)
     packed = to_batches(prompts, *made, 1, 0)
     return [unpack(packed.slice(at, 1)) for at in range(packed.num_rows)]
 
 
 def keys(made: tuple[Job, PromptSource], held: Record) -> set[tuple[str, str]]:
-    work, _ = split_work(to_prompts(items_table([held]), *made, Ledger.empty()))
+    work, _ = split_work(to_prompts(items_table([held]), *made, Ledger.empty))
     return {(p.prompt_key, p.generation_key) for p in table_prompts(work)}
 
 
@@ -156,7 +159,7 @@ def test_tables_are_the_same_in_whatever_order_a_shuffle_hands_their_rows_on():
         *(Reject(f"bad{n}", "invalid_json", "", Place("shard", n)) for n in range(15)),
         *(Tally(n, 10 * n) for n in range(12)),
     ]
-    prompts = to_prompts(items_table(items), *made, Ledger.empty())
+    prompts = to_prompts(items_table(items), *made, Ledger.empty)
     order = list(range(prompts.num_rows))
     random.Random(3).shuffle(order)
     assert to_batches(prompts.take(order), *made, 4, 0).equals(to_batches(prompts, *made, 4, 0))
@@ -165,24 +168,44 @@ def test_tables_are_the_same_in_whatever_order_a_shuffle_hands_their_rows_on():
 # A replica that is to end.
 
 
-async def five_seconds_left() -> float:
-    return 5.0
+class Reports(NullReporter):
+    """Says that the run ends in this many seconds, if at all; keeps what it is told."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self.done: list[int] = []
+
+    def worked(self, counts) -> None:
+        self.done.append(counts.done)
+
+    async def heartbeat(self) -> float | None:
+        return self.seconds
 
 
-@pytest.mark.parametrize(("ending", "answered"), [(five_seconds_left, 0), (never_ending, 3)])
-def test_a_replica_begins_its_first_table_only_if_the_run_goes_on(ending, answered):
+@pytest.mark.parametrize(("seconds", "answered"), [(5.0, 0), (None, 3)])
+def test_a_replica_begins_its_first_batch_only_if_the_run_goes_on(seconds, answered):
     made = job("shards", "store", ROWS, engine={"kind": "recorded"})
     source = load_prompt(made.prompt.template, 399)
-    told = []
-    answerer = Answerer(
-        made, source, tell=lambda effort, is_ending: told.append((effort, is_ending)), ending=ending
-    )
+    reports = Reports(seconds)
     items = items_table([record(n, "abc") for n in range(3)])
-    packed = to_batches(to_prompts(items, made, source, Ledger.empty()), made, source, 1, 0)
-    outcomes = asyncio.run(answerer(packed))
+    packed = to_batches(to_prompts(items, made, source, Ledger.empty), made, source, 1, 0)
+    outcomes = asyncio.run(BatchWorker(made, source, reports)(packed))
     standings = outcomes["standing"].to_pylist()
     assert len(standings) - standings.count("tally") == answered
     tallies = outcomes.filter(pc.equal(outcomes["standing"], "tally"))
     assert sum(tallies["read"].to_pylist()) == answered - 3
-    assert {is_ending for _, is_ending in told} == {not answered}
-    assert told[-1][0].done == answered
+    assert reports.done[-1] == answered
+
+
+def test_work_that_no_replica_will_begin_counts_as_not_read():
+    class Ending(NullReporter):
+        def is_ending(self) -> bool:
+            return True
+
+    made = night("shared_first")
+    items = items_table([*(record(n, "abc") for n in range(3)), Tally(3, 30)])
+    prompts = to_prompts(items, *made, Ledger.empty)
+    packed = to_batches(prompts, *made, 1, 0, Ending())
+    rows = [row for at in range(packed.num_rows) for row in unpack(packed.slice(at, 1)).to_pylist()]
+    assert {row["standing"] for row in rows} == {"tally"}
+    assert sum(row["read"] for row in rows) == 0

@@ -12,11 +12,19 @@ from threading import Event, Thread
 import pytest
 import ray
 
-from pipeline.cluster.coordinator import Coordinator, Replica
-from pipeline.cluster.reporter import BARREN_DEATHS
+from pipeline.cluster.ray_data import BARREN_DEATHS
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, EngineError
-from tests.support.jobs import ROOT, job, job_file, processes_titled, rows, run, stored, write_jsonl
+from tests.support.jobs import (
+    ROOT,
+    job,
+    job_file,
+    processes_titled,
+    rows,
+    run_on_cluster,
+    stored,
+    write_jsonl,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -34,13 +42,13 @@ def places(found: list[dict]) -> set[tuple[str, str]]:
 
 def test_three_replicas_have_the_three_gpus(tmp_path):
     """They are spread over two nodes, then: one of two GPUs, and one of one."""
-    found = run(replay(tmp_path, replicas=3, gpus_per_replica=1))["replicas"]
+    found = run_on_cluster(replay(tmp_path, replicas=3, gpus_per_replica=1))["replicas"]
     assert len(places(found)) == 3
     assert sorted(devices for _, devices in places(found)) == ["0", "0", "1"]
 
 
 def test_a_replica_of_two_gpus_has_both_on_one_node(tmp_path):
-    (found,) = run(replay(tmp_path, gpus_per_replica=2))["replicas"]
+    (found,) = run_on_cluster(replay(tmp_path, gpus_per_replica=2))["replicas"]
     assert sorted(found["devices"].split(",")) == ["0", "1"]
 
 
@@ -49,7 +57,7 @@ def test_a_replica_goes_where_the_kind_of_gpu_is_that_it_asks_for(tmp_path):
     (scarce,) = (n["NodeID"] for n in ray.nodes() if "accelerator_type:SCARCE" in n["Resources"])
     for n in range(2):
         asked = replay(tmp_path / str(n), gpus_per_replica=1, accelerator_type="SCARCE")
-        (found,) = run(asked)["replicas"]
+        (found,) = run_on_cluster(asked)["replicas"]
         assert found["node_id"] == scarce
 
 
@@ -57,16 +65,16 @@ def test_packed_replicas_stand_on_one_node_and_spread_ones_on_two(tmp_path):
     """Two of one GPU each, where one node has two and another one."""
     two = {"replicas": 2, "gpus_per_replica": 1}
     for n in range(2):  # their places are free again with the first run
-        packed = run(replay(tmp_path / str(n), placement="packed", **two))["replicas"]
+        packed = run_on_cluster(replay(tmp_path / str(n), placement="packed", **two))["replicas"]
         assert len({node for node, _ in places(packed)}) == 1
         assert {devices for _, devices in places(packed)} == {"0", "1"}
-    spread = run(replay(tmp_path / "spread", **two))["replicas"]
+    spread = run_on_cluster(replay(tmp_path / "spread", **two))["replicas"]
     assert len({node for node, _ in places(spread)}) == 2
 
 
 def test_packed_replicas_are_of_a_fixed_number(tmp_path):
-    with pytest.raises(ConfigError, match="packed replicas have their places"):
-        run(replay(tmp_path, placement="packed", replicas={"min": 1, "max": 2}))
+    with pytest.raises(ConfigError, match="packed replicas are placed"):
+        run_on_cluster(replay(tmp_path, placement="packed", replicas={"min": 1, "max": 2}))
 
 
 def test_a_pool_takes_what_there_is_between_its_bounds(tmp_path):
@@ -74,7 +82,7 @@ def test_a_pool_takes_what_there_is_between_its_bounds(tmp_path):
     write_jsonl(tmp_path / "many/a.jsonl", rows(range(1500)))
     engine = {"kind": "extractive", "replicas": {"min": 1, "max": 9}, "gpus_per_replica": 1}
     night = job(tmp_path / "many", tmp_path / "store", 20, engine=engine)
-    found = run(night)["replicas"]
+    found = run_on_cluster(night)["replicas"]
     assert 1 < len(found) <= 3
     assert stored(tmp_path / "store").num_rows == 1500
     assert all(replica["seconds"] > 0 for replica in found)
@@ -136,7 +144,7 @@ def test_only_a_replica_with_gpus_sees_any(on_gpus, seen):
 )
 def test_replicas_that_will_never_find_a_place_are_told_at_once(tmp_path, engine, said):
     with pytest.raises(EngineError) as told:
-        run(replay(tmp_path, **engine))
+        run_on_cluster(replay(tmp_path, **engine))
     assert said in str(told.value)
 
 
@@ -145,7 +153,7 @@ def test_replicas_whose_gpus_are_taken_are_told_when_their_time_is_over(tmp_path
     try:
         assert ray.get(occupant.is_here.remote())
         with pytest.raises(EngineError) as told:
-            run(replay(tmp_path, replicas=2, gpus_per_replica=1, start_seconds=6))
+            run_on_cluster(replay(tmp_path, replicas=2, gpus_per_replica=1, start_seconds=6))
     finally:
         ray.kill(occupant)
     said = "after 6 s 1 of 2 replicas had a place in the cluster (GPUs for each: 1)"
@@ -160,33 +168,17 @@ class Occupant:
         return True
 
 
-# The roll itself.
-
-
-def replica(pid: int, state) -> Replica:
-    return Replica("10.0.0.1", "node", pid, "0", state, "")
-
-
-def test_deaths_are_counted_until_a_table_is_answered():
-    roll = Coordinator(replicas=2)
-    assert [roll.enter(replica(n, "placed")) for n in range(2)] == [0, 0]
-    assert [roll.enter(replica(n, "placed")) for n in range(2, 5)] == [1, 2, 3]
-    assert roll.enter(replica(4, "loading")) == 3
-    assert roll.enter(replica(4, "answering")) == 0
-    assert roll.enter(replica(5, "placed")) == 1
-
-
 def test_replicas_that_only_ever_die_end_the_run(tmp_path):
     """Ray by itself would start them again until morning."""
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3000)))
     night = job(tmp_path / "shards", tmp_path / "store", 3000)
-    answerer = "ray::MapWorker(MapBatches(Answerer)).submit"
+    worker = "ray::MapWorker(MapBatches(BatchWorker)).submit"
     often = f"died {BARREN_DEATHS} times without answering"
     with (
-        each_killed_at_work(answerer, BARREN_DEATHS) as killed,
+        each_killed_at_work(worker, BARREN_DEATHS) as killed,
         pytest.raises(EngineError, match=often),
     ):
-        run(night)
+        run_on_cluster(night)
     assert len(killed) == BARREN_DEATHS
 
 

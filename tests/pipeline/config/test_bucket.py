@@ -102,7 +102,7 @@ def sliced(shards, store, bucket: object):
     return job(shards, store, input={"uri": str(shards), "bucket": str(bucket)})
 
 
-def test_runs_over_all_buckets_do_what_one_run_over_the_whole_does(shards, ray_cluster, tmp_path):
+def test_runs_over_all_buckets_do_what_one_run_over_the_whole_does(shards, tmp_path):
     store = tmp_path / "store"
     each = [counts(run(sliced(shards, store, bucket))) for bucket in every(3)]
     total = Counter[str]()
@@ -125,7 +125,7 @@ def test_runs_over_all_buckets_do_what_one_run_over_the_whole_does(shards, ray_c
     assert len(list_parts(Storage().at(str(store)).join("rejects"))) == 2  # none is written twice
 
 
-def test_a_ledger_opens_no_part_of_another_bucket(shards, ray_cluster, tmp_path):
+def test_a_ledger_opens_no_part_of_another_bucket(shards, tmp_path):
     store = Storage().at(str(tmp_path / "store"))
     for bucket in every(3):
         run(sliced(shards, store.path, bucket))
@@ -139,7 +139,7 @@ def test_a_ledger_opens_no_part_of_another_bucket(shards, ray_cluster, tmp_path)
     assert len(Ledger.of(store, bucket=WHOLE).answered) == 60
 
 
-def test_only_a_run_with_keys_in_common_counts_as_running(shards, ray_cluster, tmp_path):
+def test_only_a_run_with_keys_in_common_counts_as_running(shards, tmp_path):
     store = Storage().at(str(tmp_path / "store"))
     run(sliced(shards, store.path, "2/3"), run_id="b2")
     path = tmp_path / "store/runs/b2/run.json"

@@ -81,7 +81,7 @@ def test_a_retry_for_length_doubles_the_token_limit(vllm_server):
 def test_no_more_requests_are_open_than_allowed(proxy):
     completions = generate(endpoint_job(proxy.url, options={"concurrency": 5}), *[request()] * 30)
     assert all(isinstance(c, Completion) for c in completions)
-    assert 1 < proxy.most_at_once <= 5
+    assert 1 < proxy.most_concurrent <= 5
 
 
 def test_after_a_rate_limit_the_client_waits_as_long_as_retry_after_says(proxy):

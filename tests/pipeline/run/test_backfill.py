@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster.counters import RunProgress
-from pipeline.config.selection import select
-from pipeline.flow import prepare
-from pipeline.run.execute import execute, foresee
+from pipeline.answering.prepare import prepare
+from pipeline.cluster.in_process import InProcess
+from pipeline.run.execute import execute
 from pipeline.run.plan import Cause
+from pipeline.run.progress import RunProgress
 from pipeline.store import measured, run_file, runs
-from tests.support.jobs import counts, ignore, job, rows, run, stored, write_jsonl
-
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+from tests.support.jobs import counts, job, plan, rows, run, stored, write_jsonl
 
 PAPERS, QUESTIONS = 5, 28
 TEMPLATE = "---\nname: trial\nversion: {version}\n---\n{{{{ passages[0].text }}}}\n{text}\n"
@@ -58,22 +56,18 @@ def night(shards, tmp_path, template):
     return with_
 
 
-def plan(job_, examples: int = 0, **asked):
-    return foresee(prepare(job_, select(**asked, known_checks=("echo",))), ignore, examples)
-
-
 def test_a_prompt_that_three_questions_render_differently_is_work_for_those_alone(
     night, tmp_path, template
 ):
     assert counts(run(night())) == {"read": 140, "answered": 140}
     edited = "{{ question }}{% if question_id in ('q3', 'q5', 'q7') %} Say how many.{% endif %}"
     template.write_text(TEMPLATE.format(version=2, text=edited))
-    outlook = plan(night(), examples=10)
-    ((cause, records),) = outlook.records.items()
+    work = plan(night(), examples=10)
+    ((cause, records),) = work.records.items()
     assert (cause.kind, cause.changes, records) == ("changed", ("prompt",), 15)
     assert (cause.before.prompt_name, cause.before.prompt_version) == ("trial", "1")
-    assert len(outlook.examples) == 10
-    assert all(e.messages[0].content.endswith("Say how many.") for e in outlook.examples)
+    assert len(work.examples) == 10
+    assert all(e.messages[0].content.endswith("Say how many.") for e in work.examples)
     before = stored(tmp_path / "store")
     assert counts(run(night())) == {"read": 140, "answered": 15, "current": 125}
     new = stored(tmp_path / "store").to_pylist()[-15:]
@@ -191,7 +185,7 @@ def test_a_second_run_says_that_the_first_is_at_work(night, tmp_path, monkeypatc
     def look(view: RunProgress) -> None:
         met.update(runs.active_runs(prepared.store))
 
-    first = execute(prepared, look)
+    first = execute(prepared, InProcess(), [look])
     assert met == {first["run_id"]}
     assert runs.active_runs(prepared.store) == []
     assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", first["run_id"])

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.schema import Job
-from pipeline.run.doctor import Finding, examine
+from pipeline.run.doctor import Diagnosis, examine
 from tests.support.jobs import free_port, job, rows, vllm_job, write_jsonl
 from tests.support.models import CHAT_TEMPLATE, NO_SYSTEM, make_model
 
@@ -16,7 +16,7 @@ def shards(tmp_path):
     return tmp_path / "shards"
 
 
-def findings(night: Job) -> dict[str, Finding]:
+def findings(night: Job) -> dict[str, Diagnosis]:
     return {finding.name: finding for finding in examine(night)}
 
 
@@ -39,7 +39,7 @@ def test_a_cluster_without_a_place_for_a_replica_is_told(shards, tmp_path, tiny_
 
 def test_a_model_that_cannot_be_read_is_told(shards, tmp_path):
     told = wrong(vllm_job(tmp_path / "none", shards, tmp_path / "store"))
-    assert "no folder there" in told["model"]
+    assert "no such folder" in told["model"]
     assert "output" not in told
 
 

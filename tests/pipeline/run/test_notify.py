@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
+from pipeline.answering.prepare import prepare
 from pipeline.config.schema import Job, Notify
 from pipeline.config.selection import EVERYTHING
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location
-from pipeline.flow import prepare
 from pipeline.run.notify import NotTold, check_webhook, notify
 from tests.support.jobs import job, job_file, overnight, rows, run, write_jsonl
 from tests.support.proxy import Proxy
@@ -57,7 +57,7 @@ def receiver(monkeypatch) -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def night(ray_cluster, tmp_path_factory) -> Job:
+def night(tmp_path_factory) -> Job:
     """A run of six records, two of which fail."""
     folder = tmp_path_factory.mktemp("night")
     lines = rows(range(6))

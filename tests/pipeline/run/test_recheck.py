@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run.execute import recheck_store
+from pipeline.cluster.in_process import InProcess
+from pipeline.run.recheck import recheck_store
 from tests.support.jobs import ignore, job, rows, run, stored, write_jsonl
-
-pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 TEMPLATE = (
     "---\nname: trial\nversion: 1\n---\nWrite one plain sentence about what was seen there.\n"
@@ -40,7 +39,7 @@ def night(tmp_path):
 
 
 def recheck(job_):
-    return recheck_store(job_, ignore)
+    return recheck_store(job_, ignore, executor=InProcess())
 
 
 def newest(store: Path) -> dict[str, dict]:

@@ -1,7 +1,7 @@
-"""An object store that refuses, resets, cuts short and falls silent under a running job.
+"""An object store that refuses requests, resets, truncates or stalls them while a job runs.
 
-Between job and server stands a proxy; what it lets through is the server's own. A run completes or
-ends with exit code 3, and nothing half-written is ever read.
+A proxy between job and server injects the faults. A run completes or ends with exit code 3, and
+nobody ever reads anything half-written.
 """
 
 import asyncio
@@ -24,12 +24,21 @@ from pipeline.reading.source import read_tables
 from pipeline.store.parts import list_parts
 from pipeline.store.reader import read_rows
 from tests.conftest import S3_KEY, S3_SECRET
-from tests.support.jobs import S3, counts, job, job_file, overnight, rows, run, write_jsonl
-from tests.support.proxy import Fault, Proxy, none
+from tests.support.jobs import (
+    S3,
+    counts,
+    job,
+    job_file,
+    overnight,
+    rows,
+    run_on_cluster,
+    write_jsonl,
+)
+from tests.support.proxy import Fault, Proxy, no_fault
 
 RECORDS, SHARE = 500, 0.1
 PATIENCE, SILENT_SECONDS = 3, 5
-"""For how long a client waits for an answer, and how long it comes not."""
+"""How long a client waits for a reply, and how long the proxy stalls it."""
 
 
 @pytest.fixture
@@ -45,8 +54,8 @@ def client(server: S3):
     )
 
 
-def now_and_then(kind: str, seed: int) -> Fault:
-    """A tenth of all requests answered 503, reset, or cut off in the middle."""
+def sporadic(kind: str, seed: int) -> Fault:
+    """A tenth of all requests is answered 503, reset, or cut off in the middle."""
     chance = random.Random(seed)
 
     async def fault(request: web.Request, body: bytes):
@@ -62,7 +71,7 @@ def now_and_then(kind: str, seed: int) -> Fault:
 
 
 def silence() -> Fault:
-    """Ten requests in the middle are answered when their client waits no longer."""
+    """Ten requests are answered only after their client has stopped waiting."""
     seen = 0
 
     async def fault(request: web.Request, body: bytes):
@@ -83,20 +92,20 @@ def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
     for at in range(0, RECORDS, 20):
         write_jsonl(tmp_path / f"shards/{at:04}.jsonl", rows(range(at, at + 20)))
     client(rclone_s3).put(f"{tmp_path}/shards/", f"{bucket}/shards/", recursive=True)
-    night = job(
+    a_job = job(
         f"s3://{bucket}/shards/",
         f"s3://{bucket}/store",
         20,
         storage={"endpoint_url": proxy.url, "config_kwargs": {"read_timeout": PATIENCE}},
     )
-    proxy.fault = silence() if kind == "silence" else now_and_then(kind, seed=11)
+    proxy.fault = silence() if kind == "silence" else sporadic(kind, seed=11)
     document, error = {}, ""
     try:
-        document = run(night)
+        document = run_on_cluster(a_job)
     except StorageError as failure:
         error = str(failure)
     store = Storage(rclone_s3.storage()).at(f"s3://{bucket}/store")
-    held = sum(table.num_rows for table in read_rows(store))
+    stored = sum(table.num_rows for table in read_rows(store))
     for path in list_parts(store.join("answers")):
         with store.fs.open(path, "rb") as part:
             assert pq.read_table(part, page_checksum_verification=True).num_rows <= 20
@@ -104,10 +113,10 @@ def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
         assert f"s3://{bucket}/" in error
     else:
         assert counts(document) == {"read": RECORDS, "answered": RECORDS}
-        assert held == RECORDS
-    print(f"{kind}: {error or 'done'}, {held} stored, {len(proxy.bodies)} requests")
-    proxy.fault = none
-    assert counts(run(night)).get("current", 0) == held
+        assert stored == RECORDS
+    print(f"{kind}: {error or 'done'}, {stored} stored, {len(proxy.bodies)} requests")
+    proxy.fault = no_fault
+    assert counts(run_on_cluster(a_job)).get("current", 0) == stored
     assert sum(table.num_rows for table in read_rows(store)) == RECORDS
 
 
@@ -119,16 +128,16 @@ def test_a_small_shard_is_read_by_one_request(proxy, rclone_s3, tmp_path):
     client(rclone_s3).put(f"{tmp_path}/shards/", f"{bucket}/shards/", recursive=True)
     storage = Storage({"endpoint_url": proxy.url})
     shards = list_shards(f"s3://{bucket}/shards/", storage).shards
-    asked: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
 
     async def count(request: web.Request, body: bytes) -> None:
-        asked[request.path.rsplit("/")[-1]] += 1
+        requests[request.path.rsplit("/")[-1]] += 1
 
     proxy.fault = count
     tables = read_tables(shards, Input(uri=f"s3://{bucket}/shards/"), storage)
-    found = [record for table in tables for record in table_records(split_work(table)[0])]
-    assert [record.record_id for record in found] == [row["record_id"] for row in rows(range(4))]
-    assert {asked[f"{at}.jsonl"] for at in range(4)} == {1}
+    records = [record for table in tables for record in table_records(split_work(table)[0])]
+    assert [record.record_id for record in records] == [row["record_id"] for row in rows(range(4))]
+    assert {requests[f"{at}.jsonl"] for at in range(4)} == {1}
 
 
 def no_more_answers() -> Fault:
@@ -152,15 +161,15 @@ def test_a_store_that_takes_no_more_answers_ends_the_run_with_exit_3_and_its_uri
     client(rclone_s3).mkdir(bucket)
     write_jsonl(tmp_path / "shards/0.jsonl", rows(range(200)))
     storage = {"endpoint_url": proxy.url, "config_kwargs": {"retries": {"max_attempts": 1}}}
-    night = job(tmp_path / "shards", f"s3://{bucket}/store", 20, storage=storage)
-    file = job_file(tmp_path / "job.yaml", night)
+    a_job = job(tmp_path / "shards", f"s3://{bucket}/store", 20, storage=storage)
+    file = job_file(tmp_path / "job.yaml", a_job)
     proxy.fault = no_more_answers()
     refused = overnight("run", file, address=ray_cluster.address)
     assert refused.returncode == 3
     last_words = refused.stderr.strip().splitlines()[-2:]
     assert f"s3://{bucket}/store/answers/" in "\n".join(last_words)
     assert "Traceback" not in refused.stderr
-    proxy.fault = none
+    proxy.fault = no_fault
     again = overnight("run", file, "--json", address=ray_cluster.address)
     assert again.returncode == 0
     done = counts(json.loads(again.stdout))
