@@ -7,24 +7,24 @@ UNUSED := torchvision torchaudio torchcodec
 
 .PHONY: demo test lint audit bench pictures clean
 
-demo: $(VENV)/run.stamp  ## the job on the bundled samples: no GPU, no model, no network
+demo: $(VENV)/run.stamp  ## a run over the bundled samples, without GPU, model or network
 	$(BIN)/overnight run conf/demo/job.yaml
 
-test: $(VENV)/dev.stamp  ## every test, on real vLLM, real Ray clusters and real S3 servers
+test: $(VENV)/dev.stamp  ## all tests, on real vLLM, real Ray clusters and real S3 servers
 	$(BIN)/python -m pytest
 
-lint: audit  ## format, lint, types, and pins among known vulnerabilities
+lint: audit  ## format, lint, types, and known vulnerabilities of the pinned versions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-audit: $(VENV)/dev.stamp  ## pins among known vulnerabilities
+audit: $(VENV)/dev.stamp  ## known vulnerabilities of the pinned versions
 	$(BIN)/python -m tests.support.audit
 
-bench: $(VENV)/dev.stamp  ## the figures of docs/benchmarks.md, measured on this machine
+bench: $(VENV)/dev.stamp  ## measures the figures of docs/benchmarks.md on this machine
 	$(BIN)/python -m tests.bench $(SECTIONS)
 
-pictures: $(VENV)/dev.stamp  ## the pictures of the README, of a real run
+pictures: $(VENV)/dev.stamp  ## the README's pictures, taken of a real run
 	$(BIN)/python -m tests.support.pictures
 
 $(VENV)/bin/python:
