@@ -50,4 +50,4 @@ def next_request(
         return None
     anew, longer = "sample_anew" in repairs, "more_tokens" in repairs
     asks = () if anew else tuple(repair for repair in repairs if isinstance(repair, Ask))
-    return request.again(said, asks, anew=anew, longer=longer)
+    return request.retry(said, asks, resample=anew, lengthen=longer)

@@ -251,9 +251,9 @@ def section(scratch: Path) -> list[str]:
         f"{PAPERS} papers of the published corpus, 28 questions each, contexts split into passages "
         f"at blank lines; {ANSWER_TOKENS} tokens per answer, {SEQUENCES} sequences at a time, "
         f"blocks of {BLOCK_TOKENS} tokens, the smallest that vLLM's CPU build takes. Each cell is "
-        "the share of prompt tokens that came from a cache of that size; the last is the share that "
-        "`plan` estimates. The first four arms use the template `context-first`, whose instructions "
-        "follow the passages; the last uses `instructions-first`.",
+        "the share of prompt tokens that came from a cache of that size; the last is the share "
+        "that `plan` estimates. The first four arms use the template `context-first`, whose "
+        "instructions follow the passages; the last uses `instructions-first`.",
         "",
         f"| arm | {' | '.join(f'{tokens:,} tokens' for tokens in CACHES)} | estimate |",
         "|---|---:|---:|---:|---:|",

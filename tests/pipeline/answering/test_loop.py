@@ -61,7 +61,7 @@ def test_a_loop_is_sampled_anew_with_the_same_words():
     engine = FakeEngine(LOOP, GOOD)
     answered_by(engine, word_count="off")
     assert engine.asked[1].messages == ASKED
-    assert (engine.asked[1].sampled_anew, engine.asked[1].attempt) == (1, 1)
+    assert (engine.asked[1].resampled, engine.asked[1].attempt) == (1, 1)
 
 
 def test_an_answer_that_was_cut_is_given_more_tokens():

@@ -1,4 +1,4 @@
-"""Runs on vLLM whose prompts share what they can, over the published records in pieces."""
+"""Runs on vLLM whose prompts share prefixes, over the published records in passages."""
 
 import json
 from itertools import pairwise
@@ -9,7 +9,7 @@ import pytest
 from pipeline.answering.prepare import prepare
 from pipeline.config.schema import Output, PromptChoice
 from pipeline.core.records import Record
-from pipeline.prompting.cache_estimate import Forecast, forecast
+from pipeline.prompting.cache_estimate import CacheEstimate, estimate_cache
 from pipeline.run.execute import foresee
 from tests.support.jobs import (
     BETTER_PROMPT,
@@ -39,10 +39,10 @@ def papers(corpus: Corpus) -> list[list[Record]]:
 
 
 @pytest.fixture(scope="module")
-def night(papers, tiny_model, tmp_path_factory):
+def job(papers, tiny_model, tmp_path_factory):
     """A job over all records but half of the questions of every other paper."""
     folder = tmp_path_factory.mktemp("prefixes")
-    known = [r for n, held in enumerate(papers) for r in held[: QUESTIONS // (1 + n % 2)]]
+    known = [r for n, paper in enumerate(papers) for r in paper[: QUESTIONS // (1 + n % 2)]]
     for at, shard in enumerate(dealt(known, SHARDS)):
         write_jsonl(folder / f"shards/{at}.jsonl", list(map(as_row, shard)))
     return vllm_job(
@@ -58,73 +58,73 @@ def night(papers, tiny_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def foreseen(night) -> Forecast:
-    prepared = prepare(night)
-    return forecast(foresee(prepared, ignore).sample, night, prepared.source)
+def estimated(job) -> CacheEstimate:
+    prepared = prepare(job)
+    return estimate_cache(foresee(prepared, ignore).sample, job, prepared.source)
 
 
 @pytest.fixture(scope="module")
-def first_night(night, foreseen, ray_cluster, tmp_path_factory):
-    """What its run left: the document and the rows."""
-    document = run_on_cluster(night)
-    return document, stored(_folder(night)).to_pylist()
+def first_run(job, estimated, ray_cluster, tmp_path_factory):
+    """The document and the rows of a run."""
+    document = run_on_cluster(job)
+    return document, stored(_folder(job)).to_pylist()
 
 
-def _folder(night) -> Path:
-    return Path(night.output.uri)
+def _folder(job) -> Path:
+    return Path(job.output.uri)
 
 
-def test_more_than_half_of_the_prompt_tokens_come_from_the_cache(first_night):
-    document, _ = first_night
+def test_more_than_half_of_the_prompt_tokens_come_from_the_cache(first_run):
+    document, _ = first_run
     assert document["prefix_cache"]["realised_share"] > 0.56
 
 
-def test_run_and_plan_predicted_it(first_night, foreseen):
-    found = first_night[0]["prefix_cache"]
-    assert found["predicted_share"] == pytest.approx(found["realised_share"], abs=0.02)
-    assert foreseen.share == pytest.approx(found["realised_share"], abs=0.02)
-    assert foreseen.cache_tokens == 1024 * 32
+def test_plan_and_run_predict_the_share(first_run, estimated):
+    shares = first_run[0]["prefix_cache"]
+    assert shares["predicted_share"] == pytest.approx(shares["realised_share"], abs=0.02)
+    assert estimated.share == pytest.approx(shares["realised_share"], abs=0.02)
+    assert estimated.cache_tokens == 1024 * 32
 
 
-def test_plan_says_what_a_better_order_would_give(night, foreseen, ray_cluster, tmp_path):
+def test_plan_says_what_a_better_order_would_save(job, estimated, ray_cluster, tmp_path):
     worse = {"template": str(ROOT / "conf/prompts/context-first.md"), "passages": "as_given"}
     elsewhere = {"uri": str(tmp_path / "store")}
     file = job_file(
         tmp_path / "job.yaml",
-        night.model_copy(update={"prompt": PromptChoice(**worse), "output": Output(**elsewhere)}),
+        job.model_copy(update={"prompt": PromptChoice(**worse), "output": Output(**elsewhere)}),
     )
-    done = overnight("plan", file, "--json", address=ray_cluster.address)
-    found = json.loads(done.stdout)["prefix_cache"]
-    assert found["share"] < found["words_first"] < found["both"]
-    assert found["share"] < found["shared_first"] < found["both"]
-    assert found["both"] == pytest.approx(foreseen.share, abs=0.05)  # by another template
-    assert found["sampled"] == foreseen.sampled
-    assert "with prompt.passages: shared_first" in " ".join(done.stderr.split())
+    command = overnight("plan", file, "--json", address=ray_cluster.address)
+    estimate = json.loads(command.stdout)["prefix_cache"]
+    assert estimate["share"] < estimate["words_first"] < estimate["both"]
+    assert estimate["share"] < estimate["shared_first"] < estimate["both"]
+    assert estimate["both"] == pytest.approx(estimated.share, abs=0.05)  # by another template
+    assert estimate["sampled"] == estimated.sampled
+    assert "with prompt.passages: shared_first" in " ".join(command.stderr.split())
 
 
-def test_the_model_reads_every_passage_of_a_record_and_no_other(first_night, papers):
-    known = {r.record_id: r for held in papers for r in held}
-    for row in first_night[1]:
-        (asked,) = [m["content"] for m in row["messages"] if m["role"] == "user"]
-        record = known[row["record_id"]]
-        assert all(passage.text.strip() in asked for passage in record.passages)
+def test_the_model_reads_every_passage_of_a_record_and_no_other(first_run, papers):
+    by_id = {r.record_id: r for paper in papers for r in paper}
+    for row in first_run[1]:
+        (prompt,) = [m["content"] for m in row["messages"] if m["role"] == "user"]
+        record = by_id[row["record_id"]]
+        assert all(passage.text.strip() in prompt for passage in record.passages)
         longest = sum(len(p.text) + 20 for p in record.passages) + len(record.question)
-        assert len(asked) < longest + 1000
+        assert len(prompt) < longest + 1000
 
 
-def test_a_papers_records_stand_together_in_the_store(first_night):
-    _, rows = first_night
+def test_a_papers_records_stand_together_in_the_store(first_run):
+    _, rows = first_run
     order = [row["paper_id"] for row in rows]
     changes = sum(a != b for a, b in pairwise(order))
     assert changes <= PAPERS + SHARDS
 
 
-def test_new_questions_to_old_papers_are_the_only_work(first_night, night, papers):
-    document, before = first_night
-    every = [record for held in papers for record in held]
-    new = [record for record in every if record.record_id not in {r["record_id"] for r in before}]
-    folder = _folder(night).parent / "shards"
+def test_new_questions_to_old_papers_are_the_only_work(first_run, job, papers):
+    document, before = first_run
+    records = [record for paper in papers for record in paper]
+    new = [record for record in records if record.record_id not in {r["record_id"] for r in before}]
+    folder = _folder(job).parent / "shards"
     write_jsonl(folder / "new.jsonl", list(map(as_row, new)))
-    again = counts(run_on_cluster(night))
+    again = counts(run_on_cluster(job))
     assert again["current"] == document["counts"]["read"]
     assert again["read"] - again["current"] == len(new) == PAPERS * QUESTIONS // 4
