@@ -16,8 +16,8 @@ def main(console: Console, job: Job, drop_superseded: bool) -> tuple[int, dict[s
     """Compacts a store; returns exit code 0 and what was done."""
     if job.output.append_only:
         raise ConfigError(
-            "output.append_only: compaction deletes the parts that it has merged; if you may delete "
-            f"files in {job.output.uri}, run it with output.append_only=false"
+            "output.append_only: compaction deletes the parts that it has merged; run it with "
+            f"output.append_only=false if you may delete files in {job.output.uri}"
         )
     store = Storage(job.storage).at(job.output.uri)
     with console.status("compacting") as status:

@@ -1,4 +1,4 @@
-"""The answer in a completion: without its frame, and never without its words."""
+"""Extraction drops the frame of an answer and never its words."""
 
 import re
 import time
@@ -85,7 +85,7 @@ def test_every_shape_of_frame_leaves_the_answer(completion: str) -> None:
         "**Answer:**",
     ],
 )
-def test_a_completion_that_says_nothing_has_no_answer(completion: str) -> None:
+def test_a_completion_without_words_has_no_answer(completion: str) -> None:
     assert extract_answer(completion) == ""
 
 
@@ -125,7 +125,7 @@ def test_an_answer_of_one_word_is_an_answer(answer: str) -> None:
         "****\nHelpful Answer:\nUnhelpful Answer:\nForty urchins",
     ],
 )
-def test_a_label_below_a_rule_is_no_answer(completion: str) -> None:
+def test_a_label_below_a_rule_is_not_the_answer(completion: str) -> None:
     assert extract_answer(completion) == "Forty urchins"
 
 
@@ -147,7 +147,7 @@ def test_an_answer_interrupted_by_a_marker_is_kept_whole() -> None:
     assert extract_answer(f"{LONG}\nAnswer:::\n{SECOND}") == f"{LONG}\n\n{SECOND}"
 
 
-def test_the_word_answer_within_a_sentence_is_no_label() -> None:
+def test_the_word_answer_within_a_sentence_is_not_a_label() -> None:
     answer = "They had an answer: count again. Their answer was forty."
 
     assert extract_answer(answer) == answer
@@ -176,10 +176,10 @@ def test_a_completion_that_holds_a_word_never_comes_out_empty(completion: str) -
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(assembled, st.text()))
 def test_an_answer_is_a_part_of_its_completion_up_to_white_space(completion: str) -> None:
-    signs = iter("".join(completion.split()))
+    remaining = iter("".join(completion.split()))
 
-    # In order: `in` on an iterator goes on where it found the last one.
-    assert all(sign in signs for sign in "".join(extract_answer(completion).split()))
+    # In order, as `in` consumes the iterator up to the character that it finds.
+    assert all(c in remaining for c in "".join(extract_answer(completion).split()))
 
 
 @settings(max_examples=300, deadline=None)
@@ -192,7 +192,7 @@ def test_an_answer_without_a_frame_is_itself(completion: str) -> None:
 @given(assembled)
 def test_an_extracted_answer_is_its_own_answer(completion: str) -> None:
     answer = extract_answer(completion)
-    assume(not re.search("(?i)answer|words", answer))  # a last resort keeps frame and placeholder
+    assume(not re.search("(?i)answer|words", answer))  # the last resort keeps frame and placeholder
 
     assert extract_answer(answer) == answer
 
@@ -209,9 +209,9 @@ def test_any_text_has_an_answer_without_white_space_around_it(completion: str) -
 @pytest.mark.parametrize(
     "piece", ["Unhelpful Answer:\n", "Answer: ", "Answer:::\n", "(", "** ", "less than 9 words "]
 )
-def test_a_model_that_repeats_itself_costs_no_time(piece: str) -> None:
+def test_a_model_that_repeats_itself_takes_little_time(piece: str) -> None:
     started = time.perf_counter()
 
-    extract_answer(piece * 800)  # about what 4,000 tokens hold
+    extract_answer(piece * 800)  # about 4,000 tokens
 
     assert time.perf_counter() - started < 2

@@ -1,4 +1,4 @@
-"""Compaction: the same rows in fewer parts, whenever it is killed, whoever reads meanwhile."""
+"""Compaction keeps the same rows in fewer parts, even if it is killed or parts are being read."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ PARTS = 6
 
 @pytest.fixture
 def store(tmp_path) -> Location:
-    """Six parts of ten rows, of which the first two were written again; and some rejects."""
+    """Six parts of ten rows, the last two of which supersede the first two; and some rejects."""
     location = Storage().at(str(tmp_path / "store"))
     for part in range(PARTS):
         answers = [(f"r{part % 4}-{n}", "k", f"Answer {part}.") for n in range(10)]
@@ -38,7 +38,7 @@ def store(tmp_path) -> Location:
     return location
 
 
-def every(store: Location) -> list[tuple]:
+def all_rows(store: Location) -> list[tuple]:
     return sorted(
         (row["record_id"], row["answer"], row["run_id"], row["written_at"])
         for path in list_parts(store.join("answers"))
@@ -52,10 +52,10 @@ def counting(store: Location) -> list[tuple[str, str]]:
 
 
 def test_many_parts_become_one_with_the_same_rows_sorted_by_paper_and_question(store):
-    before = every(store)
+    before = all_rows(store)
     done = compact(store, NOW)
     (part,) = list_parts(store.join("answers"))
-    assert every(store) == before
+    assert all_rows(store) == before
     assert (done.parts_before, done.parts_after, done.rows) == (12, 2, 66)
     table = pq.read_table(part)
     keys = list(zip(table["paper_id"].to_pylist(), table["question_id"].to_pylist(), strict=True))
@@ -64,7 +64,7 @@ def test_many_parts_become_one_with_the_same_rows_sorted_by_paper_and_question(s
     assert len(Ledger.of(store).rejects) == PARTS
 
 
-def test_what_is_compacted_stays_as_it_is(store):
+def test_compacted_parts_are_left_alone(store):
     compact(store, NOW)
     parts = list_parts(store.join("answers"))
     assert compact(store, NOW).parts_before == 0
@@ -74,9 +74,9 @@ def test_what_is_compacted_stays_as_it_is(store):
 def test_superseded_rows_are_dropped_only_when_asked(store):
     rows = counting(store)
     assert compact(store, NOW).superseded_dropped == 0
-    assert len(every(store)) == 60
+    assert len(all_rows(store)) == 60
     assert compact(store, NOW, drop_superseded=True).superseded_dropped == 20
-    assert len(every(store)) == 40
+    assert len(all_rows(store)) == 40
     assert counting(store) == rows
 
 
@@ -85,7 +85,7 @@ def test_parts_are_grouped_up_to_a_size_and_large_ones_left_alone(store):
     target = round(2.5 * max(sizes.values()))
     compact(store, NOW, target_bytes=target)
     assert 2 <= len(list_parts(store.join("answers"))) <= 3
-    assert len(every(store)) == 60
+    assert len(all_rows(store)) == 60
 
 
 KILLED = """
@@ -95,7 +95,7 @@ from pipeline.core.filesystem import Location, Storage
 from pipeline.store import compaction
 from fsspec.implementations.local import LocalFileSystem
 
-def counted(call):
+def until_killed(call):
     def step(*arguments, **named):
         global steps
         if steps == 0:
@@ -104,10 +104,10 @@ def counted(call):
         return call(*arguments, **named)
     return step
 
-compaction.read_part = counted(compaction.read_part)
-Location.adopt = counted(Location.adopt)
-LocalFileSystem.rm_file = counted(LocalFileSystem.rm_file)
-os.replace = counted(os.replace)
+compaction.read_part = until_killed(compaction.read_part)
+Location.adopt = until_killed(Location.adopt)
+LocalFileSystem.rm_file = until_killed(LocalFileSystem.rm_file)
+os.replace = until_killed(os.replace)
 for steps, store in enumerate(sys.argv[1:]):
     child = os.fork()
     if not child:
@@ -115,11 +115,11 @@ for steps, store in enumerate(sys.argv[1:]):
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-"""Compacts each of the stores in a process of its own, which exits before the first step, the
-second, and so on; says how each of them ended."""
+"""Compacts each store in a process of its own, which exits before the first step, before the
+second, and so on; prints how each process ended."""
 
 STEPS = 2 * PARTS + 2 + 2 * PARTS + 2
-"""Every read, the draft, its appearance, and every deletion."""
+"""Every read and, for each of the two folders, the draft and its appearance; every deletion."""
 
 
 def test_a_kill_at_any_step_costs_nothing(store, tmp_path):
@@ -141,15 +141,15 @@ def test_a_kill_at_any_step_costs_nothing(store, tmp_path):
         assert len(Ledger.of(left).answered) == len(rows)
         compact(left, NOW, drop_superseded=True)
         assert len(list_parts(left.join("answers"))) == 1
-        assert len(every(left)) == len(rows)  # no copies stay of what was killed
+        assert len(all_rows(left)) == len(rows)  # no copies stay of what was killed
 
 
 def test_a_reader_in_a_loop_sees_the_same_rows_throughout(store):
-    rows, over, seen = counting(store), Event(), []
+    rows, over, matches = counting(store), Event(), []
 
     def read() -> None:
         while not over.is_set():
-            seen.append(counting(store) == rows)
+            matches.append(counting(store) == rows)
 
     reader = Thread(target=read)
     reader.start()
@@ -160,35 +160,35 @@ def test_a_reader_in_a_loop_sees_the_same_rows_throughout(store):
             sink(store).write(answers)
     over.set()
     reader.join()
-    assert len(seen) >= 5
-    assert all(seen)
+    assert len(matches) >= 5
+    assert all(matches)
 
 
 def test_two_compactions_at_once_lose_nothing(store):
     rows = counting(store)
     errors: list[Exception] = []
 
-    def go() -> None:
+    def compact_once() -> None:
         try:
             compact(store, NOW)
         except Exception as error:
             errors.append(error)
 
-    threads = [Thread(target=go) for _ in range(3)]
+    threads = [Thread(target=compact_once) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert counting(store) == rows
     compact(store, NOW, drop_superseded=True)
-    assert len(every(store)) == len(rows)
+    assert len(all_rows(store)) == len(rows)
 
 
-def test_a_record_that_came_twice_at_once_is_no_copy(tmp_path):
+def test_two_rows_of_one_record_in_one_part_are_not_copies(tmp_path):
     location = Storage().at(str(tmp_path / "store"))
-    made = outcomes(("twin", "k", "One."), ("twin", "k", "Other."))
-    at = made.schema.get_field_index("source_row")
-    sink(location).write(made.set_column(at, "source_row", pa.array([4, 9])))
+    table = outcomes(("twin", "k", "One."), ("twin", "k", "Other."))
+    at = table.schema.get_field_index("source_row")
+    sink(location).write(table.set_column(at, "source_row", pa.array([4, 9])))
     sink(location).write(outcomes(("b", "k", "Yes.")))
     assert compact(location, NOW).copies_dropped == 0
-    assert len(every(location)) == 3
+    assert len(all_rows(location)) == 3

@@ -1,4 +1,4 @@
-"""Readers of a store: the reader rule for ours and for others, while parts come and go."""
+"""Reading a store: the reader rule in our code and in others, while parts come and go."""
 
 import os
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 @pytest.fixture
 def store(tmp_path) -> Location:
-    """Two records answered twice, one of them with a second prompt; one that came twice at once."""
+    """Two records answered twice, one of them with another prompt, and one twice in one part."""
     location = Storage().at(str(tmp_path / "store"))
     sink(location).write(outcomes(("a", "k", "First."), ("b", "k", "Only."), ("c", "k", "Was.")))
     sink(location).write(outcomes(("a", "k", "Second."), ("c", "k2", "Now.")))
@@ -35,7 +35,7 @@ def store(tmp_path) -> Location:
     return location
 
 
-COUNTING = [
+EXPECTED = [
     ("a", "Second."),
     ("b", "Only."),
     ("c", "Now."),
@@ -44,13 +44,13 @@ COUNTING = [
 ]
 
 
-def said(rows: list[dict]) -> list[tuple[str, str]]:
+def answers_in(rows: list[dict]) -> list[tuple[str, str]]:
     return sorted((row["record_id"], row["answer"]) for row in rows)
 
 
 def test_a_dataset_holds_the_rows_that_count_with_all_columns(store):
     dataset = read_answers(store.path)
-    assert said(dataset.to_table().to_pylist()) == COUNTING
+    assert answers_in(dataset.to_table().to_pylist()) == EXPECTED
     assert dataset.schema.equals(ANSWERS)
     assert dataset.count_rows() == 5
 
@@ -65,7 +65,7 @@ def test_a_store_that_is_not_there_yet_is_an_empty_dataset(tmp_path):
     assert read_answers(str(tmp_path / "none")).to_table().equals(ANSWERS.empty_table())
 
 
-def test_a_dataset_may_lie_in_an_object_store(moto_s3):
+def test_a_dataset_can_be_read_from_an_object_store(moto_s3):
     from tests.test_corpus import _client
 
     _client(moto_s3).mkdir("answers-of-others")
@@ -74,36 +74,36 @@ def test_a_dataset_may_lie_in_an_object_store(moto_s3):
     from pipeline.store.sink import Sink
 
     for answer in ("First.", "Second."):
-        made = outcomes(("a", "k", answer))
-        Sink(uri, Storage(moto_s3.storage()), PartWriter("run-1"), 1000).write(made)
+        table = outcomes(("a", "k", answer))
+        Sink(uri, Storage(moto_s3.storage()), PartWriter("run-1"), 1000).write(table)
     assert len(list_parts(location.join("answers"))) == 2
     rows = read_answers(uri, moto_s3.storage()).to_table().to_pylist()
-    assert said(rows) == [("a", "Second.")]
+    assert answers_in(rows) == [("a", "Second.")]
 
 
 def test_the_rule_in_sql_and_in_pandas_finds_the_same_rows(store):
-    """As the README shows them; of rows as new as each other they may take either."""
+    """As the README shows them; of equally new rows they may take either."""
     parts = duckdb.read_parquet(f"{store.path}/answers/*.parquet")
     newest = "row_number() OVER (PARTITION BY record_id, generation_key ORDER BY written_at DESC)"
     counting = duckdb.sql("SELECT record_id, answer FROM parts QUALIFY " + newest + " = 1")
-    found = [row for row in counting.fetchall() if row[0] != "twin"]
+    rows = [row for row in counting.fetchall() if row[0] != "twin"]
     assert parts.shape[0] == 7
-    assert sorted(found) == COUNTING[:-1]
+    assert sorted(rows) == EXPECTED[:-1]
     frame = pd.read_parquet(f"{store.path}/answers").sort_values("written_at")
-    kept = frame.drop_duplicates(["record_id", "generation_key"], keep="last")
-    assert sorted(zip(kept["record_id"], kept["answer"], strict=True)) == COUNTING
+    newest_rows = frame.drop_duplicates(["record_id", "generation_key"], keep="last")
+    assert sorted(zip(newest_rows["record_id"], newest_rows["answer"], strict=True)) == EXPECTED
 
 
-def test_a_reader_goes_on_where_parts_are_compacted_under_its_hands(store):
+def test_a_reader_goes_on_if_parts_are_compacted_meanwhile(store):
     reading = read_rows(store)
     rows = next(reading).to_pylist()
     compact(store, NOW)
     assert len(list_parts(store.join("answers"))) == 1
     rows += [row for table in reading for row in table.to_pylist()]
-    assert said(rows) == COUNTING
+    assert answers_in(rows) == EXPECTED
 
 
-def test_a_ledger_is_read_anew_where_a_part_goes_meanwhile(store, monkeypatch):
+def test_a_ledger_is_read_again_if_a_part_is_compacted_meanwhile(store, monkeypatch):
     from pipeline.store import ledger
 
     read, done = ledger.read_parts, []
@@ -118,35 +118,35 @@ def test_a_ledger_is_read_anew_where_a_part_goes_meanwhile(store, monkeypatch):
     assert done[0].parts_before == 3
 
 
-def test_a_part_that_is_listed_and_never_there_is_an_error_that_names_it(store, monkeypatch):
+def test_a_listed_part_that_never_exists_is_an_error_that_names_it(store, monkeypatch):
     (first, *_) = list_parts(store.join("answers"))
     missing = first.replace("part-", "part-0")
     from pipeline.store import parts
 
     real = parts.list_parts
-    monkeypatch.setattr(parts, "list_parts", lambda *asked: [missing, *real(*asked)])
+    monkeypatch.setattr(parts, "list_parts", lambda *arguments: [missing, *real(*arguments)])
     with pytest.raises(StorageError, match=Path(missing).name):
         Ledger.of(store)
 
 
-def test_history_tells_under_what_each_record_was_answered_last(store):
+def test_history_holds_the_last_answer_of_each_record(store):
     history = History.of(store)
     assert len(history.records) == 4
-    past, unknown = history.find(["c", "z"])
+    last, unknown = history.find(["c", "z"])
     assert unknown is None
-    assert past is not None
-    parts = {"a": past.part, "z": past.part}
+    assert last is not None
+    parts = {"a": last.part, "z": last.part}
     assert stored_messages(store, parts) == {"a": [Message("user", "Q?")]}
 
 
 def test_history_knows_a_prompt_key_that_ends_in_zeros(tmp_path):
     """NumPy drops zeros at the end of bytes."""
     location = Storage().at(str(tmp_path / "store"))
-    made = outcomes(("a", "k", "Yes."))
-    key = made.schema.get_field_index("prompt_key")
-    sink(location).write(made.set_column(key, "prompt_key", [["ab" * 14 + "0000"]]))
-    (past,) = History.of(location).find(["a"])
-    assert past.prompt_key == bytes.fromhex("ab" * 14 + "0000")
+    table = outcomes(("a", "k", "Yes."))
+    key = table.schema.get_field_index("prompt_key")
+    sink(location).write(table.set_column(key, "prompt_key", [["ab" * 14 + "0000"]]))
+    (last,) = History.of(location).find(["a"])
+    assert last.prompt_key == bytes.fromhex("ab" * 14 + "0000")
 
 
 def test_a_part_s_rows_are_whole_for_any_parquet_reader(store):

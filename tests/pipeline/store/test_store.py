@@ -30,7 +30,7 @@ from tests.support.jobs import record
 def outcomes(*answers: tuple[str, str, str], key: str = "k") -> pa.Table:
     """Outcome rows from (record_id, generation_key, answer)."""
     loop = AnsweringLoop(RecordedEngine(), Evaluator(chosen_checks({}), 399), attempts=1)
-    made = [
+    answered = [
         asyncio.run(
             loop.answer(
                 Prompt(
@@ -44,7 +44,7 @@ def outcomes(*answers: tuple[str, str, str], key: str = "k") -> pa.Table:
         )
         for record_id, generation_key, answer in answers
     ]
-    return answers_table(made, {"engine": "recorded", "model_revision": None})
+    return answers_table(answered, {"engine": "recorded", "model_revision": None})
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_failed_check_at_level_label_fails_nothing(store):
     assert {c["name"]: c["passed"] for c in row["checks"]}["format"] is False
 
 
-def test_rejects_have_a_folder_and_columns_of_their_own(store):
+def test_rejects_have_their_own_folder_and_columns(store):
     reject = Reject("r", "not_utf8", "byte 3", Place("file:///x", 4), b"\xff")
     receipt = sink(store).write(rejects_table([reject], OUTCOMES))
     (part,) = list_parts(store.join("rejects"))
@@ -129,7 +129,7 @@ def test_another_generation_of_a_record_counts_beside_the_first(store):
     assert latest["answer"] == "Two."
 
 
-def test_a_store_that_is_not_there_yet_is_empty(store):
+def test_a_store_that_does_not_exist_yet_is_empty(store):
     assert list(read_rows(store)) == []
     assert len(Ledger.of(store).answered) == 0
 
@@ -139,21 +139,21 @@ def test_the_ledger_holds_what_counts_and_knows_what_failed(store):
     sink(store).write(outcomes(("mended", "k", "It was the")))
     sink(store).write(outcomes(("mended", "k", "It was a heron.")))
     ledger = Ledger.of(store)
-    asked = [answer_digest(r, "k") for r in ("good", "bad", "mended", "new")]
-    assert contains(ledger.answered, asked) == [True, False, True, False]
-    assert contains(ledger.failed, asked) == [False, True, False, False]
+    digests = [answer_digest(r, "k") for r in ("good", "bad", "mended", "new")]
+    assert contains(ledger.answered, digests) == [True, False, True, False]
+    assert contains(ledger.failed, digests) == [False, True, False, False]
     assert ledger.answered.itemsize == 16
 
 
 def test_the_ledger_knows_rejects_by_place_and_payload(store):
     reject = Reject("r", "not_utf8", "byte 3", Place("file:///x", 4), b"\xff")
     sink(store).write(rejects_table([reject], OUTCOMES))
-    asked = [
+    digests = [
         reject_digest("file:///x", 4, b"\xff"),
         reject_digest("file:///x", 5, b"\xff"),
         reject_digest("file:///x", 4, b"\xfe"),
     ]
-    assert contains(Ledger.of(store).rejects, asked) == [True, False, False]
+    assert contains(Ledger.of(store).rejects, digests) == [True, False, False]
 
 
 @settings(max_examples=100, deadline=None)
@@ -170,12 +170,12 @@ def test_newest_agrees_with_a_dictionary(rows):
 
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.binary(min_size=16, max_size=16)), st.lists(st.binary(min_size=16, max_size=16)))
-def test_held_agrees_with_a_set(digests, others):
-    asked = [*sorted(digests)[:3], *others]
-    assert contains(np.sort(as_digests(digests)), asked) == [a in digests for a in asked]
+def test_contains_agrees_with_a_set(digests, others):
+    wanted = [*sorted(digests)[:3], *others]
+    assert contains(np.sort(as_digests(digests)), wanted) == [w in digests for w in wanted]
 
 
-def test_a_part_is_whole_or_not_there(store, monkeypatch):
+def test_a_part_appears_whole_or_not_at_all(store, monkeypatch):
     def killed(*_: object) -> None:
         raise OSError("the disk is gone")
 
@@ -186,14 +186,14 @@ def test_a_part_is_whole_or_not_there(store, monkeypatch):
     assert os.listdir(store.path + "/answers") == []
 
 
-def test_a_draft_that_a_kill_left_behind_is_no_part(store):
+def test_a_draft_that_a_kill_left_behind_is_not_a_part(store):
     sink(store).write(outcomes(("a", "k", "Yes.")))
     (part,) = list_parts(store.join("answers"))
     folder, name = os.path.split(part)
     with open(os.path.join(folder, f".{name}.0123.tmp"), "wb") as draft:
         draft.write(b"PAR1 half a file")
     assert sum(t.num_rows for t in read_rows(store)) == 1
-    assert pq.read_table(folder).num_rows == 1  # nor is it for other readers
+    assert pq.read_table(folder).num_rows == 1  # nor do other readers see it
 
 
 def test_a_damaged_part_is_named(store):

@@ -9,7 +9,7 @@ PROMPT_WORDS = "State only what the passages say and keep their numbers as they 
 
 
 def look(check: str, completion: str, answer: str | None = None, **fields):
-    """One check's result for a completion whose answer is, unless given, all of it."""
+    """The result of one check; unless given, the answer is the whole completion."""
     subject = Subject(
         Completion(completion, fields.get("finish_reason", "stop")),
         completion if answer is None else answer,
@@ -20,7 +20,7 @@ def look(check: str, completion: str, answer: str | None = None, **fields):
     return result
 
 
-def test_the_checks_are_the_files_of_the_folder():
+def test_every_file_of_the_folder_is_a_check():
     assert list(known_checks()) == [
         "complete",
         "echo",
@@ -31,14 +31,14 @@ def test_the_checks_are_the_files_of_the_folder():
     ]
 
 
-def test_levels_come_from_the_job_file_and_off_runs_nothing():
+def test_the_job_file_sets_levels_and_off_drops_a_check():
     chosen = {c.name: c.level for c in chosen_checks({"format": "fail", "echo": "off"})}
     assert chosen["format"] == "fail"
     assert "echo" not in chosen
     assert chosen["empty"] == "fail"
 
 
-def test_format_is_a_label_while_decoding_is_free():
+def test_format_fails_no_answer_by_default():
     assert known_checks()["format"].level == "label"
 
 
@@ -71,7 +71,7 @@ def test_format_is_one_answer_between_two_markers(completion, passed):
     assert look("format", completion).passed is passed
 
 
-def test_an_answer_of_nothing_is_empty_and_its_evidence_says_what_there_was():
+def test_an_empty_answer_fails_with_the_completion_as_evidence():
     assert look("empty", "Answer:::\nAnswer:::", "").evidence == (
         "nothing but the frame: Answer::: Answer:::"
     )
@@ -80,7 +80,7 @@ def test_an_answer_of_nothing_is_empty_and_its_evidence_says_what_there_was():
 
 
 @pytest.mark.parametrize("reason", ["length", "abort", "error"])
-def test_an_engine_that_stopped_early_left_the_answer_incomplete(reason):
+def test_an_answer_is_incomplete_if_the_engine_stopped_early(reason):
     assert not look("complete", "All done.", finish_reason=reason).passed
 
 
@@ -95,7 +95,7 @@ def test_an_engine_that_stopped_early_left_the_answer_incomplete(reason):
         "First paragraph.\n\nIt follows that",
     ],
 )
-def test_a_text_that_goes_on_where_it_ends_is_incomplete(answer):
+def test_a_text_that_breaks_off_is_incomplete(answer):
     result = look("complete", answer, finish_reason=None)
     assert not result.passed
     assert answer.split()[-1] in result.evidence
@@ -114,7 +114,7 @@ def test_a_text_that_goes_on_where_it_ends_is_incomplete(answer):
         "",
     ],
 )
-def test_a_text_that_ends_as_texts_do_is_complete(answer):
+def test_a_text_with_a_proper_end_is_complete(answer):
     assert look("complete", answer, finish_reason=None).passed
 
 
@@ -132,7 +132,7 @@ def test_an_answer_that_repeats_the_prompt_is_an_echo(answer):
     assert not look("echo", answer).passed
 
 
-def test_quoting_the_passages_is_no_echo():
+def test_a_quote_from_the_passages_is_not_an_echo():
     assert look("echo", "At pond 4 we counted seven herons on their nests in May.").passed
 
 
@@ -146,7 +146,7 @@ def test_short_runs_that_fill_half_an_answer_are_a_loop():
     assert not look("repetition", "one two three four " * 10).passed
 
 
-def test_a_list_of_like_sentences_is_no_loop():
+def test_a_list_of_similar_sentences_is_not_a_loop():
     answer = " ".join(f"Pond {n} held {n * 7} herons and {n * 3} egrets in May." for n in range(12))
     assert look("repetition", answer).passed
 

@@ -1,0 +1,134 @@
+"""A store that an earlier release wrote: today's code finds it current and reads all of it.
+
+`old/` holds the input, two job files and their store. The jobs ran in `/data/old`; `source_uri`
+is the only thing that depends on the folder, and rejects are known by it.
+"""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from pipeline.answering.checks import chosen_checks
+from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.recheck import Boilerplates, Verdict, recheck_rows
+from pipeline.config.loading import load_job
+from pipeline.config.schema import Job
+from pipeline.core.arrow import set_column, structs_of_lists
+from pipeline.core.filesystem import Location, Storage
+from pipeline.core.records import Message
+from pipeline.prompting.render import to_prompts
+from pipeline.prompting.template import load_prompt
+from pipeline.reading.shards import list_shards
+from pipeline.reading.source import read_tables
+from pipeline.results.pages.run_page import write_report
+from pipeline.store import read_answers
+from pipeline.store.compaction import compact
+from pipeline.store.history import History, stored_messages
+from pipeline.store.ledger import Ledger
+from pipeline.store.measured import replica_seconds
+from pipeline.store.parts import list_parts
+from pipeline.store.reader import BY_RECORD, read_rows
+from pipeline.store.runs import active_runs, all_runs
+from pipeline.store.schema import ANSWERS
+from tests.pipeline.store.test_compaction import NOW
+from tests.support.jobs import counts, run
+
+JOBS = ("recorded", "extractive")
+STANDINGS = {
+    "recorded": {"current": 5, "current_failed": 1, "rejected_before": 1},
+    "extractive": {"current": 6, "rejected_before": 1},
+}
+RECORDED, EXTRACTIVE = "20261128T194713Z-247a", "20261128T194745Z-1c1e"
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch) -> Location:
+    """A copy of the store; job files and input are in the current folder."""
+    shutil.copytree(Path(__file__).parent / "old", tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Storage().at("store")
+
+
+def old_job(name: str) -> Job:
+    return load_job(f"{name}.yaml", [])
+
+
+def prompts(job: Job, ledger: Ledger) -> pa.Table:
+    """The prompts of a job today, from input that lies where it lay then."""
+    shards = list_shards(job.input.uri, Storage()).shards
+    items = pa.concat_tables(list(read_tables(shards, job.input, Storage())))
+    here, then = Path.cwd().as_uri(), "file:///data/old"
+    places = [uri and uri.replace(here, then) for uri in items["source_uri"].to_pylist()]
+    source = load_prompt(job.prompt.template, job.answer.max_words)
+    return to_prompts(set_column(items, "source_uri", places), job, source, lambda: ledger)
+
+
+def rechecked(job: Job, store: Location, max_words: int) -> list[Verdict]:
+    evaluator = Evaluator(chosen_checks(job.checks), max_words)
+    boilerplates = Boilerplates.of_runs(all_runs(store), job.input.text)
+    return [v for rows in read_rows(store) for v in recheck_rows(rows, evaluator, boilerplates)[1]]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_answer_is_current_and_every_reject_known(store, name):
+    standings = Counter(prompts(old_job(name), Ledger.of(store))["standing"].to_pylist())
+    del standings["tally"]
+    assert standings == STANDINGS[name]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_run_today_generates_nothing(store, name):
+    parts = list_parts(store.join("answers"))
+    document = run(old_job(name))
+    assert counts(document)["current"] == 6
+    assert "answered" not in counts(document)
+    assert list_parts(store.join("answers")) == parts
+
+
+def test_a_plan_finds_each_record_s_last_prompt(store):
+    work = prompts(old_job("extractive"), Ledger.empty()).filter(pc.field("standing") == "work")
+    ids = work["record_id"].to_pylist()
+    answers = History.of(store).find(ids)
+    assert [a.prompt_key.hex() for a in answers if a] == work["prompt_key"].to_pylist()
+    assert {a.provenance[:3] for a in answers if a} == {("short", "2", "extractive")}
+    messages = map(list, structs_of_lists(work["messages"], Message))
+    parts = {record_id: a.part for record_id, a in zip(ids, answers, strict=True) if a}
+    assert stored_messages(store, parts) == dict(zip(ids, messages, strict=True))
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_recheck_changes_nothing_unless_a_limit_has_changed(store, name):
+    job = old_job(name)
+    assert rechecked(job, store, job.answer.max_words) == []
+    assert len(rechecked(job, store, 4)) == 12
+
+
+def test_compaction_keeps_every_row_and_every_column(store):
+    before = read_answers("store").to_table().sort_by("generation_key")
+    assert before.schema.equals(ANSWERS)
+    done = compact(store, NOW)
+    assert (done.parts_before, done.parts_after, done.rows) == (2, 1, 12)
+    assert read_answers("store").to_table().sort_by("generation_key").equals(before)
+    assert sum(rows.num_rows for rows in read_rows(store, BY_RECORD)) == 6
+    assert len(Ledger.of(store).rejects) == 1
+
+
+def test_run_files_are_read_and_their_jobs_still_valid(store):
+    recorded, extractive = all_runs(store)
+    assert (recorded["run_id"], recorded["status"]) == (RECORDED, "done")
+    assert Job.model_validate(recorded["job"]) == old_job("recorded")
+    assert Job.model_validate(extractive["job"]) == old_job("extractive")
+    assert replica_seconds(extractive) == 12.501
+    assert active_runs(store) == []
+
+
+@pytest.mark.parametrize("run_id", [RECORDED, EXTRACTIVE])
+def test_a_report_shows_a_run(store, run_id):
+    page = write_report(store, old_job("extractive"), run_id)
+    html = Path(page.path).read_text(encoding="utf-8")
+    assert run_id in html
+    assert "invalid_json" in html
