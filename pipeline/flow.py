@@ -13,7 +13,7 @@ from functools import partial
 
 from pipeline.answering.prepare import Prepared
 from pipeline.answering.replica import BatchWorker
-from pipeline.cluster.executor import Executor, Stream
+from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.core.accounting import Totals
@@ -60,8 +60,13 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     return map(Totals.of_receipt, stored.receipts())
 
 
-def read_prompts(prepared: Prepared, executor: Executor, ledger: Callable[[], Ledger]) -> Stream:
-    """Every record read, as a prompt or a reject, with its standing against the store."""
+def read_prompts(
+    prepared: Prepared, executor: Executor, ledger: Callable[[], Ledger], *stages: Stage
+) -> Stream:
+    """Every record read, as a prompt or a reject, with its standing against the store.
+
+    Further stages take each table of prompts as soon as it is made.
+    """
     job, limit, reporter = prepared.job, prepared.selection.limit, executor.reporter
     left = executor.limit(limit) if limit else None
     enough = partial(_enough, left, reporter)
@@ -69,7 +74,8 @@ def read_prompts(prepared: Prepared, executor: Executor, ledger: Callable[[], Le
     render = partial(
         to_prompts, job=job, source=prepared.source, ledger=ledger, limit=left, reporter=reporter
     )
-    return executor.read(read_tasks(shards, job.input, storage, selection, enough)).map(render)
+    tasks = read_tasks(shards, job.input, storage, selection, enough)
+    return executor.read(tasks, render, *stages)
 
 
 def _enough(limit: Limit | None, reporter: Reporter) -> bool:

@@ -59,7 +59,9 @@ class Executor(AbstractContextManager["Executor"], Protocol):
     @property
     def reporter(self) -> Reporter: ...
 
-    def read(self, tasks: Sequence[ReadTask]) -> Stream: ...
+    def read(self, tasks: Sequence[ReadTask], *stages: Stage) -> Stream:
+        """The tables of all tasks; stages named here take each table as soon as it is read."""
+        ...
 
     def share(self, value: T) -> Callable[[], T]:
         """Makes a value available to every stage; one copy a node."""

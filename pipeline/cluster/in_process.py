@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 from itertools import chain
 from typing import Any, Self, TypeVar
 
@@ -65,8 +66,9 @@ class InProcess:
     def __exit__(self, *_: object) -> None:
         """Nothing was started."""
 
-    def read(self, tasks: Sequence[ReadTask]) -> LocalStream:
-        return LocalStream(chain.from_iterable(tables() for tables, _ in tasks))
+    def read(self, tasks: Sequence[ReadTask], *stages: Stage) -> LocalStream:
+        stream = LocalStream(chain.from_iterable(tables() for tables, _ in tasks))
+        return reduce(LocalStream.map, stages, stream)
 
     def share(self, value: T) -> Callable[[], T]:
         return lambda: value

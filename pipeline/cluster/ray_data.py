@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from functools import partial, wraps
+from functools import partial, reduce, wraps
 from typing import Any, Self, TypeVar, cast
 
 import pyarrow as pa
@@ -40,9 +40,10 @@ rendering into the engine's actor, where the engine would wait for them."""
 class TaskSource(Datasource):
     """Read tasks as Ray Data wants them."""
 
-    def __init__(self, tasks: Sequence[ReadTask]) -> None:
+    def __init__(self, tasks: Sequence[ReadTask], stages: Sequence[Stage]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._tasks = tasks
+        self._stages = stages
 
     def get_name(self) -> str:
         return "Tasks"
@@ -58,7 +59,7 @@ class TaskSource(Datasource):
     ) -> list[RayReadTask]:
         return [
             RayReadTask(
-                partial(_settled_read, tables),
+                partial(_read, tables, self._stages),
                 BlockMetadata(None, size, None, None),
                 per_task_row_limit=per_task_row_limit,
             )
@@ -66,9 +67,10 @@ class TaskSource(Datasource):
         ]
 
 
-def _settled_read(tables: Callable[[], Iterable[pa.Table]]) -> Iterator[pa.Table]:
+def _read(tables: Callable[[], Iterable[pa.Table]], stages: Sequence[Stage]) -> Iterator[pa.Table]:
     settle()
-    yield from tables()
+    for table in tables():
+        yield reduce(lambda made, stage: stage(made), stages, table)
 
 
 def _settled(stage: Stage) -> Stage:
@@ -176,9 +178,9 @@ class RayData:
     def __exit__(self, *error: Any) -> None:
         self._block.__exit__(*error)
 
-    def read(self, tasks: Sequence[ReadTask]) -> RayStream:
+    def read(self, tasks: Sequence[ReadTask], *stages: Stage) -> RayStream:
         # Told how many tasks there are, Ray Data does not cut their blocks up to make two hundred.
-        source = TaskSource(tasks)
+        source = TaskSource(tasks, stages)
         return RayStream(ray.data.read_datasource(source, override_num_blocks=len(tasks)), self)
 
     def share(self, value: T) -> Callable[[], T]:

@@ -1,6 +1,7 @@
 """Stage: shards to records, in read tasks of about equal bytes, each a stream of small tables."""
 
 import io
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -18,6 +19,10 @@ from pipeline.reading.shards import Shard, read_shard, whole_file
 
 BLOCK_RECORDS = 1000
 BLOCK_CHARACTERS = 8 * 2**20
+BLOCK_SECONDS = 1.0
+"""A table of records is handed on when any of these is reached: a slow input shows early that there
+is work, so that the model can load meanwhile."""
+
 SMALL_SHARD_BYTES = 1 * 2**20
 FETCH_BYTES = 16 * 2**20
 FETCH_SHARDS = 128
@@ -80,6 +85,7 @@ def read_tables(
     """One read task: its shards' items as tables, each with its tally, in bounded memory."""
     waiting: list[Item] = []
     characters = reported = finished = 0
+    began = time.monotonic()
     for shard, opened in _opened(shards, storage):
         if enough():
             break
@@ -88,10 +94,12 @@ def read_tables(
                 continue
             waiting.append(item)
             characters += _characters(item)
-            if len(waiting) >= BLOCK_RECORDS or characters >= BLOCK_CHARACTERS:
+            full = len(waiting) >= BLOCK_RECORDS or characters >= BLOCK_CHARACTERS
+            if full or time.monotonic() - began > BLOCK_SECONDS:
                 reached = finished + _consumed(shard, opened)
                 yield _tallied(waiting, reached - reported)
                 waiting, characters, reported = [], 0, reached
+                began = time.monotonic()
                 if enough():
                     return
         finished += shard.size

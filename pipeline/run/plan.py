@@ -143,7 +143,7 @@ def _receipts(prepared: Prepared, executor: Executor, examples: int) -> Iterator
         examples=examples,
         sampled=prepared.sampled_share,
     )
-    return read_prompts(prepared, executor, ledger).map(stage).receipts()
+    return read_prompts(prepared, executor, ledger, stage).receipts()
 
 
 def plan_table(

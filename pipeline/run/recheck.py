@@ -10,7 +10,8 @@ import pyarrow as pa
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.recheck import Boilerplates, Rechecked, recheck_rows
-from pipeline.cluster.executor import Executor, executor_for
+from pipeline.cluster.executor import Executor
+from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
 from pipeline.core.filesystem import Location, Storage
 from pipeline.prompting.template import load_prompt
