@@ -18,7 +18,7 @@ from pipeline.answering.checks import known_checks
 from pipeline.config.schema import Job
 from pipeline.core.records import RejectReason
 from pipeline.prompting.template import FIELDS
-from tests.support.structure import FLOORS, ROOT, rooms_of_pipeline
+from tests.support.structure import FLOORS, MODULES, ROOT, rooms_of_pipeline
 
 README, CONTRIBUTING, DOCS = ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs"
 PAGES = [README, CONTRIBUTING, *sorted(DOCS.glob("*.md"))]
@@ -144,6 +144,16 @@ def test_the_rooms_are_those_of_the_contributing_page():
     named = {n for row in table_rows(CONTRIBUTING) for n in spans(row[1])}
     assert {n.removesuffix(".py") for n in named} == set().union(*FLOORS)
     assert {n.removesuffix(".py") for n in named} == {*rooms_of_pipeline(), "jobs"}
+
+
+def test_messages_quoted_for_operators_are_those_of_the_code():
+    sources = [*MODULES, ROOT / "deploy/slurm/overnight.sbatch"]
+    text = "".join(re.sub(r'"\s*f?"', "", p.read_text(encoding="utf-8")) for p in sources)
+    quoted = [q for row in table_rows(DOCS / "cluster.md") for q in spans(row[0]) if " " in q]
+    pieces = {piece.strip() for q in quoted for piece in re.split(r"…|\d|s3://", q)}
+    assert len(pieces) > 10
+    foreign = {": PermissionError"}
+    assert {p for p in pieces if len(p) > 2 and p not in text} - foreign == set()
 
 
 def test_the_glossary_has_at_most_twenty_words_in_order():
