@@ -1,1 +1,1 @@
-"""Shards to records: what the input holds, and what of it cannot be used."""
+"""Reads shards into records, and into rejects for what cannot be used."""

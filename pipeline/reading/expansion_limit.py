@@ -1,14 +1,12 @@
-"""Shards that are small where they are stored and absurd in memory: refused before they are there.
+"""Oversized input and decompression bombs: refused before they fill the memory.
 
-A compressed stream tells as it is read. A Parquet file may also repeat one long text, or one short
-list entry, a billion times at no cost; of that its metadata tells a part, and its dictionaries the
-rest.
+A compressed stream is measured as it is decompressed. A Parquet file can also repeat one long text,
+or one short list item, a billion times at no cost. Its footer shows a part of that, and its
+dictionaries show the rest.
 """
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,103 +14,82 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.core.records import Fault
+from pipeline.reading.footer_check import check_columns
 
 FREE_BYTES = 64 * 2**20
-"""What any shard may hold: hardly a night's work is lost by it."""
+"""What any shard may expand to: too little to do harm."""
 
 BATCH_ROWS = 256
 FIXED = "FIXED_LEN_BYTE_ARRAY"
 
 INDEX_BYTES = 4
-"""What a value of a Parquet column takes in memory, however short it is."""
+"""What even the shortest value of a Parquet column takes in memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Expansion:
-    """How much may come out of what is stored: `most` times as much, and `FREE_BYTES` always."""
+class ExpansionLimit:
+    """Stored bytes may expand to `factor` times as many, or to `FREE_BYTES` if that is more."""
 
-    most: float
+    factor: float
 
-    def check(self, held: int, stored: int) -> None:
-        """Raises `Fault` where so many bytes are too many."""
-        if held > max(self.most * stored, FREE_BYTES):
+    def check(self, expanded: int, stored: int) -> None:
+        """Raises `Fault` if `stored` bytes may not become `expanded` bytes."""
+        if expanded > max(self.factor * stored, FREE_BYTES):
             raise Fault(
                 "too_large",
-                f"holds over {self.most:g} times what is stored ({stored:,} bytes); "
-                "input.max_expansion allows no more",
+                f"expands to over {self.factor:g} times its stored size ({stored:,} bytes), "
+                "which input.max_expansion forbids",
             )
 
     def check_group(self, source: pa.NativeFile, file: pq.ParquetFile, number: int) -> int:
-        """The same for a row group of the file at the source, before its values are read.
+        """Checks a row group of the Parquet file at `source` before its values are read.
 
-        Returns about how many bytes a row may take at most: the longest value of each column, as
-        often as a mean row has values there.
+        Returns an upper estimate of the bytes per row: the longest value of each column times the
+        mean number of values per row. Raises `Fault`, or pyarrow's error for a damaged footer.
         """
+        check_columns(file, source.size(), number)
         group = file.metadata.row_group(number)
-        _check_columns(source, file, number)
-        columns = [group.column(at) for at in range(group.num_columns)]
+        columns = [group.column(index) for index in range(group.num_columns)]
+        _check_paths(columns, file.schema)
         stored = sum(column.total_compressed_size for column in columns)
-        names, schema = file.schema_arrow.names, file.schema
-        values, in_full = Counter[str](), 0
-        for at, column in enumerate(columns):
-            described = schema.column(at)
-            if (path := column.path_in_schema) != described.path:
-                raise Fault("corrupt", f"the footer has column {described.path} as {path}")
-            values[_name(column, names)] += column.num_values
-            width = described.length if column.physical_type == FIXED else 0
-            in_full += column.num_values * max(width, INDEX_BYTES)
-        self.check(group.total_byte_size + in_full, stored)
-        encoded = _Encoded(source, file, number, tuple(filter(_has_dictionary, columns)))
-        longest = encoded.longest_values()
+        self.check(group.total_byte_size + _least_bytes(columns, file.schema), stored)
+        texts = _EncodedTexts(source, file, number, tuple(filter(_has_dictionary, columns)))
+        longest, values = texts.longest_values(), _value_counts(columns, file.schema_arrow.names)
         try:
             self.check(sum(longest[name] * values[name] for name in longest), stored)
         except Fault:
-            self.check(encoded.bytes_of_values(), stored)  # one long text makes no bomb
+            self.check(texts.bytes_of_values(), stored)  # one long text alone makes no bomb
         return sum(longest[n] * -(-values[n] // max(group.num_rows, 1)) for n in longest)
 
 
-class _Untouched(Exception):
-    """A reader has come as far as the bytes of a column."""
+def _check_paths(columns: Sequence[pq.ColumnChunkMetaData], schema: pq.ParquetSchema) -> None:
+    for index, column in enumerate(columns):
+        if (path := column.path_in_schema) != (expected := schema.column(index).path):
+            raise Fault("corrupt", f"the footer calls column {expected} {path} in a row group")
 
 
-class _Bytes(io.RawIOBase):
-    """As many as a file has, and none to be had."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._at = size, 0
-
-    def seek(self, to: int, whence: int = io.SEEK_SET) -> int:
-        self._at = to + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        raise _Untouched
+def _least_bytes(columns: Sequence[pq.ColumnChunkMetaData], schema: pq.ParquetSchema) -> int:
+    """What the values take in memory if all texts are empty."""
+    widths = (
+        schema.column(index).length if column.physical_type == FIXED else 0
+        for index, column in enumerate(columns)
+    )
+    return sum(
+        column.num_values * max(width, INDEX_BYTES)
+        for column, width in zip(columns, widths, strict=True)
+    )
 
 
-def _check_columns(source: pa.NativeFile, file: pq.ParquetFile, number: int) -> None:
-    """Raises what pyarrow finds wrong with what the footer says of a row group's columns.
-
-    Asked for it directly, pyarrow ends the process where that is damaged. Its reader looks at it
-    too, and raises; here it comes no further than to the first bytes.
-    """
-    nothing = pa.PythonFile(_Bytes(source.size()), mode="r")
-    reader = pq.ParquetFile(nothing, metadata=file.metadata).reader
-    for column in range(file.metadata.num_columns):
-        with suppress(_Untouched):
-            next(reader.iter_batches(1, [number], [column]), None)
+def _value_counts(columns: Sequence[pq.ColumnChunkMetaData], names: Sequence[str]) -> Counter[str]:
+    """Values in each top-level column, summed over the leaves below it."""
+    counts = Counter[str]()
+    for column in columns:
+        counts[_top_level(column, names)] += column.num_values
+    return counts
 
 
-def _name(column: pq.ColumnChunkMetaData, names: Sequence[str]) -> str:
-    """Of the column that a leaf of nested values belongs to; names may hold dots themselves."""
+def _top_level(column: pq.ColumnChunkMetaData, names: Sequence[str]) -> str:
+    """The top-level column above a leaf; names may contain dots themselves."""
     path = str(column.path_in_schema)
     return max((n for n in names if f"{path}.".startswith(f"{n}.")), key=len, default=path)
 
@@ -122,8 +99,8 @@ def _has_dictionary(column: pq.ColumnChunkMetaData) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
-    """The texts of a row group as numbers of entries in dictionaries, which take little memory."""
+class _EncodedTexts:
+    """The texts of a row group, read as dictionaries and indices, which take little memory."""
 
     source: pa.NativeFile
     file: pq.ParquetFile
@@ -131,29 +108,29 @@ class _Encoded:
     columns: tuple[pq.ColumnChunkMetaData, ...]
 
     def longest_values(self) -> dict[str, int]:
-        """Bytes of the longest entry in the dictionaries of each column that has some."""
+        """Bytes of the longest dictionary entry, for each column with a dictionary."""
         first = next(self._batches(1), None)
         if first is None:
             return {}
         return {
-            name: max((_longest(found.dictionary) for found in _dictionaries(column)), default=0)
+            name: max((_longest(texts.dictionary) for texts in _dictionaries(column)), default=0)
             for name, column in zip(first.schema.names, first.columns, strict=True)
         }
 
     def bytes_of_values(self) -> int:
-        """What all values would take, each in full."""
+        """What all values would take in full."""
         return sum(
-            int(pc.sum(pc.binary_length(found.dictionary).take(found.indices)).as_py() or 0)
+            int(pc.sum(pc.binary_length(texts.dictionary).take(texts.indices)).as_py() or 0)
             for batch in self._batches(BATCH_ROWS)
             for column in batch.columns
-            for found in _dictionaries(column)
+            for texts in _dictionaries(column)
         )
 
     def _batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        kept = [column.path_in_schema for column in self.columns]
-        if kept:
-            held = pq.ParquetFile(self.source, metadata=self.file.metadata, read_dictionary=kept)
-            yield from held.iter_batches(rows, row_groups=[self.number], columns=kept)
+        paths = [column.path_in_schema for column in self.columns]
+        if paths:
+            file = pq.ParquetFile(self.source, metadata=self.file.metadata, read_dictionary=paths)
+            yield from file.iter_batches(rows, row_groups=[self.number], columns=paths)
 
 
 def _longest(values: pa.Array) -> int:
@@ -161,7 +138,7 @@ def _longest(values: pa.Array) -> int:
 
 
 def _dictionaries(array: pa.Array) -> Iterator[pa.DictionaryArray]:
-    """Those in an array, wherever in it they are."""
+    """All dictionary arrays in an array, at any depth."""
     if pa.types.is_dictionary(array.type):
         yield array
     elif pa.types.is_struct(array.type):

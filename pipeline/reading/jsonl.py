@@ -1,4 +1,4 @@
-"""JSON lines to records, in memory bounded by one record whatever the shard holds."""
+"""Reads JSON Lines into records, with one record in memory at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -14,7 +14,10 @@ _BOM = b"\xef\xbb\xbf"
 def jsonl_items(
     uri: str, chunks: Iterable[bytes], limit: int, parse: Callable[[Any, Place], Record]
 ) -> Iterator[Record | Reject]:
-    """A record or a reject for every line that is not blank; rows are line numbers from 0."""
+    """A record or a reject for every line that is not blank; `row` is the line number from 0.
+
+    Lines longer than `limit` bytes are rejects; `chunks` may split lines anywhere.
+    """
     for row, line in _lines(chunks, limit):
         place = Place(uri, row)
         if isinstance(line, _CutLine):
@@ -37,13 +40,13 @@ def _item(place: Place, line: bytes, parse: Callable[[Any, Place], Record]) -> R
 def _undecodable(line: bytes, error: orjson.JSONDecodeError) -> Fault:
     try:
         line.decode("utf-8")
-    except UnicodeDecodeError as wrong:
-        return Fault("not_utf8", f"byte {wrong.start} of the line is not UTF-8: {wrong.reason}")
-    return Fault("invalid_json", f"not one JSON document: {error}")
+    except UnicodeDecodeError as fault:
+        return Fault("not_utf8", f"byte {fault.start} of the line is not UTF-8: {fault.reason}")
+    return Fault("invalid_json", f"the line is not one JSON document: {error}")
 
 
 class _CutLine(Fault):
-    """A line that could not be read to its end, with what there is of it."""
+    """A line that could not be read to its end, with its beginning."""
 
     def __init__(self, fault: Fault, payload: bytes) -> None:
         super().__init__(fault.reason, fault.detail)
@@ -51,7 +54,7 @@ class _CutLine(Fault):
 
 
 def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[tuple[int, bytes | _CutLine]]:
-    """Lines by number. Of one over `limit` bytes the rest is dropped as it streams by."""
+    """Numbered lines. The part of a line beyond `limit` bytes is dropped while it is read."""
     row, line = 0, b""
     try:
         for chunk in chunks:
@@ -70,4 +73,6 @@ def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[tuple[int, bytes | _
 def _checked(line: bytes, limit: int) -> bytes | _CutLine:
     if len(line) <= limit:
         return line
-    return _CutLine(Fault("too_large", f"the line is over {limit} bytes"), line)
+    return _CutLine(
+        Fault("too_large", f"the line is longer than {limit} bytes (input.max_record_bytes)"), line
+    )

@@ -1,4 +1,7 @@
-"""Parquet rows to records, a row group at a time; a damaged group costs its own rows only."""
+"""Reads Parquet rows into records, one row group at a time.
+
+A damaged row group loses only its own rows.
+"""
 
 import io
 from collections.abc import Iterator
@@ -11,31 +14,33 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import StorageError
 from pipeline.core.records import Fault, Place, Record, Reject
-from pipeline.reading.expansion_limit import Expansion
+from pipeline.reading.expansion_limit import ExpansionLimit
 from pipeline.reading.rows import id_of, row_record
 
 BATCH_ROWS, BATCH_BYTES = 256, 64 * 2**20
-"""What is in memory at a time: so many rows, or fewer where a row may take much."""
+"""Rows in memory at a time, and their estimated size: large rows come in smaller batches."""
 
-_DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError)
+_DAMAGE_ERRORS = (pa.ArrowException, OSError, ValueError, LookupError)
 
-_NO_VALUE = (ValueError, OverflowError, KeyError, pa.ArrowException)
-"""Dates beyond Python's, unknown time zones, struct fields of one name, bytes that are no text."""
+_VALUE_ERRORS = (ValueError, OverflowError, KeyError, pa.ArrowException)
+"""For dates out of Python's range, unknown time zones, repeated field names, text not in UTF-8."""
 
 
 def parquet_items(
-    uri: str, stream: io.BufferedIOBase, limit: int, expansion: Expansion
+    uri: str, stream: io.BufferedIOBase, limit: int, expansion: ExpansionLimit
 ) -> Iterator[Record | Reject]:
-    """A record or a reject for every row; one reject for the rest of a damaged row group, and for
-    one that would be absurdly large in memory.
+    """A record or a reject for every row.
+
+    The rest of a damaged row group becomes one reject, as does a row group beyond `expansion`. Rows
+    of more than `limit` characters are rejects, too.
     """
     try:
         source = pa.PythonFile(stream, mode="r")
         shard = pq.ParquetFile(source)
     except StorageError:
         raise
-    except _DAMAGE as error:
-        yield _corrupt(uri, 0, f"no Parquet file: {error}")
+    except _DAMAGE_ERRORS as error:
+        yield _corrupt(uri, 0, f"not a readable Parquet file: {error}")
         return
     start = 0
     for group in range(shard.num_row_groups):
@@ -44,26 +49,27 @@ def parquet_items(
             row_bytes = expansion.check_group(source, shard, group)
         except Fault as fault:
             yield fault.at(Place(uri, start), b"")
-        except _DAMAGE as error:
+        except _DAMAGE_ERRORS as error:
             yield _lost(uri, group, range(start, start + rows), error)
         else:
-            most = max(min(BATCH_BYTES // max(row_bytes, 1), BATCH_ROWS), 1)
-            yield from _group_items(uri, shard, group, range(start, start + rows), limit, most)
+            batch_rows = max(min(BATCH_BYTES // max(row_bytes, 1), BATCH_ROWS), 1)
+            span = range(start, start + rows)
+            yield from _group_items(uri, shard, group, span, limit, batch_rows)
         start += rows
 
 
 def _group_items(
-    uri: str, shard: pq.ParquetFile, group: int, rows: range, limit: int, most_rows: int
+    uri: str, shard: pq.ParquetFile, group: int, rows: range, limit: int, batch_rows: int
 ) -> Iterator[Record | Reject]:
     row = rows.start
     try:
-        for batch in shard.iter_batches(batch_size=most_rows, row_groups=[group]):
+        for batch in shard.iter_batches(batch_size=batch_rows, row_groups=[group]):
             for values in _batch_rows(batch):
                 yield _item(values, Place(uri, row), limit)
                 row += 1
     except StorageError:
         raise
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         yield _lost(uri, group, range(row, rows.stop), error)
 
 
@@ -76,18 +82,18 @@ def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 def _cells(column: pa.Array) -> list[Any]:
     try:
         return list(column.to_pylist())
-    except _NO_VALUE:
+    except _VALUE_ERRORS:
         return [_cell(value) for value in column]
 
 
 def _cell(value: pa.Scalar) -> Any:
-    """A cell whose value Python may have no place for: its text then, or a fault of its row."""
+    """A cell's value, as text if Python has no type for it; a `Fault` for text not in UTF-8."""
     try:
         return value.as_py()
     except UnicodeDecodeError as error:
-        return Fault("not_utf8", f"byte {error.start} of a text is not UTF-8: {error.reason}")
-    except _NO_VALUE:
-        with suppress(*_NO_VALUE):
+        return Fault("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
+    except _VALUE_ERRORS:
+        with suppress(*_VALUE_ERRORS):
             return str(value.cast(pa.string()).as_py())
         return None
 
@@ -98,14 +104,16 @@ def _item(values: dict[str, Any], place: Place, limit: int) -> Record | Reject:
             if isinstance(value, Fault):
                 raise Fault(value.reason, f"{name}: {value.detail}")
         if (size := _size(values)) > limit:
-            raise Fault("too_large", f"the row holds {size} characters, over {limit}")
+            raise Fault(
+                "too_large", f"the row has {size} characters, over {limit} (input.max_record_bytes)"
+            )
         return row_record(values, place)
     except Fault as fault:
         return fault.at(place, _payload(values), id_of(values))
 
 
 def _size(value: Any) -> int:
-    """Characters and bytes in a value, wherever in it they are."""
+    """Characters and bytes in a value, at any depth."""
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, dict):

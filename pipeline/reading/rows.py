@@ -1,4 +1,4 @@
-"""A JSON line or a Parquet row as one record; the lines of an OpenAI batch file as they are."""
+"""Turns a JSON line or a Parquet row into a record, including lines of an OpenAI batch file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from pipeline.reading.mojibake import repair_record
 
 ID_FIELDS = ("record_id", "id", "custom_id")
 ANSWER_FIELDS = ("recorded_answer", "answer", "completion")
-_OWN_FIELDS = {
+_RECORD_FIELDS = {
     *ID_FIELDS,
     *ANSWER_FIELDS,
     "paper_id",
@@ -22,9 +22,9 @@ _OWN_FIELDS = {
 
 
 def row_record(row: Any, place: Place) -> Record:
-    """The record in a row; raises `Fault` where a field is missing or of another type."""
+    """The record in a row; raises `Fault` if a field is missing or has the wrong type."""
     if not isinstance(row, Mapping):
-        raise Fault("wrong_type", f"a record is an object, this is {_kind(row)}")
+        raise Fault("wrong_type", f"a record must be an object, not {_kind(row)}")
     if isinstance(row.get("body"), Mapping) and "custom_id" in row:
         row = _batch_row(row)
     messages = _messages(row)
@@ -46,17 +46,17 @@ def row_record(row: Any, place: Place) -> Record:
 
 
 def batch_record(row: Any, place: Place) -> Record:
-    """The record in a line of an OpenAI batch file, which must hold a body."""
+    """The record in a line of an OpenAI batch file, which must have a body."""
     if not isinstance(row, Mapping):
-        raise Fault("wrong_type", f"a batch line is an object, this is {_kind(row)}")
+        raise Fault("wrong_type", f"a batch line must be an object, not {_kind(row)}")
     _require(row, "custom_id", "body")
     if not isinstance(row["body"], Mapping):
-        raise Fault("wrong_type", f"body is an object, this is {_kind(row['body'])}")
+        raise Fault("wrong_type", f"body must be an object, not {_kind(row['body'])}")
     return row_record(row, place)
 
 
 def id_of(row: Any) -> str | None:
-    """The id of a row that may be faulty otherwise, for its reject."""
+    """The id for a row's reject, or None if the row has no valid one."""
     try:
         return _first_id(row) if isinstance(row, Mapping) else None
     except Fault:
@@ -64,27 +64,26 @@ def id_of(row: Any) -> str | None:
 
 
 def _batch_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A batch line as a row: the request's prompt or messages beside what else the line holds."""
+    """A batch line as a row, with the request's prompt or messages as fields of their own."""
     body = row["body"]
-    asked = {name: body[name] for name in ("prompt", "messages") if name in body}
-    settings = {name: value for name, value in body.items() if name not in asked}
-    return {**{k: v for k, v in row.items() if k != "body"}, **asked, "body": settings}
+    prompt = {name: body[name] for name in ("prompt", "messages") if name in body}
+    settings = {name: value for name, value in body.items() if name not in prompt}
+    return {**{k: v for k, v in row.items() if k != "body"}, **prompt, "body": settings}
 
 
 def _require(row: Mapping[str, Any], *names: str) -> None:
     for name in names:
         value = row.get(name)
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise Fault("missing_field", f"no {name}" + _instead(name))
+            raise Fault("missing_field", f"no {name}" + _alternative(name))
 
 
-def _instead(name: str) -> str:
-    ready = name in ("question", "passages")
-    return ", and no ready prompt or messages in its place" if ready else ""
+def _alternative(name: str) -> str:
+    return ", and no prompt or messages instead" if name in ("question", "passages") else ""
 
 
 def _first_id(row: Mapping[str, Any]) -> str | None:
-    return next((held for name in ID_FIELDS if (held := _id(row, name))), None)
+    return next((id_ for name in ID_FIELDS if (id_ := _id(row, name))), None)
 
 
 def _id(row: Mapping[str, Any], name: str) -> str | None:
@@ -95,7 +94,7 @@ def _id(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _first_text(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((held for name in names if (held := _text(row, name)) is not None), None)
+    return next((text for name in names if (text := _text(row, name)) is not None), None)
 
 
 def _text(row: Mapping[str, Any], name: str) -> str | None:
@@ -105,7 +104,7 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
 def _as_text(value: Any, place: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise Fault("wrong_type", f"{place} is text, this is {_kind(value)}")
+    raise Fault("wrong_type", f"{place} must be text, not {_kind(value)}")
 
 
 def _passages(row: Mapping[str, Any]) -> tuple[Passage, ...]:
@@ -118,7 +117,7 @@ def _passage(value: Any, place: str) -> Passage:
     if isinstance(value, str):
         return Passage(value)
     if not isinstance(value, Mapping):
-        raise Fault("wrong_type", f"{place} is text or an object with text, this is {_kind(value)}")
+        raise Fault("wrong_type", f"{place} must be text or an object, not {_kind(value)}")
     text = _as_text(value.get("text"), f"{place}.text")
     if text is None:
         raise Fault("missing_field", f"{place} has no text")
@@ -136,7 +135,9 @@ def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
 
 def _message(value: Any, place: str) -> Message:
     if not isinstance(value, Mapping):
-        raise Fault("wrong_type", f"{place} is an object with role and content, not {_kind(value)}")
+        raise Fault(
+            "wrong_type", f"{place} must be an object with role and content, not {_kind(value)}"
+        )
     for name in ("role", "content"):
         if value.get(name) is None:
             raise Fault("missing_field", f"{place} has no {name}")
@@ -145,24 +146,26 @@ def _message(value: Any, place: str) -> Message:
 
 
 def _content(value: Any, place: str) -> str:
-    """Message content: text, or a list of parts that are all text."""
+    """The text of a message, which may be a list of text parts."""
     if not isinstance(value, list):
         return _as_text(value, place) or ""
     parts = []
     for i, part in enumerate(value):
         if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
-            raise Fault("wrong_type", f"{place}[{i}] is no text part; only text can be asked")
+            raise Fault("wrong_type", f"{place}[{i}] is not a text part; only text is supported")
         parts.append(part["text"])
     return "\n".join(parts)
 
 
 def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of the user's own, which have to find their way to the template as JSON."""
-    extra = {str(k): v for k, v in row.items() if k not in _OWN_FIELDS}
+    """All other columns, which a template can use; they must fit into JSON."""
+    extra = {str(k): v for k, v in row.items() if k not in _RECORD_FIELDS}
     try:
         dump_extra(extra)
     except TypeError as error:
-        raise Fault("wrong_type", f"{', '.join(extra)}: no JSON: {error}") from error
+        raise Fault(
+            "wrong_type", f"{', '.join(extra)}: cannot be stored as JSON: {error}"
+        ) from error
     return extra
 
 
@@ -171,12 +174,12 @@ def _list(row: Mapping[str, Any], name: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Fault("wrong_type", f"{name} is a list, this is {_kind(value)}")
+        raise Fault("wrong_type", f"{name} must be a list, not {_kind(value)}")
     return value
 
 
 def _kind(value: Any) -> str:
-    """A JSON name for a value's type."""
+    """What JSON calls the type of a value."""
     names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
     return names.get(type(value)) or (
         "a number" if isinstance(value, (int, float)) else type(value).__name__

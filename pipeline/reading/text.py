@@ -1,4 +1,4 @@
-"""A text file as one record: prompt, then the answer that an earlier model gave."""
+"""Reads a text file as one record: a prompt, followed by an earlier model's answer."""
 
 import re
 from pathlib import PurePosixPath
@@ -8,25 +8,24 @@ from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 from pipeline.reading.mojibake import repair_text
 
 _PAPER_AND_QUESTION = re.compile(r"(?P<paper>.+)_(?P<question>CQ\d+)", re.DOTALL)
-_STORED_AS = {".txt", ".gz", ".zst", ".zstd"}
+_EXTENSIONS = {".txt", ".gz", ".zst", ".zstd"}
 
 
 def text_record(data: bytes, place: Place, grammar: TextGrammar) -> Record:
-    """Parses one text file; raises `Fault` where it is no text, or not of the grammar."""
+    """Parses a text file; raises `Fault` if it is not UTF-8 or does not follow the grammar."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Fault("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}") from error
     text, codec = repair_text(text)
     repairs = [codec] if codec else []
-    # A checkout or an editor may have rewritten every line end; a text with some of each has not
-    # been through that, and keeps its bytes.
+    # A checkout or an editor rewrites all line ends, so text with both kinds was not rewritten.
     if "\r\n" in text and text.count("\r\n") == text.count("\n"):
         text = text.replace("\r\n", "\n")
         repairs.append("crlf")
     record_id = record_id_of(place.uri)
     named = _PAPER_AND_QUESTION.fullmatch(record_id)
-    context, instructions, question, answer_start = _find_block(text, grammar)
+    context, instructions, question, answer_start = _split(text, grammar)
     return Record(
         record_id=record_id,
         place=place,
@@ -43,8 +42,8 @@ def text_record(data: bytes, place: Place, grammar: TextGrammar) -> Record:
 
 
 def text_boilerplate(prompt: str, grammar: TextGrammar) -> str:
-    """What a text record's prompt holds besides context and question; `Fault` if it is none."""
-    _, instructions, _, _ = _find_block(prompt, grammar)
+    """A text record's prompt without context and question; raises `Fault` like `text_record`."""
+    _, instructions, _, _ = _split(prompt, grammar)
     return _boilerplate(instructions, grammar)
 
 
@@ -53,38 +52,41 @@ def _boilerplate(instructions: str, grammar: TextGrammar) -> str:
 
 
 def record_id_of(uri: str) -> str:
-    """A text file's record id: its name without `.txt` and what it is compressed with."""
+    """A text file's record id: its name without `.txt`, `.gz` and the like."""
     name = PurePosixPath(uri)
-    while name.suffix.lower() in _STORED_AS:
+    while name.suffix.lower() in _EXTENSIONS:
         name = name.with_suffix("")
     return name.name
 
 
-def _find_block(text: str, grammar: TextGrammar) -> tuple[str, str, str, int]:
-    """Context, instructions, question and the offset of the answer, by the first whole block.
+def _split(text: str, grammar: TextGrammar) -> tuple[str, str, str, int]:
+    """Context, instructions, question and the offset of the answer, from the first complete block.
 
-    A model's answer may invent further blocks, and a context may quote half of one. So the first
-    closing part decides, and its opening parts are the nearest ones before it, no further back
-    than the closing part before: the search stays linear on hostile text.
+    A model's answer may invent more blocks, and a context may quote a part of one. So the first
+    closing part counts that has opening parts before it; the nearest ones belong to it. They are
+    searched no further back than the previous closing part, which keeps the search linear.
     """
     opening = grammar.preamble + "\n\n"
     if not text.startswith(opening):
         raise Fault(
-            "unparsable_text", f"does not begin with the preamble {grammar.preamble[:40]!r}…"
+            "unparsable_text",
+            f"does not begin with input.text.preamble: {grammar.preamble[:40]!r}…",
         )
     block = "\n\n" + grammar.before_instructions
     start, missing = len(opening), grammar.after_question
     while (close := text.find(grammar.after_question, start)) >= 0:
-        asked = text.rfind(grammar.before_question, start, close)
-        # The block may follow an empty context, whose blank line is the preamble's.
-        told = text.rfind(block, start - 2, asked) if asked >= 0 else -1
-        if told >= 0:
+        query = text.rfind(grammar.before_question, start, close)
+        # After an empty context, the preamble's blank line is also the block's.
+        begin = text.rfind(block, start - 2, query) if query >= 0 else -1
+        if begin >= 0:
             return (
-                text[len(opening) : max(told, len(opening))],
-                text[told + len(block) : asked],
-                text[asked + len(grammar.before_question) : close],
+                text[len(opening) : max(begin, len(opening))],
+                text[begin + len(block) : query],
+                text[query + len(grammar.before_question) : close],
                 close + len(grammar.after_question),
             )
-        missing = grammar.before_question if asked < 0 else block
+        missing = grammar.before_question if query < 0 else block
         start = close + len(grammar.after_question)
-    raise Fault("unparsable_text", f"no whole question block: {missing.strip()[:40]!r} is missing")
+    raise Fault(
+        "unparsable_text", f"no complete question block: {missing.strip()[:40]!r} is missing"
+    )

@@ -1,6 +1,6 @@
-"""A proxy between a client and a real server that lets through, delays, refuses or breaks off.
+"""A proxy before a real server that forwards, delays, refuses or cuts off.
 
-It stands for what no server does on command; what it lets through is the server's own.
+It causes faults that no server produces on command; everything it forwards is the server's own.
 """
 
 import asyncio
@@ -16,25 +16,25 @@ from yarl import URL
 from tests.support.jobs import free_port
 
 Fault: TypeAlias = Callable[[web.Request, bytes], Awaitable[web.Response | Literal["cut"] | None]]
-"""What becomes of a request with its body: an answer of the proxy's own, the server's cut off in
-the middle, or None to go on."""
+"""Decides on a request and its body: a response of the proxy's own, "cut" to cut off the server's
+response in the middle, or None to forward it."""
 
-_OF_A_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-encoding", "date"}
+_CONNECTION_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-encoding", "date"}
 
 
-async def none(request: web.Request, body: bytes) -> None:
+async def no_fault(request: web.Request, body: bytes) -> None:
     return None
 
 
 @dataclass
 class Proxy:
-    """Serves on a port of its own from `start` to `close`; `fault` may change between requests."""
+    """Serves on its own port from `start` to `close`; `fault` may change between requests."""
 
     target: str
-    fault: Fault = none
+    fault: Fault = no_fault
     port: int = field(default_factory=free_port)
-    at_once: int = 0
-    most_at_once: int = 0
+    concurrent: int = 0
+    most_concurrent: int = 0
     bodies: list[bytes] = field(default_factory=list)
 
     @property
@@ -56,7 +56,7 @@ class Proxy:
     async def _serve(self) -> None:
         self._session = ClientSession(auto_decompress=False)
         app = web.Application(client_max_size=2**26)
-        app.router.add_route("*", "/{path:.*}", self._pass)
+        app.router.add_route("*", "/{path:.*}", self._forward)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
@@ -66,31 +66,33 @@ class Proxy:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._runner.cleanup(), 5)
 
-    async def _pass(self, request: web.Request) -> web.StreamResponse:
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        self.concurrent += 1
+        self.most_concurrent = max(self.most_concurrent, self.concurrent)
         try:
             body = await request.read()
             self.bodies.append(body)
             verdict = await self.fault(request, body)
             if isinstance(verdict, web.Response):
                 return verdict
-            url = URL(self.target + request.raw_path, encoded=True)  # as it was signed
+            url = URL(
+                self.target + request.raw_path, encoded=True
+            )  # the signature covers the path as sent
             async with self._session.request(
                 request.method, url, headers=request.headers, data=body, allow_redirects=False
             ) as reply:
-                return await self._hand_on(request, reply, cut=verdict == "cut")
+                return await self._reply(request, reply, cut=verdict == "cut")
         finally:
-            self.at_once -= 1
+            self.concurrent -= 1
 
-    async def _hand_on(
+    async def _reply(
         self, request: web.Request, reply: ClientResponse, cut: bool
     ) -> web.StreamResponse:
-        kept = {k: v for k, v in reply.headers.items() if k.lower() not in _OF_A_CONNECTION}
+        headers = {k: v for k, v in reply.headers.items() if k.lower() not in _CONNECTION_HEADERS}
         data = await reply.read()
         if request.method != "HEAD":
-            kept["Content-Length"] = str(len(data))
-        answer = web.StreamResponse(status=reply.status, headers=kept)
+            headers["Content-Length"] = str(len(data))
+        answer = web.StreamResponse(status=reply.status, headers=headers)
         await answer.prepare(request)
         if cut and request.transport:
             await answer.write(data[: len(data) // 2])

@@ -1,4 +1,4 @@
-"""Reading a file or a folder as one read task does, without a cluster."""
+"""Reads a file or a folder as a single read task does, without a cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a read task hands on: rows of records, of rejects and of tallies."""
+    """What a read task passes on: rows of records, of rejects and of tallies."""
 
     records: list[Row]
     rejects: list[Row]
@@ -25,7 +25,7 @@ class Reading:
 
 
 def read_path(path: Path | str, limit: int = 4 * 2**20, kind: InputFormat = "auto") -> Reading:
-    """Everything at a path, read as one share."""
+    """Everything at a path, read by one task."""
     spec = Input(uri=str(path), format=kind, max_record_bytes=limit)
     storage = Storage()
     return as_reading(list(read_tables(list_shards(spec.uri, storage).shards, spec, storage)))

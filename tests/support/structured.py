@@ -1,4 +1,4 @@
-"""The published records as structured ones: their contexts cut into passages at blank lines."""
+"""The published text records as structured records, with a passage per paragraph of context."""
 
 import re
 from collections.abc import Sequence
@@ -12,10 +12,12 @@ from tests.support.jobs import Corpus
 
 
 def structured(corpus: Corpus, papers: int) -> list[list[Record]]:
-    """So many papers, each with its records in the order of their questions."""
+    """The records of the first `papers` papers, in the order of their questions."""
     paths = sorted(corpus.records.iterdir(), key=lambda path: _paper_and_question(path.name))
-    by_paper = [list(held) for _, held in groupby(paths, lambda p: _paper_and_question(p.name)[0])]
-    return [[_record(path) for path in held] for held in by_paper[:papers]]
+    by_paper = [
+        list(group) for _, group in groupby(paths, lambda p: _paper_and_question(p.name)[0])
+    ]
+    return [[_record(path) for path in group] for group in by_paper[:papers]]
 
 
 def as_row(record: Record) -> dict[str, object]:
@@ -30,21 +32,21 @@ def as_row(record: Record) -> dict[str, object]:
 
 
 def dealt(records: Sequence[Record], shards: int) -> list[list[Record]]:
-    """Records dealt out to shards one by one, so that a paper's lie in all of them."""
-    return [list(records[at::shards]) for at in range(shards)]
+    """Records dealt to shards in turn, so that each shard has some of every paper."""
+    return [list(records[first::shards]) for first in range(shards)]
 
 
 def _record(path: Path) -> Record:
-    read = text_record(path.read_bytes(), Place(path.name, 0), TextGrammar())
+    parsed = text_record(path.read_bytes(), Place(path.name, 0), TextGrammar())
     paper, question = _paper_and_question(path.name)
-    (context,) = read.passages
+    (context,) = parsed.passages
     pieces = [piece for piece in re.split(r"\n\s*\n", context.text) if piece.strip()]
     return Record(
         record_id=path.stem,
-        place=read.place,
+        place=parsed.place,
         paper_id=paper,
         question_id=f"CQ{question}",
-        question=read.question,
+        question=parsed.question,
         passages=tuple(map(Passage, pieces)),
     )
 

@@ -1,4 +1,4 @@
-"""Shards that are small where they are stored and absurd in memory are rejects, and cost little."""
+"""Oversized input and decompression bombs become rejects and take little memory."""
 
 import gzip
 from pathlib import Path
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from backports import zstd
 
-from tests.pipeline.reading.test_memory import MIB, read_in_a_process_of_its_own
+from tests.pipeline.reading.test_memory import MIB, read_in_own_process
 from tests.support.jobs import rows
 from tests.support.shards import read_path
 
@@ -25,10 +25,10 @@ def lists(values: pa.Array, each: int) -> pa.ListArray:
 
 
 BOMBS = {
-    "a long text as every row's": lambda: {"question": repeated("x" * 50 * MIB, 2000)},
+    "a long text in every row": lambda: {"question": repeated("x" * 50 * MIB, 2000)},
     "a long text in long lists": lambda: {"passages": lists(repeated("x" * MIB, 10_000), 100)},
     "one list of thirty million": lambda: {"passages": lists(repeated("z", 3 * 10**7), 3 * 10**7)},
-    "nulls without end": lambda: {"extra": lists(pa.nulls(3 * 10**7, pa.int32()), 3 * 10**7)},
+    "thirty million nulls": lambda: {"extra": lists(pa.nulls(3 * 10**7, pa.int32()), 3 * 10**7)},
     "a long text in a column whose name has a dot": lambda: {
         "ex.tra": repeated("x" * 50 * MIB, 2000)
     },
@@ -47,15 +47,15 @@ def test_a_parquet_bomb_is_one_reject_and_takes_no_memory(bomb, tmp_path):
         pa.table(BOMBS[bomb]()), shard, compression="zstd", dictionary_pagesize_limit=2**30
     )
     assert shard.stat().st_size < MIB
-    read, grown = read_in_a_process_of_its_own(shard)
-    assert read == 2  # the reject and the tally
+    rows_read, grown = read_in_own_process(shard)
+    assert rows_read == 2  # the reject and the tally
     assert grown < 300 * MIB
     (reject,) = read_path(shard).rejects
     assert (reject["reason"], reject["payload"]) == ("too_large", b"")
     assert "input.max_expansion" in reject["detail"]
 
 
-def test_other_row_groups_of_its_file_are_read(tmp_path):
+def test_other_row_groups_of_the_file_are_read(tmp_path):
     good = pa.Table.from_pylist([{"record_id": "a", "question": "Why?", "passages": ["p"]}])
     long = pa.table({"question": repeated("x" * 2 * MIB, 100)})["question"].cast(pa.string())
     with pq.ParquetWriter(
@@ -71,7 +71,7 @@ def test_other_row_groups_of_its_file_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
-def test_of_a_stream_that_becomes_far_too_much_the_rest_is_one_reject(pack, tmp_path):
+def test_the_rest_of_a_stream_that_expands_too_far_is_one_reject(pack, tmp_path):
     lines = b"".join(orjson.dumps(row) + b"\n" for row in rows(range(100)))
     (tmp_path / "a.jsonl.packed").write_bytes(pack(lines + b" " * 200 * MIB))
     shard = (tmp_path / "a.jsonl.packed").rename(tmp_path / "a.jsonl.gz")
@@ -83,8 +83,8 @@ def test_of_a_stream_that_becomes_far_too_much_the_rest_is_one_reject(pack, tmp_
     assert "input.max_expansion" in reject["detail"]
 
 
-def test_what_repeats_itself_in_earnest_is_read(tmp_path: Path):
-    """A paper's passages in each of its records, of which a file stores one copy."""
+def test_repetitive_but_honest_input_is_read(tmp_path: Path):
+    """A paper's passages are in each of its records, and the file stores one copy."""
     passages = [
         f"Passage {n}: " + "the lamp was lit and the heron rose again. " * 40 for n in range(8)
     ]
@@ -103,7 +103,7 @@ def test_what_repeats_itself_in_earnest_is_read(tmp_path: Path):
 
 
 def test_one_long_text_among_short_ones_is_no_bomb(tmp_path: Path):
-    """By the longest of them all, these would be forty gigabytes."""
+    """At the length of the longest, all texts together would take 40 GB."""
     texts = [["x" * 900_000, "short"], *[[f"Passage {n % 50}.", "short"] for n in range(25_000)]]
     names = [f"r{n}" for n in range(len(texts))]
     table = pa.table({"record_id": names, "question": ["Why?"] * len(texts), "passages": texts})

@@ -1,4 +1,4 @@
-"""Hostile files: each costs what it must and no more, and none stops a job."""
+"""Hostile files: each loses only what is damaged, and none stops a job."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def expectations(folder: Path) -> Mapping[str, Expected]:
 
 
 @pytest.mark.parametrize("name", hostile_files())
-def test_a_hostile_file_gives_what_it_must(
+def test_a_hostile_file_gives_the_expected_records_and_rejects(
     name: str, folder: Path, expectations: Mapping[str, Expected]
 ) -> None:
     expected = expectations[name]
@@ -79,10 +79,10 @@ def test_the_hostile_folder_is_the_same_every_time(tmp_path: Path) -> None:
     assert a == b
 
 
-def test_the_hostile_folder_meets_every_reason_but_a_vanished_file() -> None:
-    met = {reason for file in hostile_files().values() for _, reason in file.expected.rejects}
+def test_the_hostile_folder_covers_every_reason_of_reading_but_a_vanished_file() -> None:
+    reasons = {reason for file in hostile_files().values() for _, reason in file.expected.rejects}
 
-    assert met == {
+    assert reasons == {
         "invalid_json",
         "wrong_type",
         "missing_field",

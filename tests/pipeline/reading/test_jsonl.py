@@ -1,4 +1,4 @@
-"""JSON lines: numbered, bounded, and the same however the bytes arrive."""
+"""JSON Lines: numbered, bounded, and independent of how the bytes arrive."""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -21,9 +21,9 @@ def items(*chunks: bytes, limit: int = 10_000, parse: Any = row_record) -> list[
     return list(jsonl_items(URI, chunks, limit, parse))
 
 
-def outline(found: Iterable[Record | Reject]) -> list[tuple[int, str]]:
+def outline(items: Iterable[Record | Reject]) -> list[tuple[int, str]]:
     """Row and id of records, row and reason of rejects."""
-    return [(i.place.row, i.record_id if isinstance(i, Record) else i.reason) for i in found]
+    return [(i.place.row, i.record_id if isinstance(i, Record) else i.reason) for i in items]
 
 
 pieces = st.one_of(
@@ -40,7 +40,7 @@ pieces = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(pieces, max_size=12).map(b"".join), st.lists(st.integers(0, 600), max_size=8))
-def test_chunk_borders_change_nothing(data: bytes, cuts: list[int]) -> None:
+def test_chunk_boundaries_change_nothing(data: bytes, cuts: list[int]) -> None:
     borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     chunks = [data[a:b] for a, b in pairwise(borders)]
 
@@ -52,10 +52,10 @@ def test_chunk_borders_change_nothing(data: bytes, cuts: list[int]) -> None:
 def test_every_line_that_is_not_blank_becomes_one_item(data: bytes) -> None:
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
 
-    found = items(data, limit=LIMIT)
+    read = items(data, limit=LIMIT)
 
-    assert [i.place.row for i in found] == [n for n, line in enumerate(lines) if line.strip()]
-    assert {i.place.uri for i in found} <= {URI}
+    assert [i.place.row for i in read] == [n for n, line in enumerate(lines) if line.strip()]
+    assert {i.place.uri for i in read} <= {URI}
 
 
 @settings(max_examples=100, deadline=None)
@@ -71,7 +71,7 @@ def test_rows_are_line_numbers_blank_lines_counted() -> None:
     assert outline(items(data)) == [(1, "a"), (3, "b")]
 
 
-def test_a_broken_line_costs_itself() -> None:
+def test_a_broken_line_loses_only_itself() -> None:
     data = record_line("a") + b'{"id": "b"\n' + record_line("c")
 
     assert outline(items(data)) == [(0, "a"), (1, "invalid_json"), (2, "c")]
@@ -84,7 +84,7 @@ def test_a_reject_carries_its_line() -> None:
     assert reject.payload == b'{"id": "b"'
 
 
-def test_a_reject_keeps_the_id_that_its_line_has() -> None:
+def test_a_reject_keeps_the_id_of_its_line() -> None:
     (reject,) = items(record_line("b", question=...))
 
     assert (reject.record_id, reject.place) == ("b", Place(URI, 0))
@@ -125,20 +125,20 @@ def test_a_line_over_the_limit_is_dropped_as_it_streams_by() -> None:
     assert set(reject.payload) == {ord("x")}
 
 
-def test_what_stands_before_a_break_is_read() -> None:
+def test_lines_before_a_break_are_read() -> None:
     def chunks() -> Iterator[bytes]:
         yield record_lines(2)
         yield b'{"id": "torn'
-        raise Fault("truncated", "breaks off")
+        raise Fault("truncated", "ends too early")
 
-    found = list(jsonl_items(URI, chunks(), 10_000, row_record))
+    read = list(jsonl_items(URI, chunks(), 10_000, row_record))
 
-    assert outline(found) == [(0, "r0"), (1, "r1"), (2, "truncated")]
-    assert isinstance(found[2], Reject)
-    assert found[2].payload == b'{"id": "torn'
+    assert outline(read) == [(0, "r0"), (1, "r1"), (2, "truncated")]
+    assert isinstance(read[2], Reject)
+    assert read[2].payload == b'{"id": "torn'
 
 
-def test_a_break_at_a_line_s_end_is_a_reject_all_the_same() -> None:
+def test_a_break_at_the_end_of_a_line_is_a_reject_too() -> None:
     def chunks() -> Iterator[bytes]:
         yield record_lines(1)
         raise Fault("corrupt", "cannot be decompressed")
@@ -146,7 +146,7 @@ def test_a_break_at_a_line_s_end_is_a_reject_all_the_same() -> None:
     assert outline(jsonl_items(URI, chunks(), 10_000, row_record)) == [(0, "r0"), (1, "corrupt")]
 
 
-def test_a_byte_order_mark_counts_only_in_front() -> None:
+def test_a_byte_order_mark_is_skipped_only_at_the_beginning() -> None:
     bom = b"\xef\xbb\xbf"
 
     assert outline(items(bom + record_line("a") + bom + record_line("b"))) == [
@@ -173,7 +173,7 @@ def test_a_byte_order_mark_counts_only_in_front() -> None:
         (b"{}", "missing_field"),
     ],
 )
-def test_a_line_that_is_no_record_says_why(line: bytes, reason: str) -> None:
+def test_the_reject_of_a_line_gives_the_reason(line: bytes, reason: str) -> None:
     assert outline(items(line)) == [(0, reason)]
 
 

@@ -1,4 +1,4 @@
-"""What reading holds in memory does not depend on what the shard holds."""
+"""The memory that reading takes does not depend on the content of the shard."""
 
 import subprocess
 import sys
@@ -30,42 +30,42 @@ print(rows, peak() - before)
 """
 
 
-def read_in_a_process_of_its_own(path: Path) -> tuple[int, int]:
-    """Rows, and by how many bytes reading raised the peak of the process's memory."""
-    said = subprocess.run(
+def read_in_own_process(path: Path) -> tuple[int, int]:
+    """Rows read, and by how many bytes reading has raised the process's peak memory."""
+    output = subprocess.run(
         [sys.executable, "-c", READ, str(path)],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=True,
     ).stdout
-    held, grown = map(int, said.split())
-    return held, grown
+    rows, grown = map(int, output.split())
+    return rows, grown
 
 
-def test_a_large_shard_is_read_in_a_fraction_of_its_size(tmp_path):
+def test_reading_a_large_shard_takes_a_fraction_of_its_size(tmp_path):
     (shard,) = generate(tmp_path / "shards", 60_000, 1).iterdir()
     assert shard.stat().st_size > 200 * MIB
-    read, grown = read_in_a_process_of_its_own(shard)
-    assert read > 60_000
+    rows_read, grown = read_in_own_process(shard)
+    assert rows_read > 60_000
     assert grown < 100 * MIB
 
 
-def test_a_line_that_unpacks_to_half_a_gigabyte_is_dropped_as_it_streams_by(tmp_path):
+def test_a_line_that_expands_to_half_a_gigabyte_is_dropped_while_it_is_read(tmp_path):
     shard = tmp_path / "bomb.jsonl.zst"
     with zstd.open(shard, "wb") as file:
         for _ in range(512):
             file.write(b"a" * MIB)
     assert shard.stat().st_size < MIB
-    read, grown = read_in_a_process_of_its_own(shard)
-    assert read == 2  # the reject and the tally
+    rows_read, grown = read_in_own_process(shard)
+    assert rows_read == 2  # the reject and the tally
     assert grown < 100 * MIB
 
 
-def test_blocks_are_bounded_in_text_as_well_as_in_records(tmp_path):
+def test_blocks_are_bounded_in_characters_as_well_as_in_records(tmp_path):
     (row,) = rows([1])
     large = [{**row, "record_id": f"r{n}", "passages": ["x" * MIB]} for n in range(40)]
     reading = read_path(write_jsonl(tmp_path / "a.jsonl", large))
     assert len(reading.records) == 40
-    most = BLOCK_CHARACTERS // MIB
-    assert max(tally["read"] for tally in reading.tallies) <= most
+    block_records = BLOCK_CHARACTERS // MIB
+    assert max(tally["read"] for tally in reading.tallies) <= block_records

@@ -1,4 +1,4 @@
-"""Mojibake: mended for a record as a whole, or left as it is."""
+"""Mojibake: repaired in a whole record, or left as it is."""
 
 from dataclasses import replace
 
@@ -25,34 +25,34 @@ texts = st.one_of(
     st.text(),
     st.text(st.sampled_from("abc .,\n’‘“”–—…éèüßñçøÅλμ≤≈×÷±°²𝑥𝐵ﬁ中")),
     st.text(st.characters(min_codepoint=0x20, max_codepoint=0x24F)),
-).filter(lambda text: "\x1a" not in text)  # which sloppy-windows-1252 takes for U+FFFD
+).filter(lambda text: "\x1a" not in text)  # decodes to U+FFFD in sloppy-windows-1252
 
 
 def damage(text: str, codec: str) -> str:
-    """What a tool makes of UTF-8 that it takes for `codec`."""
+    """UTF-8 text as read by a tool that takes it for `codec`."""
     return text.encode().decode(codec)
 
 
 def origins(text: str) -> set[str]:
-    """Every text that one of the code pages could have made `text` of."""
-    found = set()
+    """All texts from which one of the code pages could have made `text`."""
+    candidates = set()
     for codec in CODECS:
         try:
-            found.add(text.encode(codec).decode())
+            candidates.add(text.encode(codec).decode())
         except UnicodeError:
             continue
-    return found - {text}
+    return candidates - {text}
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("text", SAMPLES.values(), ids=SAMPLES)
-def test_a_damaged_sample_comes_back(text: str, codec: str) -> None:
+def test_a_damaged_sample_is_restored(text: str, codec: str) -> None:
     assert repair_text(damage(text, codec))[0] == text
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("word", ["café", "São Tomé", "chânvre", "Curaçao", "Müller", "5 µm", "±"])
-def test_a_single_accented_letter_comes_back(word: str, codec: str) -> None:
+def test_a_single_accented_letter_is_restored(word: str, codec: str) -> None:
     text = f"The keepers of {word} trim the wick."
 
     assert repair_text(damage(text, codec))[0] == text
@@ -64,41 +64,41 @@ def test_a_single_accented_letter_comes_back(word: str, codec: str) -> None:
     codecs,
 )
 @example("é", "sloppy-windows-1252")
-def test_damaged_latin_letters_come_back_whatever_the_code_page(text: str, codec: str) -> None:
+def test_damaged_latin_letters_are_restored_for_every_code_page(text: str, codec: str) -> None:
     assert repair_text(damage(text, codec))[0] == text
 
 
 @settings(max_examples=300, deadline=None)
 @given(texts, codecs)
-def test_a_damaged_text_comes_back_unless_it_has_two_origins(text: str, codec: str) -> None:
+def test_a_damaged_text_is_restored_unless_it_has_two_origins(text: str, codec: str) -> None:
     damaged = damage(text, codec)
     assume(len(origins(damaged)) <= 1)
 
-    mended, blamed = repair_text(damaged)
+    repaired, code_page = repair_text(damaged)
 
-    assert mended == text
-    assert (blamed is None) == text.isascii()
+    assert repaired == text
+    assert (code_page is None) == text.isascii()
 
 
 @settings(max_examples=300, deadline=None)
 @given(texts)
-def test_a_text_changes_only_where_it_is_a_code_page_s_damage_of_another(text: str) -> None:
-    mended, codec = repair_text(text)
+def test_a_text_changes_only_if_a_code_page_turns_another_text_into_it(text: str) -> None:
+    repaired, codec = repair_text(text)
 
     if codec is None:
-        assert mended == text
+        assert repaired == text
         assert not origins(text)
     else:
-        assert mended != text
-        assert damage(mended, codec) == text
+        assert repaired != text
+        assert damage(repaired, codec) == text
 
 
 @pytest.mark.parametrize("text", SAMPLES.values(), ids=SAMPLES)
-def test_a_clean_sample_stays(text: str) -> None:
+def test_a_clean_sample_stays_as_it_is(text: str) -> None:
     assert repair_text(text) == (text, None)
 
 
-def test_a_replacement_character_is_no_damage_to_mend() -> None:
+def test_a_replacement_character_is_not_repaired() -> None:
     assert repair_text("a \ufffd in the log") == ("a \ufffd in the log", None)
 
 
@@ -106,28 +106,28 @@ def test_one_clean_word_keeps_a_whole_text_from_a_false_repair() -> None:
     assert repair_text("Ã© is how a café’s sign looks") == ("Ã© is how a café’s sign looks", None)
 
 
-def test_damaged_line_by_line_is_not_what_is_mended() -> None:
+def test_a_text_damaged_in_some_lines_only_is_left_alone() -> None:
     text = damage("It’s dusk", "mac_roman") + "\n“clean”"
 
     assert repair_text(text) == (text, None)
 
 
-def sample_record(mend: str, **fields: object) -> Record:
+def sample_record(phrase: str, **fields: object) -> Record:
     return Record(
         record_id="lamp",
         place=Place("file:///lamps.jsonl", 3),
         paper_id="p",
-        question=f"Is {mend} lit?",
-        passages=(Passage(f"Log of {mend}", mend), Passage("plain", None)),
-        messages=(Message("user", mend),),
-        recorded_answer=f"{mend}.",
-        boilerplate=f"words {mend}",
-        extra={"place": mend, "year": 1911},
+        question=f"Is {phrase} lit?",
+        passages=(Passage(f"Log of {phrase}", phrase), Passage("plain", None)),
+        messages=(Message("user", phrase),),
+        recorded_answer=f"{phrase}.",
+        boilerplate=f"words {phrase}",
+        extra={"place": phrase, "year": 1911},
         **fields,  # type: ignore[arg-type]
     )
 
 
-def test_a_record_is_mended_in_every_text_and_says_so() -> None:
+def test_a_record_is_repaired_in_all_its_texts_and_says_so() -> None:
     damaged = sample_record(damage("the keeper’s lamp", "mac_roman"), repairs=("crlf",))
 
     assert repair_record(damaged) == sample_record(
@@ -135,7 +135,7 @@ def test_a_record_is_mended_in_every_text_and_says_so() -> None:
     )
 
 
-def test_ids_are_no_texts_and_decide_nothing() -> None:
+def test_ids_are_not_repaired_and_do_not_prevent_a_repair() -> None:
     damaged = sample_record(damage("the keeper’s lamp", "mac_roman"), question_id="It’s clean")
 
     assert repair_record(damaged).repairs == ("mac_roman",)

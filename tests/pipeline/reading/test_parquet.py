@@ -1,4 +1,4 @@
-"""Parquet shards: a row group at a time, and a damage costs its own rows only."""
+"""Parquet shards: read one row group at a time; damage loses only the rows it touches."""
 
 import datetime
 import decimal
@@ -16,7 +16,7 @@ from pipeline.core.arrow import items_table
 from pipeline.core.errors import StorageError
 from pipeline.core.filesystem import GuardedStream
 from pipeline.core.records import Message, Passage, Record, Reject
-from pipeline.reading.expansion_limit import Expansion
+from pipeline.reading.expansion_limit import ExpansionLimit
 from pipeline.reading.parquet import BATCH_ROWS, parquet_items
 from tests.support.hostile import (
     PASSAGES,
@@ -31,26 +31,26 @@ URI = "s3://logs/lamps.parquet"
 
 
 def items(data: bytes, limit: int = 10_000) -> list[Record | Reject]:
-    return list(parquet_items(URI, io.BufferedReader(io.BytesIO(data)), limit, Expansion(200)))  # type: ignore[type-var]
+    return list(parquet_items(URI, io.BufferedReader(io.BytesIO(data)), limit, ExpansionLimit(200)))  # type: ignore[type-var]
 
 
 def table_items(limit: int = 10_000, **columns: Any) -> list[Record | Reject]:
-    """What a sound file of two rows gives, with these columns."""
+    """What an undamaged file of two rows gives, with these columns."""
     return items(parquet_bytes(record_table(2, **columns)), limit)
 
 
-def outline(found: list[Record | Reject]) -> list[tuple[int, str]]:
+def outline(items: list[Record | Reject]) -> list[tuple[int, str]]:
     """Row and id of records, row and reason of rejects."""
-    return [(i.place.row, i.record_id if isinstance(i, Record) else i.reason) for i in found]
+    return [(i.place.row, i.record_id if isinstance(i, Record) else i.reason) for i in items]
 
 
-def test_rows_count_on_over_row_groups() -> None:
+def test_row_numbers_continue_over_row_groups() -> None:
     data = parquet_bytes(record_table(25), row_group_size=10)
 
     assert outline(items(data)) == list(enumerate(ids(25)))
 
 
-def test_rows_count_on_over_batches() -> None:
+def test_row_numbers_continue_over_batches() -> None:
     count = 2 * BATCH_ROWS + 3
 
     assert outline(items(parquet_bytes(record_table(count)))) == list(enumerate(ids(count)))
@@ -62,17 +62,17 @@ def test_every_item_names_its_shard() -> None:
 
 @pytest.mark.parametrize("group", [0, 1, 2])
 @pytest.mark.parametrize("compression", ["snappy", "zstd", "none"])
-def test_a_damaged_row_group_costs_its_own_rows(group: int, compression: str) -> None:
+def test_a_damaged_row_group_loses_only_its_own_rows(group: int, compression: str) -> None:
     data = parquet_bytes(record_table(30), row_group_size=10, compression=compression)
     lost = range(group * 10, group * 10 + 10)
 
-    found = items(with_damaged_column(data, group, "question"))
+    read = items(with_damaged_column(data, group, "question"))
 
-    read = [(row, f"r{row}") for row in range(30) if row not in lost]
-    assert outline(found) == sorted([*read, (lost.start, "corrupt")])
+    undamaged = [(row, f"r{row}") for row in range(30) if row not in lost]
+    assert outline(read) == sorted([*undamaged, (lost.start, "corrupt")])
 
 
-def test_the_reject_of_a_row_group_says_how_many_rows_are_lost() -> None:
+def test_the_reject_for_a_row_group_says_how_many_rows_are_lost() -> None:
     data = parquet_bytes(record_table(30), row_group_size=10)
     (reject,) = (i for i in items(with_damaged_column(data, 2, "id")) if isinstance(i, Reject))
 
@@ -100,36 +100,36 @@ def test_rows_before_the_damage_in_a_row_group_are_read() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1PAR1", b"PAR1" + b"\0" * 100 + b"PAR1"])
-def test_what_is_no_parquet_is_one_reject(data: bytes) -> None:
+def test_a_file_that_is_not_parquet_is_one_reject(data: bytes) -> None:
     assert outline(items(data)) == [(0, "corrupt")]
 
 
-def test_zero_rows_are_no_items() -> None:
+def test_zero_rows_give_no_items() -> None:
     assert items(parquet_bytes(record_table(1).slice(0, 0))) == []
 
 
-def test_a_text_that_is_no_utf8_costs_its_row() -> None:
-    found = items(
+def test_a_text_that_is_not_utf8_loses_its_row() -> None:
+    read = items(
         parquet_bytes(record_table(3, question=not_utf8_strings([b"Which?", b"\xff", b"When?"])))
     )
 
-    assert outline(found) == [(0, "r0"), (1, "not_utf8"), (2, "r2")]
-    assert isinstance(found[1], Reject)
-    assert found[1].record_id == "r1"
-    assert "question" in found[1].detail
+    assert outline(read) == [(0, "r0"), (1, "not_utf8"), (2, "r2")]
+    assert isinstance(read[1], Reject)
+    assert read[1].record_id == "r1"
+    assert "question" in read[1].detail
 
 
-def test_a_text_of_an_own_column_that_is_no_utf8_costs_its_row_too() -> None:
-    found = table_items(note=not_utf8_strings([b"\xe9", b"fine"]))
+def test_a_text_of_an_own_column_that_is_not_utf8_loses_its_row_too() -> None:
+    read = table_items(note=not_utf8_strings([b"\xe9", b"fine"]))
 
-    assert outline(found) == [(0, "not_utf8"), (1, "r1")]
+    assert outline(read) == [(0, "not_utf8"), (1, "r1")]
 
 
 def test_a_reject_carries_its_row_as_json() -> None:
-    found = table_items(question=[None, "Which?"])
+    read = table_items(question=[None, "Which?"])
 
-    assert isinstance(found[0], Reject)
-    assert orjson.loads(found[0].payload) == {"id": "r0", "question": None, "passages": PASSAGES}
+    assert isinstance(read[0], Reject)
+    assert orjson.loads(read[0].payload) == {"id": "r0", "question": None, "passages": PASSAGES}
 
 
 def test_passages_are_strings_or_objects() -> None:
@@ -146,9 +146,9 @@ def test_passages_are_strings_or_objects() -> None:
 
 def test_chats_are_ready_prompts() -> None:
     chats = [[{"role": "user", "content": f"Lamp {i}?"}] for i in range(2)]
-    found = table_items(question=None, passages=None, messages=chats)
+    read = table_items(question=None, passages=None, messages=chats)
 
-    assert [i.messages for i in found if isinstance(i, Record)] == [
+    assert [i.messages for i in read if isinstance(i, Record)] == [
         (Message("user", "Lamp 0?"),),
         (Message("user", "Lamp 1?"),),
     ]
@@ -183,7 +183,9 @@ def test_a_row_over_the_limit_is_too_large() -> None:
         (pa.array(["", ""]), "missing_field"),
     ],
 )
-def test_a_question_that_is_none_costs_each_row(cells: pa.Array, reason: str) -> None:
+def test_a_question_of_the_wrong_type_or_missing_loses_each_row(
+    cells: pa.Array, reason: str
+) -> None:
     assert outline(table_items(question=cells)) == [(0, reason), (1, reason)]
 
 
@@ -200,7 +202,7 @@ def test_a_question_that_is_none_costs_each_row(cells: pa.Array, reason: str) ->
         pa.array([{"a": {"b": [1, 2]}}, None]),
         pa.array([2**64 - 1, 0], pa.uint64()),
         pa.array([2**62 + 1, 0], pa.timestamp("ns")),
-        # Values that Parquet holds and Python has no date or duration for.
+        # Values that Parquet can hold but Python's dates and durations cannot.
         pa.array([10_000_000, 0], pa.date32()),
         pa.array([2**62, 0], pa.timestamp("us")),
         pa.array([2**62, 0], pa.timestamp("us", "UTC")),
@@ -208,21 +210,21 @@ def test_a_question_that_is_none_costs_each_row(cells: pa.Array, reason: str) ->
     ],
     ids=lambda cells: str(cells.type),
 )
-def test_an_own_column_of_any_type_costs_no_record(cells: pa.Array) -> None:
-    found = table_items(own=cells)
+def test_an_own_column_of_any_type_loses_no_record(cells: pa.Array) -> None:
+    read = table_items(own=cells)
 
-    assert outline(found) == [(0, "r0"), (1, "r1")]
-    assert items_table(found).num_rows == 2
+    assert outline(read) == [(0, "r0"), (1, "r1")]
+    assert items_table(read).num_rows == 2
 
 
-def test_an_unknown_time_zone_costs_no_record() -> None:
-    found = table_items(own=pa.array([0, 1], pa.timestamp("us", "Mars/Olympus")))
+def test_an_unknown_time_zone_loses_no_record() -> None:
+    read = table_items(own=pa.array([0, 1], pa.timestamp("us", "Mars/Olympus")))
 
-    assert outline(found) == [(0, "r0"), (1, "r1")]
+    assert outline(read) == [(0, "r0"), (1, "r1")]
 
 
 class _BrokenDisk(io.RawIOBase):
-    """Reads a while, then fails as a storage does."""
+    """A file that fails after some reads, as a lost connection does."""
 
     def __init__(self, data: bytes, reads: int) -> None:
         self._file = io.BytesIO(data)
@@ -231,7 +233,7 @@ class _BrokenDisk(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         self._reads -= 1
         if self._reads < 0:
-            raise ConnectionResetError("the line went dead")
+            raise ConnectionResetError("connection reset")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -239,12 +241,12 @@ class _BrokenDisk(io.RawIOBase):
 
 
 @pytest.mark.parametrize("reads", [0, 1, 3])
-def test_a_storage_that_fails_is_not_taken_for_damage(reads: int) -> None:
+def test_a_failing_storage_is_not_taken_for_damage(reads: int) -> None:
     data = parquet_bytes(record_table(5000), row_group_size=1000, compression="none")
     stream = io.BufferedReader(GuardedStream(_BrokenDisk(data, reads), URI), 4096)
 
     with pytest.raises(StorageError, match=re.escape(URI)):
-        list(parquet_items(URI, stream, 10_000, Expansion(200)))
+        list(parquet_items(URI, stream, 10_000, ExpansionLimit(200)))
 
 
 GOOD = parquet_bytes(record_table(30), row_group_size=10)
@@ -256,25 +258,25 @@ GOOD = parquet_bytes(record_table(30), row_group_size=10)
         st.tuples(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=8)), max_size=4
     ),
 )
-def test_any_damage_becomes_records_and_rejects(damages: list[tuple[int, bytes]]) -> None:
+def test_any_damage_gives_records_and_rejects(damages: list[tuple[int, bytes]]) -> None:
     data = bytearray(GOOD)
-    for at, damage in damages:
-        data[at : at + len(damage)] = damage
+    for offset, damage in damages:
+        data[offset : offset + len(damage)] = damage
 
     for item in items(bytes(data[: len(GOOD)])):
         assert isinstance(item, Record) or item.detail
 
 
 @pytest.mark.parametrize("damage", [0x00, 0xFF])
-def test_no_byte_of_a_footer_can_end_the_process(damage: int) -> None:
-    """pyarrow would, where it is asked for some of what a footer says and that is damaged."""
+def test_no_damaged_byte_of_a_footer_ends_the_process(damage: int) -> None:
+    """Without `check_columns`, pyarrow would abort on some of these."""
     length = int.from_bytes(GOOD[-8:-4], "little")
-    for at in range(len(GOOD) - 8 - length, len(GOOD)):
-        for item in items(GOOD[:at] + bytes([damage]) + GOOD[at + 1 :]):
+    for offset in range(len(GOOD) - 8 - length, len(GOOD)):
+        for item in items(GOOD[:offset] + bytes([damage]) + GOOD[offset + 1 :]):
             assert isinstance(item, Record) or item.detail
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, len(GOOD) - 1))
-def test_a_file_cut_anywhere_is_one_reject(length: int) -> None:
+def test_a_file_cut_off_anywhere_is_one_reject(length: int) -> None:
     assert outline(items(GOOD[:length])) == [(0, "corrupt")]

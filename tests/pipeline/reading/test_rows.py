@@ -1,4 +1,4 @@
-"""A JSON line or a Parquet row as a record, and an OpenAI batch line as it is."""
+"""Records from JSON lines, Parquet rows and lines of an OpenAI batch file."""
 
 from typing import Any
 
@@ -37,9 +37,9 @@ def parsed(values: Any, parse: Any = row_record) -> Record | Fault:
 
 
 def fault_of(values: Any, parse: Any = row_record) -> tuple[str, str]:
-    found = parsed(values, parse)
-    assert isinstance(found, Fault)
-    return found.reason, found.detail
+    fault = parsed(values, parse)
+    assert isinstance(fault, Fault)
+    return fault.reason, fault.detail
 
 
 def test_a_row_with_question_and_passages_is_a_record() -> None:
@@ -63,7 +63,7 @@ def test_a_passage_may_name_its_source() -> None:
     )
 
 
-def test_a_row_without_passages_to_read_is_still_a_question() -> None:
+def test_a_row_with_an_empty_list_of_passages_is_a_record() -> None:
     assert row_record(row(passages=[]), PLACE).passages == ()
 
 
@@ -90,14 +90,14 @@ def test_text_parts_of_a_message_are_joined() -> None:
     )
 
 
-def test_other_columns_are_carried_as_extra() -> None:
+def test_other_columns_become_extra() -> None:
     record = row_record(row(year=1911, tags=["fog"], answer="Amber.", paper_id="p"), PLACE)
 
     assert record.extra == {"year": 1911, "tags": ["fog"]}
 
 
 @pytest.mark.parametrize("name", ["recorded_answer", "answer", "completion"])
-def test_an_answer_that_came_with_the_row_is_recorded(name: str) -> None:
+def test_a_row_s_own_answer_is_recorded(name: str) -> None:
     record = row_record(row(**{name: ""}), PLACE)
 
     assert record.recorded_answer == ""
@@ -117,7 +117,7 @@ def test_an_answer_that_came_with_the_row_is_recorded(name: str) -> None:
         ({"id": ABSENT}, "file:///logs/lamps.jsonl#4"),
     ],
 )
-def test_the_first_id_that_says_something_is_the_id(fields: dict[str, Any], record_id: str) -> None:
+def test_the_first_id_that_is_not_empty_is_the_id(fields: dict[str, Any], record_id: str) -> None:
     assert row_record(row(**fields), PLACE).record_id == record_id
     assert (id_of(row(**fields)) or f"{PLACE.uri}#{PLACE.row}") == record_id
 
@@ -130,14 +130,14 @@ def test_paper_and_question_ids_may_be_numbers() -> None:
 
 @pytest.mark.parametrize("value", [True, 1.5, ["a"], {"a": 1}])
 @pytest.mark.parametrize("name", ["record_id", "id", "custom_id", "paper_id", "question_id"])
-def test_an_id_of_another_kind_is_a_wrong_type(name: str, value: Any) -> None:
+def test_an_id_of_another_type_is_a_wrong_type(name: str, value: Any) -> None:
     reason, detail = fault_of(row(**{"id": ABSENT, name: value}))
 
     assert reason == "wrong_type"
     assert name in detail
 
 
-def test_a_row_whose_id_is_faulty_has_no_id() -> None:
+def test_a_row_with_an_invalid_id_has_no_id() -> None:
     assert id_of(row(id=[1])) is None
     assert id_of([1]) is None
 
@@ -178,25 +178,25 @@ def test_a_row_whose_id_is_faulty_has_no_id() -> None:
     ],
 )
 def test_a_fault_names_its_field(fields: dict[str, Any], reason: str, named: str) -> None:
-    found, detail = fault_of(row(**fields))
+    actual, detail = fault_of(row(**fields))
 
-    assert found == reason
+    assert actual == reason
     assert named in detail
 
 
 @pytest.mark.parametrize("fields", [{}, {"messages": []}, {"prompt": ""}, {"prompt": None}])
-def test_a_row_with_nothing_to_ask_lacks_a_field(fields: dict[str, Any]) -> None:
+def test_a_row_without_question_or_prompt_lacks_a_field(fields: dict[str, Any]) -> None:
     assert fault_of(ready(**fields))[0] == "missing_field"
 
 
 @pytest.mark.parametrize("value", [[1], "text", 3, 1.5, None, True])
-def test_what_is_no_object_is_no_record(value: Any) -> None:
+def test_only_an_object_is_a_record(value: Any) -> None:
     assert fault_of(value)[0] == "wrong_type"
     assert fault_of(value, batch_record)[0] == "wrong_type"
 
 
 @pytest.mark.parametrize("parse", [row_record, batch_record])
-def test_a_chat_batch_line_is_read_as_it_is(parse: Any) -> None:
+def test_a_chat_line_of_a_batch_file_is_a_record(parse: Any) -> None:
     body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "Lamp?"}]}
 
     record = parse(batch(body), PLACE)
@@ -205,13 +205,13 @@ def test_a_chat_batch_line_is_read_as_it_is(parse: Any) -> None:
 
 
 @pytest.mark.parametrize("parse", [row_record, batch_record])
-def test_a_completions_batch_line_is_read_as_it_is(parse: Any) -> None:
+def test_a_completions_line_of_a_batch_file_is_a_record(parse: Any) -> None:
     record = parse(batch({"model": "m", "prompt": "Lamp:"}), PLACE)
 
     assert (record.record_id, record.messages) == ("b-1", (Message(PLAIN, "Lamp:"),))
 
 
-def test_the_request_s_settings_are_carried_as_extra() -> None:
+def test_the_request_s_other_settings_become_extra() -> None:
     record = row_record(batch({"model": "m", "prompt": "Lamp:"}), PLACE)
 
     assert record.extra["body"] == {"model": "m"}
@@ -232,13 +232,13 @@ def test_the_request_s_settings_are_carried_as_extra() -> None:
 def test_a_faulty_batch_line_names_its_field(
     values: dict[str, Any], reason: str, named: str
 ) -> None:
-    found, detail = fault_of(values, batch_record)
+    actual, detail = fault_of(values, batch_record)
 
-    assert found == reason
+    assert actual == reason
     assert named in detail
 
 
-def test_a_damaged_row_is_mended_as_a_whole() -> None:
+def test_mojibake_is_repaired_in_the_whole_row() -> None:
     damaged = "the keeper’s lamp".encode().decode("mac_roman")
 
     record = row_record(row(question=damaged, passages=[damaged], note=damaged), PLACE)
@@ -272,13 +272,13 @@ likely_rows = st.dictionaries(st.sampled_from(NAMES), likely_values, max_size=8)
 @given(st.one_of(plain_values, likely_rows, likely_rows.map(lambda r: GOOD | r)))
 def test_any_json_value_becomes_a_record_or_a_fault(value: Any) -> None:
     for parse in (row_record, batch_record):
-        found = parsed(value, parse)
-        if isinstance(found, Fault):
-            assert found.reason in ("wrong_type", "missing_field")
-            assert found.detail
+        outcome = parsed(value, parse)
+        if isinstance(outcome, Fault):
+            assert outcome.reason in ("wrong_type", "missing_field")
+            assert outcome.detail
         else:
-            assert found.record_id
-            assert found.messages or found.question
+            assert outcome.record_id
+            assert outcome.messages or outcome.question
 
 
 @settings(max_examples=200, deadline=None)
@@ -286,14 +286,14 @@ def test_any_json_value_becomes_a_record_or_a_fault(value: Any) -> None:
 def test_any_record_survives_its_table(extra: dict[str, Any]) -> None:
     record = row_record(GOOD | {f"my {name}": value for name, value in extra.items()}, PLACE)
 
-    (found,) = table_records(items_table([record]))
+    (restored,) = table_records(items_table([record]))
 
-    assert (found.record_id, found.question, found.passages) == (
+    assert (restored.record_id, restored.question, restored.passages) == (
         record.record_id,
         record.question,
         record.passages,
     )
-    assert found.extra.keys() == record.extra.keys()
+    assert restored.extra.keys() == record.extra.keys()
 
 
 @pytest.mark.parametrize("depth", [100, 254, 300, 1000])
@@ -302,9 +302,9 @@ def test_an_extra_column_of_any_depth_becomes_a_record_or_a_fault(depth: int) ->
     for _ in range(depth):
         nested = [nested]
 
-    found = parsed(row(odd=nested))
+    outcome = parsed(row(odd=nested))
 
-    if isinstance(found, Fault):
-        assert found.reason == "wrong_type"
+    if isinstance(outcome, Fault):
+        assert outcome.reason == "wrong_type"
     else:
-        assert table_records(items_table([found]))[0].extra == {"odd": nested}
+        assert table_records(items_table([outcome]))[0].extra == {"odd": nested}

@@ -1,4 +1,4 @@
-"""Shards: found, shared out, fetched in groups, and read as one stream each."""
+"""Shards: listed, divided among read tasks, fetched in groups, and streamed."""
 
 import gzip
 import os
@@ -52,10 +52,10 @@ def fill(folder: Path, *paths: str, data: bytes = b"x") -> Path:
     return folder
 
 
-# What an input holds.
+# Listing the shards of an input.
 
 
-def test_a_folder_holds_all_files_below_it_by_path(tmp_path: Path) -> None:
+def test_a_folder_lists_all_files_below_it_by_path(tmp_path: Path) -> None:
     fill(tmp_path, "b.jsonl", "a/z.txt", "a/deep/er.txt", "c.parquet")
 
     assert names(tmp_path) == ["er.txt", "z.txt", "b.jsonl", "c.parquet"]
@@ -70,13 +70,13 @@ def test_a_shard_knows_its_uri_and_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["{}", "{}/", "file://{}", "file://{}/"])
-def test_a_folder_may_be_named_in_any_form(tmp_path: Path, form: str) -> None:
+def test_a_folder_can_be_given_in_any_form(tmp_path: Path, form: str) -> None:
     fill(tmp_path, "a.jsonl", "b/c.txt")
 
     assert names(form.format(tmp_path)) == ["a.jsonl", "c.txt"]
 
 
-def test_a_glob_holds_what_it_matches(tmp_path: Path) -> None:
+def test_a_glob_lists_what_it_matches(tmp_path: Path) -> None:
     fill(tmp_path, "a.jsonl", "b.jsonl", "c.txt", "deep/d.jsonl")
 
     assert names(tmp_path / "*.jsonl") == ["a.jsonl", "b.jsonl"]
@@ -84,20 +84,20 @@ def test_a_glob_holds_what_it_matches(tmp_path: Path) -> None:
     assert names(tmp_path / "[ac].*") == ["a.jsonl", "c.txt"]
 
 
-def test_a_file_is_itself_even_with_the_signs_of_a_glob_in_its_name(tmp_path: Path) -> None:
+def test_a_file_with_wildcards_in_its_name_is_not_a_glob(tmp_path: Path) -> None:
     fill(tmp_path, "a*.txt", "ab.txt", "a [1].txt", "a1.txt")
 
     assert names(tmp_path / "a*.txt") == ["a*.txt"]
     assert names(tmp_path / "a [1].txt") == ["a [1].txt"]
 
 
-def test_a_folder_is_itself_even_with_the_signs_of_a_glob_in_its_name(tmp_path: Path) -> None:
+def test_a_folder_with_wildcards_in_its_name_is_not_a_glob(tmp_path: Path) -> None:
     fill(tmp_path, "batch [1]/a.txt", "batch 1/b.txt")
 
     assert names(tmp_path / "batch [1]") == ["a.txt"]
 
 
-def test_hidden_files_are_counted_and_not_read(tmp_path: Path) -> None:
+def test_hidden_files_are_counted_but_not_read(tmp_path: Path) -> None:
     fill(tmp_path, "a.txt", ".draft.txt", "_SUCCESS", "_tmp/b.txt", "deep/.git/c.txt", "d_e.txt")
 
     listing = list_shards(str(tmp_path), STORAGE)
@@ -106,7 +106,7 @@ def test_hidden_files_are_counted_and_not_read(tmp_path: Path) -> None:
     assert listing.hidden == 4
 
 
-def test_hidden_files_of_a_glob_are_counted_and_not_read(tmp_path: Path) -> None:
+def test_hidden_files_of_a_glob_are_counted_but_not_read(tmp_path: Path) -> None:
     fill(tmp_path, "a.txt", "_b.txt")
 
     listing = list_shards(f"{tmp_path}/*.txt", STORAGE)
@@ -154,7 +154,7 @@ def test_a_name_that_is_not_utf8_stops_nothing(tmp_path: Path) -> None:
     assert "a_CQ1" in [r["record_id"] for r in reading.records]
 
 
-# How shards are shared out and fetched.
+# Dividing shards among read tasks, and fetching them.
 
 sizes = st.lists(
     st.one_of(
@@ -166,42 +166,44 @@ sizes = st.lists(
 )
 
 
-def made_shards(of_sizes: list[int]) -> list[Shard]:
+def shards_of(of_sizes: list[int]) -> list[Shard]:
     return [Shard(f"/{i}", f"file:///{i}", size) for i, size in enumerate(of_sizes)]
 
 
 @settings(max_examples=200, deadline=None)
 @given(sizes, st.integers(0, 80))
 def test_every_shard_is_in_one_share_and_in_order(of_sizes: list[int], shares: int) -> None:
-    shards = made_shards(of_sizes)
+    shards = shards_of(of_sizes)
 
-    made = share_out(shards, shares)
+    shared = share_out(shards, shares)
 
-    assert [shard for share in made for shard in share] == shards
-    assert all(made)
-    assert len(made) <= max(shares, 1)
+    assert [shard for share in shared for shard in share] == shards
+    assert all(shared)
+    assert len(shared) <= max(shares, 1)
 
 
 @settings(max_examples=200, deadline=None)
 @given(sizes.filter(bool), st.integers(1, 80))
-def test_no_share_is_more_than_one_shard_over_its_part(of_sizes: list[int], shares: int) -> None:
-    made = share_out(made_shards(of_sizes), shares)
+def test_no_share_exceeds_an_equal_part_by_more_than_one_shard(
+    of_sizes: list[int], shares: int
+) -> None:
+    shared = share_out(shards_of(of_sizes), shares)
 
-    part = (sum(of_sizes) + len(of_sizes) * REQUEST_BYTES) / shares
-    for share in made:
-        assert sum(shard.size + REQUEST_BYTES for shard in share[:-1]) < part
+    equal_part = (sum(of_sizes) + len(of_sizes) * REQUEST_BYTES) / shares
+    for share in shared:
+        assert sum(shard.size + REQUEST_BYTES for shard in share[:-1]) < equal_part
 
 
 def test_equal_shards_are_shared_out_equally() -> None:
-    assert [len(share) for share in share_out(made_shards([100] * 12), 4)] == [3, 3, 3, 3]
-    assert [len(share) for share in share_out(made_shards([0] * 12), 4)] == [3, 3, 3, 3]
-    assert [len(share) for share in share_out(made_shards([100] * 3), 12)] == [1, 1, 1]
+    assert [len(share) for share in share_out(shards_of([100] * 12), 4)] == [3, 3, 3, 3]
+    assert [len(share) for share in share_out(shards_of([0] * 12), 4)] == [3, 3, 3, 3]
+    assert [len(share) for share in share_out(shards_of([100] * 3), 12)] == [1, 1, 1]
 
 
 @settings(max_examples=200, deadline=None)
 @given(sizes)
 def test_every_shard_is_fetched_once_in_order_and_within_the_limits(of_sizes: list[int]) -> None:
-    shards = made_shards(of_sizes)
+    shards = shards_of(of_sizes)
 
     groups = list(fetch_groups(shards))
 
@@ -213,25 +215,25 @@ def test_every_shard_is_fetched_once_in_order_and_within_the_limits(of_sizes: li
 
 
 def test_many_tiny_shards_are_fetched_as_many_as_allowed_at_a_time() -> None:
-    groups = list(fetch_groups(made_shards([10] * (2 * FETCH_SHARDS + 1))))
+    groups = list(fetch_groups(shards_of([10] * (2 * FETCH_SHARDS + 1))))
 
     assert [len(group) for group in groups] == [FETCH_SHARDS, FETCH_SHARDS, 1]
 
 
 def test_small_shards_fill_a_fetch_up_to_its_bytes() -> None:
     full = FETCH_BYTES // SMALL_SHARD_BYTES
-    groups = list(fetch_groups(made_shards([SMALL_SHARD_BYTES] * (full + 1))))
+    groups = list(fetch_groups(shards_of([SMALL_SHARD_BYTES] * (full + 1))))
 
     assert [len(group) for group in groups] == [full, 1]
 
 
-def test_a_large_shard_parts_its_neighbours() -> None:
-    groups = list(fetch_groups(made_shards([10, 10, SMALL_SHARD_BYTES + 1, 10])))
+def test_a_large_shard_separates_its_neighbours() -> None:
+    groups = list(fetch_groups(shards_of([10, 10, SMALL_SHARD_BYTES + 1, 10])))
 
     assert [len(group) for group in groups] == [2, 1, 1]
 
 
-# How a shard is read.
+# Reading a shard.
 
 
 def test_a_large_shard_comes_in_blocks_with_a_tally_each(tmp_path: Path) -> None:
@@ -265,7 +267,9 @@ def test_many_shards_share_blocks_and_one_tally(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [10, SMALL_SHARD_BYTES + 1])
-def test_a_file_that_vanished_since_it_was_listed_is_unreadable(tmp_path: Path, size: int) -> None:
+def test_a_file_that_has_vanished_since_the_listing_is_unreadable(
+    tmp_path: Path, size: int
+) -> None:
     fill(tmp_path, "gone.jsonl", data=b"x" * size)
     fill(tmp_path, "here.jsonl", data=record_line("here"))
     shards = list_shards(str(tmp_path), STORAGE).shards
@@ -280,7 +284,7 @@ def test_a_file_that_vanished_since_it_was_listed_is_unreadable(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("size", [10, SMALL_SHARD_BYTES + 1])
-def test_a_storage_that_fails_stops_the_job_and_names_the_shard(tmp_path: Path, size: int) -> None:
+def test_a_failing_storage_stops_the_job_and_names_the_shard(tmp_path: Path, size: int) -> None:
     shard = Shard(str(tmp_path), f"file://{tmp_path}", size)  # a folder cannot be read
 
     with pytest.raises(StorageError, match=str(tmp_path)):
@@ -289,7 +293,7 @@ def test_a_storage_that_fails_stops_the_job_and_names_the_shard(tmp_path: Path, 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
 @pytest.mark.parametrize("ending", ["jsonl", "ndjson", "json", "JSONL", "jsonl.gz", "jsonl.zst"])
-def test_the_first_bytes_say_how_a_shard_is_compressed(
+def test_magic_bytes_decide_how_a_shard_is_decompressed(
     tmp_path: Path, ending: str, pack: Any
 ) -> None:
     fill(tmp_path, f"lamps.{ending}", data=pack(record_lines(3)))
@@ -298,7 +302,7 @@ def test_the_first_bytes_say_how_a_shard_is_compressed(
 
 
 @pytest.mark.parametrize("ending", ["txt", "TXT", "txt.gz", "txt.zst", "txt.zstd"])
-def test_a_text_shard_keeps_its_name_as_id_whatever_its_ending(tmp_path: Path, ending: str) -> None:
+def test_a_text_shard_s_id_is_its_name_without_any_extension(tmp_path: Path, ending: str) -> None:
     data = text_file().encode()
     fill(tmp_path, f"reef_CQ4.{ending}", data=gzip.compress(data) if "." in ending else data)
 
@@ -312,13 +316,13 @@ def test_a_text_shard_keeps_its_name_as_id_whatever_its_ending(tmp_path: Path, e
 
 
 @pytest.mark.parametrize("ending", ["parquet", "pq", "jsonl", "bin"])
-def test_parquet_is_known_by_its_first_bytes(tmp_path: Path, ending: str) -> None:
+def test_parquet_is_recognized_by_its_magic_bytes(tmp_path: Path, ending: str) -> None:
     fill(tmp_path, f"lamps.{ending}", data=parquet_bytes(record_table(3)))
 
     assert [r["record_id"] for r in read_path(tmp_path).records] == list(ids(3))
 
 
-def test_a_format_of_the_job_file_outweighs_every_ending(tmp_path: Path) -> None:
+def test_the_job_file_s_format_takes_precedence_over_the_extension(tmp_path: Path) -> None:
     fill(tmp_path, "lamps.csv", data=record_lines(2))
 
     assert [r["record_id"] for r in read_path(tmp_path, kind="jsonl").records] == list(ids(2))
@@ -330,7 +334,7 @@ def test_a_format_of_the_job_file_outweighs_every_ending(tmp_path: Path) -> None
     ]
 
 
-def test_what_no_reader_knows_keeps_its_first_bytes(tmp_path: Path) -> None:
+def test_the_reject_of_an_unknown_kind_keeps_the_first_bytes(tmp_path: Path) -> None:
     fill(tmp_path, "scan.pdf", data=b"%PDF-1.7 and so on")
 
     (reject,) = read_path(tmp_path).rejects
@@ -339,7 +343,7 @@ def test_what_no_reader_knows_keeps_its_first_bytes(tmp_path: Path) -> None:
     assert "scan.pdf" in reject["detail"]
 
 
-def test_records_before_a_damage_deep_in_a_gzip_are_read(tmp_path: Path) -> None:
+def test_records_before_damage_deep_in_a_gzip_are_read(tmp_path: Path) -> None:
     data = record_lines(20_000)
     packed = bytearray(gzip.compress(data, compresslevel=0, mtime=0))
     broken = len(packed) * 3 // 4
@@ -385,12 +389,12 @@ WHOLE = tuple(file.data for file in hostile_files().values() if len(file.data) <
 
 @st.composite
 def damaged_files(draw: st.DrawFn) -> bytes:
-    """A file that was something once: cut, overwritten, or with bytes let in."""
+    """A valid file that was cut, overwritten, or had bytes inserted."""
     data = bytearray(draw(st.sampled_from(WHOLE)))
     for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(data)))
-        gone = draw(st.sampled_from([0, 1, 1, 4, len(data)]))
-        data[at : at + gone] = draw(st.binary(max_size=8))
+        offset = draw(st.integers(0, len(data)))
+        removed = draw(st.sampled_from([0, 1, 1, 4, len(data)]))
+        data[offset : offset + removed] = draw(st.binary(max_size=8))
     return bytes(data)
 
 
@@ -406,7 +410,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ),
     st.sampled_from(ENDINGS),
 )
-def test_any_bytes_under_any_ending_become_records_and_rejects(
+def test_any_bytes_under_any_extension_give_records_and_rejects(
     scratch: Path, data: bytes, ending: str
 ) -> None:
     path = scratch / f"any{ending}"
@@ -422,13 +426,13 @@ def test_any_bytes_under_any_ending_become_records_and_rejects(
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 400))
-def test_what_zlib_finds_before_a_break_is_what_is_read(
+def test_everything_that_zlib_decompresses_before_a_break_is_read(
     scratch: Path, noise: bytes, cut: int
 ) -> None:
     packed = gzip.compress(record_line("first") + noise + b"\n" + record_lines(5), mtime=0)
-    kept = packed[: max(2, min(cut, len(packed) - 1))]
-    (scratch / "cut.jsonl.gz").write_bytes(kept)
-    (scratch / "plain.jsonl").write_bytes(whole := zlib.decompressobj(wbits=31).decompress(kept))
+    start = packed[: max(2, min(cut, len(packed) - 1))]
+    (scratch / "cut.jsonl.gz").write_bytes(start)
+    (scratch / "plain.jsonl").write_bytes(whole := zlib.decompressobj(wbits=31).decompress(start))
 
     cut_off = read_path(scratch / "cut.jsonl.gz")
     plain = read_path(scratch / "plain.jsonl") if whole else None
@@ -448,10 +452,10 @@ def test_a_shard_gives_at_least_one_item(scratch: Path) -> None:
     shard = Shard(str(scratch / "none.jsonl"), "file:///none.jsonl", 2)
 
     with (scratch / "none.jsonl").open("rb", buffering=0) as file:
-        found: list[Record | Reject] = list(
+        items: list[Record | Reject] = list(
             read_shard(shard, GuardedStream(file, shard.uri), Input(uri="x"))
         )
 
-    assert [(i.record_id, i.reason) for i in found if isinstance(i, Reject)] == [
+    assert [(i.record_id, i.reason) for i in items if isinstance(i, Reject)] == [
         ("none.jsonl", "empty_file")
     ]

@@ -1,4 +1,4 @@
-"""Text files: prompt and recorded answer, taken apart by the grammar of the job file."""
+"""Text files: prompt and recorded answer, separated by the grammar of the job file."""
 
 import pytest
 from hypothesis import assume, given, settings
@@ -28,7 +28,7 @@ def parse(text: str, grammar: TextGrammar = GRAMMAR) -> Record:
 
 
 def parts(record: Record) -> tuple[str, str, str | None, str | None]:
-    """What the grammar found: context, instructions, question, recorded answer."""
+    """Context, instructions, question and recorded answer."""
     return (
         record.passages[0].text,
         record.extra["instructions"],
@@ -45,15 +45,15 @@ def parsed(data: bytes) -> Record | Fault:
 
 
 def reason_of(data: bytes) -> str:
-    found = parsed(data)
-    assert isinstance(found, Fault)
-    assert found.detail
-    return found.reason
+    fault = parsed(data)
+    assert isinstance(fault, Fault)
+    assert fault.detail
+    return fault.reason
 
 
 @settings(max_examples=300, deadline=None)
 @given(context=part, instructions=part, question=part, answer=any_text)
-def test_any_parts_come_back_from_the_grammar(
+def test_any_parts_are_restored_by_the_grammar(
     context: str, instructions: str, question: str, answer: str
 ) -> None:
     text = text_file(context, question, answer, instructions)
@@ -83,17 +83,17 @@ def test_rewritten_line_ends_change_no_part(
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.binary(), any_text.map(lambda t: f"{GRAMMAR.preamble}\n\n{t}".encode())))
 def test_any_bytes_become_a_record_or_a_fault(data: bytes) -> None:
-    found = parsed(data)
+    outcome = parsed(data)
 
-    if isinstance(found, Fault):
-        assert found.reason in ("not_utf8", "unparsable_text")
-        assert found.detail
+    if isinstance(outcome, Fault):
+        assert outcome.reason in ("not_utf8", "unparsable_text")
+        assert outcome.detail
     else:
         assert all(fixed.encode() in data for fixed in FIXED_PARTS)
-        assert found.record_id == "lamps-1911_CQ7"
+        assert outcome.record_id == "lamps-1911_CQ7"
 
 
-def test_the_first_whole_question_block_decides() -> None:
+def test_the_first_complete_question_block_counts() -> None:
     invented = text_file(question="Who rings the bell?").removeprefix(GRAMMAR.preamble)
     record = parse(text_file(question="Which lamp?", answer=f" Amber.{invented}"))
 
@@ -124,7 +124,7 @@ def test_the_message_is_the_prompt_without_the_answer() -> None:
     assert record.messages[0].content.endswith("Helpful Answer:")
 
 
-def test_boilerplate_holds_the_prompt_s_words_but_not_passages_or_question() -> None:
+def test_boilerplate_is_the_prompt_without_passages_and_question() -> None:
     boilerplate = parse(
         text_file(context="Fog rolls in.", question="Which lamp?", instructions="Be brief.")
     ).boilerplate
@@ -136,7 +136,7 @@ def test_boilerplate_holds_the_prompt_s_words_but_not_passages_or_question() -> 
     assert "Which lamp?" not in boilerplate
 
 
-def test_an_empty_context_may_share_the_preamble_s_blank_line() -> None:
+def test_an_empty_context_can_share_the_preamble_s_blank_line() -> None:
     text = text_file(context="")
 
     assert parse(text).passages == (Passage(""),)
@@ -147,7 +147,7 @@ def test_an_empty_answer_is_an_answer() -> None:
     assert parse(text_file(answer="")).recorded_answer == ""
 
 
-def test_control_signs_in_the_context_stay() -> None:
+def test_control_characters_in_the_context_stay() -> None:
     context = "NUL \0, form feed \f, lone return \r, vertical tab \v"
 
     assert parse(text_file(context=context)).passages == (Passage(context),)
@@ -160,13 +160,13 @@ def test_some_crlf_among_lone_line_feeds_stay() -> None:
     assert record.repairs == ()
 
 
-def test_a_byte_order_mark_is_no_part_of_the_prompt() -> None:
+def test_a_byte_order_mark_is_not_part_of_the_prompt() -> None:
     record = parse("\ufeff" + text_file())
 
     assert record.messages[0].content.startswith(GRAMMAR.preamble)
 
 
-def test_mojibake_is_mended_and_named() -> None:
+def test_mojibake_is_repaired_and_named() -> None:
     context = "The keeper’s log — amber — names “Zoë”."
     record = parse(text_file(context=context).encode().decode("mac_roman"))
 
@@ -174,7 +174,7 @@ def test_mojibake_is_mended_and_named() -> None:
     assert record.repairs == ("mac_roman",)
 
 
-def test_mojibake_with_rewritten_line_ends_is_mended_twice() -> None:
+def test_mojibake_and_rewritten_line_ends_are_both_repaired() -> None:
     text = text_file(context="It’s dusk.").encode().decode("mac_roman").replace("\n", "\r\n")
     record = parse(text)
 
@@ -192,7 +192,7 @@ def test_the_name_gives_paper_and_question() -> None:
     )
 
 
-def test_a_name_of_another_shape_is_an_id_and_nothing_more() -> None:
+def test_a_name_of_another_form_is_only_an_id() -> None:
     record = text_record(text_file().encode(), Place("file:///logs/lamps_of_1911.txt", 0), GRAMMAR)
 
     assert (record.record_id, record.paper_id, record.question_id) == ("lamps_of_1911", None, None)
@@ -216,7 +216,7 @@ def test_the_last_question_number_of_a_name_counts() -> None:
         "reef_CQ1",
     ],
 )
-def test_an_id_is_the_name_without_its_endings(name: str) -> None:
+def test_an_id_is_the_name_without_its_extensions(name: str) -> None:
     assert record_id_of(f"s3://bucket/deep/{name}") == "reef_CQ1"
 
 
@@ -237,12 +237,12 @@ def test_another_grammar_parses_other_records_and_not_these() -> None:
     assert reason_of(text.encode()) == "unparsable_text"
 
 
-def test_one_byte_that_is_no_utf8_makes_a_file_no_text() -> None:
+def test_one_byte_that_is_not_utf8_makes_a_file_a_reject() -> None:
     assert reason_of(text_file().encode() + b"\xff") == "not_utf8"
 
 
 @pytest.mark.parametrize("lacking", ["preamble", *TextGrammar.model_fields])
-def test_a_text_without_one_of_the_fixed_parts_is_unparsable(lacking: str) -> None:
+def test_a_text_without_one_of_the_fixed_parts_cannot_be_parsed(lacking: str) -> None:
     text = text_file().replace(getattr(GRAMMAR, lacking), "")
 
     assert reason_of(text.encode()) == "unparsable_text"
