@@ -79,7 +79,7 @@ def contains(digests: Digests, wanted: Sequence[bytes]) -> list[bool]:
 def _answers(
     folder: Location, parts: Sequence[str], selection: Selection, bucket: Bucket
 ) -> tuple[Digests, Digests, Digests]:
-    """Digests of the counting rows: answered, failed, and failed but to be retried."""
+    """Digests of the counting rows: those answered, those failed, and those to be retried."""
     # Growing buffers: lists of arrays would take twice the memory while they are concatenated.
     keys, times, failed, again = (bytearray() for _ in range(4))
     columns = columns_in(bucket, [*BY_GENERATION, "status", "failed_checks", "written_at"])
