@@ -29,7 +29,7 @@ COMMENTED = [
 
 PATH = re.compile(r"(?<![\w/.-])(?:conf|deploy|docs|jobs|pipeline|tests|\.ci)/[\w./-]*\w")
 LINK = re.compile(r'\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"')
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(app).commands
 
 
 def name_of(path: Path) -> str:
