@@ -40,6 +40,11 @@ def demo(tmp_path_factory) -> Path:
     return store
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _job_before_browser(demo) -> None:
+    """Runs the job before the browser starts, whose event loop would stop it."""
+
+
 @pytest.fixture(params=["generated", "demo"])
 def report(request, chromium) -> Iterator[tuple[Path, Visit]]:
     store = request.getfixturevalue(request.param)

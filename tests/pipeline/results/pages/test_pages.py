@@ -1,6 +1,7 @@
 """Pages in a real browser: the demo's, the whole corpus's, and one of 100,000 answers."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def comparison(demo_store) -> Path:
 
 def page_of(store: Path) -> Path:
     return Path(write_report(Storage().at(str(store)), job("shards", store)).path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _jobs_before_browser(demo, request) -> None:
+    """Runs the jobs before the browser starts, whose event loop would stop them."""
+    with suppress(pytest.skip.Exception):  # without a corpus only its tests are skipped
+        request.getfixturevalue("whole_corpus")
 
 
 @pytest.fixture(params=["demo", "whole_corpus", "hundred_thousand"])
