@@ -57,7 +57,7 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
         BatchWorker, (job, source, reporter), job.engine, concurrent
     )
     stored = outcomes.map(partial(with_prediction, job=job)).map(sink.write)
-    return map(Totals.of_receipt, stored.receipts())
+    return stored.receipts()
 
 
 def read_prompts(

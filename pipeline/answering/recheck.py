@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-import orjson
 import pyarrow as pa
 
 from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
@@ -92,19 +91,6 @@ class Rechecked:
     def add(self, other: Self) -> None:
         self.rows += other.rows
         self.verdicts.extend(other.verdicts)
-
-    def receipt(self) -> pa.Table:
-        """This as one row of JSON, to send to the driver."""
-        return pa.table({"receipt": [orjson.dumps(self, default=tuple)]})
-
-    @classmethod
-    def of_receipt(cls, receipt: bytes) -> Self:
-        content = orjson.loads(receipt)
-        return cls(content["rows"], [Verdict(*map(_as_tuples, v)) for v in content["verdicts"]])
-
-
-def _as_tuples(value: Any) -> Any:
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def recheck_rows(

@@ -14,7 +14,7 @@ from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.cluster.counters import EngineCounts
-from pipeline.cluster.reporter import HEARTBEAT_SECONDS, NullReporter, Reporter
+from pipeline.cluster.reporter import HEARTBEAT_SECONDS, Reporter
 from pipeline.config.schema import Job
 from pipeline.core.arrow import carry, split_work, table_prompts, tally, unpack
 from pipeline.core.errors import EngineError, OvernightError
@@ -46,7 +46,7 @@ class BatchWorker:
         self,
         job: Job,
         source: PromptSource,
-        reporter: Reporter = NullReporter(),  # noqa: B008  it has no state
+        reporter: Reporter = Reporter(),  # noqa: B008  it has no state
     ) -> None:
         self._job = job
         self._source = source

@@ -48,8 +48,8 @@ class Stream(Protocol):
         """
         ...
 
-    def receipts(self) -> Iterator[bytes]:
-        """The column `receipt` of the last stage's tables, as they come."""
+    def receipts(self) -> Iterator[Any]:
+        """The values that the last stage put into its receipts, as they come."""
         ...
 
 

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from pipeline.cluster.counters import RunCounts
 from pipeline.cluster.executor import Executor, ReadTask, Stage
-from pipeline.cluster.limit import LocalLimit
-from pipeline.cluster.reporter import NullReporter
+from pipeline.cluster.limit import Limit
+from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import EngineConfig
+from pipeline.core.arrow import receipts_in
 
 T = TypeVar("T")
 
@@ -50,15 +51,14 @@ class LocalStream:
             for table in self._tables:
                 yield runner.run(replica(table))
 
-    def receipts(self) -> Iterator[bytes]:
-        for table in self._tables:
-            yield from table["receipt"].to_pylist()
+    def receipts(self) -> Iterator[Any]:
+        return chain.from_iterable(map(receipts_in, self._tables))
 
 
 class InProcess:
     """See `Executor`; there is one replica, and nobody to report to."""
 
-    reporter = NullReporter()
+    reporter = Reporter()
 
     def __enter__(self) -> Self:
         return self
@@ -73,8 +73,8 @@ class InProcess:
     def share(self, value: T) -> Callable[[], T]:
         return lambda: value
 
-    def limit(self, records: int) -> LocalLimit:
-        return LocalLimit(records)
+    def limit(self, records: int) -> Limit:
+        return Limit(records)
 
     def end(self, seconds: float) -> None:
         """Nothing hears it: the run goes on for the seconds that it has."""

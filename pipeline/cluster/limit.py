@@ -1,28 +1,19 @@
 """How many more records a run may work on, shared by all its tasks: `--limit`."""
 
-from typing import Any, Protocol
+from typing import Any
 
 
-class Limit(Protocol):
+class Limit:
     """Grants a number of records in all, first come, first served.
 
     What was granted is not given back: a task that is done twice takes twice.
     """
 
-    def take(self, records: int) -> int:
-        """How many of these records may be worked on."""
-        ...
-
-    def is_spent(self) -> bool: ...
-
-
-class LocalLimit:
-    """A limit within one process; also the actor behind a `ClusterLimit`."""
-
     def __init__(self, records: int) -> None:
         self._left = records
 
     def take(self, records: int) -> int:
+        """How many of these records may be worked on."""
         granted = min(records, self._left)
         self._left -= granted
         return granted
@@ -31,8 +22,8 @@ class LocalLimit:
         return self._left == 0
 
 
-class ClusterLimit:
-    """A limit that all processes of a cluster share."""
+class ClusterLimit(Limit):
+    """The limit that an actor keeps for all processes of a cluster."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor

@@ -17,10 +17,11 @@ from ray.exceptions import GetTimeoutError, RayError
 from pipeline.cluster.coordinator import Coordinator, Replica
 from pipeline.cluster.counters import RunCounts
 from pipeline.cluster.executor import ReadTask, Stage
-from pipeline.cluster.limit import ClusterLimit, LocalLimit
-from pipeline.cluster.reporter import ClusterReporter, NullReporter, Reporter
+from pipeline.cluster.limit import ClusterLimit, Limit
+from pipeline.cluster.reporter import ClusterReporter, Reporter
 from pipeline.cluster.session import beside_driver, cause_of, cluster, placement
 from pipeline.config.schema import EngineConfig
+from pipeline.core.arrow import receipts_in
 from pipeline.core.errors import EngineError
 from pipeline.core.processes import settle
 
@@ -134,14 +135,14 @@ class RayStream:
             )
         )
 
-    def receipts(self) -> Iterator[bytes]:
+    def receipts(self) -> Iterator[Any]:
         """What fails on the cluster is raised as an error of ours."""
         tables = self.dataset.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         )
         try:
             for table in tables:
-                yield from cast(pa.Table, table)["receipt"].to_pylist()
+                yield from receipts_in(cast(pa.Table, table))
         except GetTimeoutError as error:
             raise EngineError(self.executor.missing_replicas()) from error
         except Exception as error:  # Ray Data raises more than Ray's own errors
@@ -162,7 +163,7 @@ class RayData:
         self._debug = debug
         self._block = ExitStack()
         self._coordinator: Any = None
-        self.reporter: Reporter = NullReporter()
+        self.reporter: Reporter = Reporter()
 
     def __enter__(self) -> Self:
         with ExitStack() as block:
@@ -188,7 +189,7 @@ class RayData:
         return get
 
     def limit(self, records: int) -> ClusterLimit:
-        return ClusterLimit(_beside_driver(self._block, LocalLimit, records))
+        return ClusterLimit(_beside_driver(self._block, Limit, records))
 
     def places(self, engine: EngineConfig) -> dict[str, Any]:
         """How Ray places the replicas; the places are free again at the end of the block."""

@@ -3,7 +3,7 @@
 import os
 import time
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.cluster.coordinator import Process, Replica
 from pipeline.cluster.counters import EngineCounts, StageCounts
@@ -14,60 +14,38 @@ HEARTBEAT_SECONDS = 1.0
 """How often replicas send a heartbeat, and tasks ask if the run is to end."""
 
 
-class Reporter(Protocol):
-    """What a task or a replica reports, and the little that it asks."""
+class Reporter:
+    """What a task or a replica reports, and the little that it asks.
+
+    This one reports to nobody, and the run goes on until its input is done.
+    """
 
     def counted(self, more: StageCounts) -> None:
         """Reports what a task has done; does not wait."""
-        ...
 
     def is_ending(self) -> bool:
         """Whether the run is to end. May be called often: it asks now and then."""
-        ...
+        return False
 
     def state(self, state: ReplicaState, engine_version: str = "") -> None:
         """Reports how far this replica has got.
 
         Raises `EngineError` if replicas have died too often to go on.
         """
-        ...
 
     def worked(self, counts: EngineCounts) -> None:
         """Reports all that this replica has done so far; does not wait."""
-        ...
 
     async def heartbeat(self) -> float | None:
         """Says that this replica lives; returns the seconds left, None while the run goes on."""
-        ...
-
-    def wait_for_work(self) -> bool:
-        """Blocks until any record is known to need an answer; False if nobody will say so."""
-        ...
-
-
-class NullReporter:
-    """For stages that nobody watches: the run goes on until its input is done."""
-
-    def counted(self, more: StageCounts) -> None:
-        """Nobody listens."""
-
-    def is_ending(self) -> bool:
-        return False
-
-    def state(self, state: ReplicaState, engine_version: str = "") -> None:
-        """Nobody listens."""
-
-    def worked(self, counts: EngineCounts) -> None:
-        """Nobody listens."""
-
-    async def heartbeat(self) -> float | None:
         return None
 
     def wait_for_work(self) -> bool:
+        """Blocks until any record is known to need an answer; False if nobody will say so."""
         return False
 
 
-class ClusterReporter:
+class ClusterReporter(Reporter):
     """Reports to the coordinator's actor, from any process of the cluster.
 
     Ray restarts a lost replica for ever and hands it the records that may have killed it:

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Self
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -120,14 +119,6 @@ class Totals:
                 f"{self.sums['read']} records were read but {self.done} are accounted for: "
                 f"{self.states}; every part written is complete, run again for the rest"
             )
-
-    def receipt(self) -> pa.Table:
-        """These totals as a table of one row, in which Ray carries them to the driver."""
-        return pa.table({"receipt": [orjson.dumps(self)]})
-
-    @classmethod
-    def of_receipt(cls, receipt: bytes) -> Self:
-        return cls(**{name: Counter(counts) for name, counts in orjson.loads(receipt).items()})
 
 
 def _value_counts(column: pa.ChunkedArray | pa.Array) -> dict[str, int]:

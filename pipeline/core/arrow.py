@@ -5,6 +5,7 @@ way; only `work` rows become Python objects. Nested columns are built flat, fiel
 `Table.from_pylist` takes ten times as long.
 """
 
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, repeat
 from operator import attrgetter
@@ -141,6 +142,23 @@ def carry(table: pa.Table, schema: pa.Schema) -> pa.Table:
         ],
         schema=schema,
     )
+
+
+def tally(schema: pa.Schema, sums: Mapping[str, int]) -> pa.Table:
+    """One row of a stage's schema that counts: `read`, `stored_bytes` and any other sums."""
+    counts = {"read": 0, "stored_bytes": 0, **sums}
+    columns = {"standing": ["tally"], **{name: [total] for name, total in counts.items()}}
+    return build(schema, columns, 1)
+
+
+def receipt(value: object) -> pa.Table:
+    """One row that carries what a stage has counted from its worker to the driver."""
+    return pa.table({"receipt": [pickle.dumps(value)]})
+
+
+def receipts_in(table: pa.Table) -> list[Any]:
+    """The values of a table of receipts, which never leave the processes of a run."""
+    return list(map(pickle.loads, table["receipt"].to_pylist()))
 
 
 def pack(tables: Sequence[pa.Table]) -> pa.Table:

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.cluster.counters import StageCounts
-from pipeline.cluster.reporter import NullReporter, Reporter
+from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.core.arrow import (
     pack,
@@ -33,7 +33,7 @@ def to_batches(
     source: PromptSource,
     in_flight: float,
     sampled: float,
-    reporter: Reporter = NullReporter(),  # noqa: B008  it has no state
+    reporter: Reporter = Reporter(),  # noqa: B008  it has no state
 ) -> pa.Table:
     """Prompts as `BATCHES`, one a row, none larger than a part of the store.
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.cluster.counters import StageCounts
 from pipeline.cluster.limit import Limit
-from pipeline.cluster.reporter import NullReporter, Reporter
+from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import (
@@ -37,7 +37,7 @@ def to_prompts(
     source: PromptSource,
     ledger: Callable[[], Ledger],
     limit: Limit | None = None,
-    reporter: Reporter = NullReporter(),  # noqa: B008  it has no state
+    reporter: Reporter = Reporter(),  # noqa: B008  it has no state
 ) -> pa.Table:
     """Items as `PROMPTS`: those that the store holds are current, the others are work.
 

@@ -36,10 +36,10 @@ def execute(
             monitor.watching(),
             shutdown_on_sigterm(job.grace_seconds, executor.end) as record.stop,
         ):
-            for receipt in answer(prepared, executor, file.run_id):
-                if record.timings.first_rows is None and receipt.sums["parts"]:
+            for stored in answer(prepared, executor, file.run_id):
+                if record.timings.first_rows is None and stored.sums["parts"]:
                     record.timings.first_rows = record.timings.now()
-                monitor.add(receipt)
+                monitor.add(stored)
         record.replicas = list(executor.replicas())
     return record.document
 

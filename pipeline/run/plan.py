@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,8 +15,8 @@ from pipeline.cluster.counters import RunCounts, StageCounts
 from pipeline.cluster.executor import Executor
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import split_work, structs_of_lists, table_prompts
-from pipeline.core.records import Message, Passage, Place, Prompt, Record
+from pipeline.core.arrow import receipt, split_work, structs_of_lists, table_prompts
+from pipeline.core.records import Message, Prompt
 from pipeline.engines import model_of, sampling_of
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
 from pipeline.flow import read_prompts
@@ -76,43 +75,6 @@ class WorkPlan:
         self.examples.extend(other.examples)
         self.sample.extend(other.sample)
 
-    def receipt(self) -> pa.Table:
-        """All of it as one row, for its way to the driver."""
-        said = {
-            "totals": self.totals,
-            "causes": [[c, n, self.prompt_tokens[c]] for c, n in self.records.items()],
-            "examples": self.examples,
-            "sample": self.sample,
-        }
-        return pa.table({"receipt": [orjson.dumps(said, default=tuple)]})
-
-    @classmethod
-    def of_receipt(cls, receipt: bytes) -> Self:
-        said: dict[str, Any] = orjson.loads(receipt)
-        counted = [(_cause(c), n, tokens) for c, n, tokens in said["causes"]]
-        return cls(
-            Totals.of_receipt(orjson.dumps(said["totals"])),
-            Counter({cause: n for cause, n, _ in counted}),
-            Counter({cause: tokens for cause, _, tokens in counted}),
-            [
-                Example(record_id, _cause(cause), tuple(Message(*m) for m in messages), part)
-                for record_id, cause, messages, part in said["examples"]
-            ],
-            list(map(_prompt, said["sample"])),
-        )
-
-
-def _cause(fields: Sequence[Any]) -> Cause:
-    kind, changes, before = fields
-    return Cause(kind, tuple(changes), Provenance(*before) if before else None)
-
-
-def _prompt(fields: dict[str, Any]) -> Prompt:
-    record, said = fields["record"], tuple(Message(*m) for m in fields["messages"])
-    passages = tuple(Passage(*p) for p in record["passages"])
-    held = {**record, "place": Place(*record["place"]), "passages": passages, "messages": ()}
-    return Prompt(**{**fields, "record": Record(**held), "messages": said})
-
 
 def make_plan(
     prepared: Prepared, executor: Executor, watcher: Watcher, examples: int = 0
@@ -121,8 +83,8 @@ def make_plan(
     plan, window = WorkPlan(), RateWindow()
     bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
     with executor:
-        for receipt in _receipts(prepared, executor, examples):
-            plan.add(WorkPlan.of_receipt(receipt))
+        for table_plan in _tables(prepared, executor, examples):
+            plan.add(table_plan)
             plan.examples = plan.examples[:examples]
             counts = RunCounts(StageCounts.of(plan.totals))
             rates = window.rates(counts, time.monotonic())
@@ -130,8 +92,8 @@ def make_plan(
     return plan
 
 
-def _receipts(prepared: Prepared, executor: Executor, examples: int) -> Iterator[bytes]:
-    """The flow as far as the prompts."""
+def _tables(prepared: Prepared, executor: Executor, examples: int) -> Iterator[WorkPlan]:
+    """The plan of each table of prompts: the flow as far as that."""
     bucket = prepared.job.input.bucket
     ledger = executor.share(Ledger.of(prepared.store, prepared.selection, bucket))
     stage = partial(
@@ -169,7 +131,7 @@ def plan_table(
     if sampled:
         chosen = [is_sampled(paper, sampled) for paper in work["paper"].to_pylist()]
         plan.sample = table_prompts(work.filter(pa.array(chosen, pa.bool_())))
-    return plan.receipt()
+    return receipt(plan)
 
 
 def _examples(

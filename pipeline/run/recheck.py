@@ -13,6 +13,7 @@ from pipeline.answering.recheck import Boilerplates, Rechecked, recheck_rows
 from pipeline.cluster.executor import Executor
 from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
+from pipeline.core.arrow import receipt
 from pipeline.core.filesystem import Location, Storage
 from pipeline.prompting.template import load_prompt
 from pipeline.run.recorder import RunRecorder
@@ -46,23 +47,23 @@ def recheck_store(
         executor or executor_for(stored_bytes, debug) as running,
     ):
         record.timings.cluster_ready = record.timings.now()
-        for receipt in _receipts(store, job, boilerplates, storage, file.run_id, running):
-            changes.add(Rechecked.of_receipt(receipt))
+        for of_part in _changes(store, job, boilerplates, storage, file.run_id, running):
+            changes.add(of_part)
             progress(changes)
     if record.document["status"] == "interrupted":
         raise KeyboardInterrupt
     return file.run_id, changes
 
 
-def _receipts(
+def _changes(
     store: Location,
     job: Job,
     boilerplates: Boilerplates,
     storage: Storage,
     run_id: str,
     executor: Executor,
-) -> Iterator[bytes]:
-    """What each part came to."""
+) -> Iterator[Rechecked]:
+    """What changed in each part."""
     parts = [part for part in counting_rows(store.join(ANSWERS_FOLDER)) if part.counts.any()]
     evaluator = Evaluator(chosen_checks(job.checks), job.answer.max_words)
     writer = PartWriter(run_id, append_only=job.output.append_only)
@@ -86,4 +87,4 @@ def _recheck_part(
         changed, verdicts = recheck_rows(rows.filter(pa.array(mask)), evaluator, boilerplates)
         changes.add(Rechecked(int(mask.sum()), verdicts))
         sink.write(changed)
-    yield changes.receipt()
+    yield receipt(changes)

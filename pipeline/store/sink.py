@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.accounting import Totals
+from pipeline.core.arrow import receipt
 from pipeline.core.filesystem import Storage
 from pipeline.store.parts import PartWriter
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER, REJECTS, REJECTS_FOLDER
@@ -36,4 +37,4 @@ class Sink:
                 part = rows.slice(start, self.rows_per_file)
                 size += self.writer.write(store.join(folder), part, schema)
                 parts += 1
-        return Totals.of(outcomes, parts=parts, part_bytes=size).receipt()
+        return receipt(Totals.of(outcomes, parts=parts, part_bytes=size))

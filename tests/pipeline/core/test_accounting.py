@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import PROMPTS, build, carry, items_table
+from pipeline.core.arrow import PROMPTS, build, carry, items_table, receipt, receipts_in
 from pipeline.core.errors import AccountingError
 from pipeline.core.records import Place, Reject, Tally
 from pipeline.store.schema import OUTCOMES
@@ -26,7 +26,7 @@ def test_records_read_and_records_that_arrive_have_to_agree():
 
 def test_totals_add_up_and_survive_their_receipt():
     whole = totals(reject(0), Tally(1, 4))
-    whole.add(Totals.of_receipt(totals(reject(1), Tally(1, 6)).receipt()["receipt"][0].as_py()))
+    whole.add(*receipts_in(receipt(totals(reject(1), Tally(1, 6)))))
     assert (whole.counts["read"], whole.counts["rejected"]) == (2, 2)
     assert (whole.reasons["invalid_json"], whole.sums["stored_bytes"]) == (2, 10)
     whole.check()

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.loop import AnsweringLoop
-from pipeline.core.accounting import Totals
-from pipeline.core.arrow import rejects_table
+from pipeline.core.arrow import receipts_in, rejects_table
 from pipeline.core.errors import StorageError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.core.records import Message, Place, Prompt, Reject
@@ -107,7 +106,7 @@ def test_rejects_have_their_own_folder_and_columns(store):
     (part,) = list_parts(store.join("rejects"))
     assert pq.read_schema(part).equals(REJECTS)
     assert list_parts(store.join("answers")) == []
-    totals = Totals.of_receipt(receipt["receipt"][0].as_py())
+    totals = receipts_in(receipt)[0]
     assert (totals.states["rejected"], totals.reasons["not_utf8"]) == (1, 1)
 
 
