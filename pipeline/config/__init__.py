@@ -1,1 +1,1 @@
-"""What a run is told to do: the job file, and the part of the job that the run selects."""
+"""What to do: the job file, and the part of the job that a run selects."""

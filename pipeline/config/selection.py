@@ -12,13 +12,13 @@ RETRIES = ("failed", "failed:<check>", "rejected")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """By default the whole job."""
+    """The part of a job that a run works on; by default all of it."""
 
     only: Mapping[str, frozenset[str]] = field(default_factory=dict)  # field to allowed values
     limit: int | None = None  # records to work on, at most
     retry_failed: bool = False  # generate all failed answers again
     retry_checks: frozenset[str] = frozenset()  # or those that fail one of these checks
-    retry_rejected: bool = False  # read stored rejects again
+    retry_rejected: bool = False  # write rejects again that the store holds
 
     def covers(self, item: Record | Reject) -> bool:
         """Whether every field in `only` has an allowed value; rejects have a `record_id` alone."""

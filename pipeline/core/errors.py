@@ -19,7 +19,7 @@ class OvernightError(Exception):
     exit_code = 3
 
     def __init__(self, message: str) -> None:
-        self._message = redacted(message)  # kept apart: Ray appends its own advice to `args`
+        self._message = redacted(message)  # Ray appends advice of its own to `args`
         super().__init__(self._message)
         _redact_arguments(sys.exception())
 

@@ -31,10 +31,7 @@ class Storage:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, uri: str) -> "Location":
-        """The file system of `uri` and the path in it.
-
-        Raises `ConfigError` for an unknown protocol or option.
-        """
+        """The file system and path of `uri`; `ConfigError` for an unknown protocol or option."""
         protocol = get_protocol(uri)
         try:
             cls = fsspec.get_filesystem_class(protocol)
@@ -173,9 +170,7 @@ def _modified(info: Mapping[str, Any]) -> float:
 
 @contextmanager
 def storage_errors(uri: str, *expected: type[Exception]) -> Iterator[None]:
-    """Turns any error of a file system, except `expected` ones, into a `StorageError` that names
-    the URI.
-    """
+    """Turns a file system's errors, but not `expected` ones, into `StorageError` with the URI."""
     try:
         yield
     except OvernightError:
@@ -189,8 +184,8 @@ def storage_errors(uri: str, *expected: type[Exception]) -> Iterator[None]:
 class GuardedStream(io.RawIOBase):
     """A stored file whose own failures are `StorageError`; other errors are of its content.
 
-    A decoder of damaged bytes and a broken connection both raise `OSError`; only here can the two
-    be told apart. `consumed` counts the bytes read so far.
+    A decoder of damaged bytes and a broken connection both raise `OSError`; only here is it known
+    which of the two it was. `consumed` counts the bytes read so far.
     """
 
     def __init__(self, raw: Any, uri: str) -> None:

@@ -79,9 +79,7 @@ def list_shards(uri: str, storage: Storage) -> Listing:
     folder = _fixed_part(root.path) if root.path not in files else root.path.rpartition("/")[0]
     visible = {path: size for path, size in files.items() if not _is_hidden(path, folder)}
     if not visible:
-        raise ConfigError(
-            f"input.uri: {uri}: only hidden files there; rename those that begin with . or _"
-        )
+        raise ConfigError(f"input.uri: {uri}: only hidden files (. or _ first) there; rename them")
     shards = [Shard(p, _printable(root.fs, p), size) for p, size in sorted(visible.items())]
     return Listing(shards, len(files) - len(visible))
 

@@ -132,10 +132,10 @@ def test_a_ledger_opens_no_part_of_another_bucket(shards, tmp_path):
     answers = store.join("answers")
     named = {str(b): list_parts(answers, b) for b in every(3)}
     assert sum(map(len, named.values())) == len(list_parts(answers))
-    kept = {str(b): Ledger.of(store, bucket=b).answered.tolist() for b in every(3)}
+    before = {str(b): Ledger.of(store, bucket=b).answered.tolist() for b in every(3)}
     compact(store, datetime.now(UTC))
     assert [len(list_parts(answers, b)) for b in every(3)] == [1, 1, 1]
-    assert {str(b): Ledger.of(store, bucket=b).answered.tolist() for b in every(3)} == kept
+    assert {str(b): Ledger.of(store, bucket=b).answered.tolist() for b in every(3)} == before
     assert len(Ledger.of(store, bucket=WHOLE).answered) == 60
 
 
