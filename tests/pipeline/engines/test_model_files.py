@@ -106,17 +106,15 @@ def test_a_fetch_that_was_killed_starts_again(bucket, tmp_path):
 FETCH = """
 import sys
 from pipeline.engines.model_files import ModelSpec, model_files
-from tests.support.jobs import vllm_job
-model = ModelSpec.of(vllm_job(sys.argv[1], storage={"endpoint_url": sys.argv[2]}))
-print(model_files(model, weights=True).where)
+print(model_files(ModelSpec(sys.argv[1], storage=sys.argv[2]), weights=True).where)
 """
 
 
 def test_processes_of_a_node_share_one_copy_of_a_model(bucket, tmp_path):
-    uri, server = bucket
+    model = stored(bucket)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", FETCH, uri, server.endpoint],
+            [sys.executable, "-c", FETCH, model.name, model.storage],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ,

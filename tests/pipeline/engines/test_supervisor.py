@@ -197,9 +197,9 @@ def test_an_idle_engine_is_not_taken_for_hung():
 
     async def go() -> None:
         engine.start()
-        supervised = Supervisor(engine, 8, 0.05)
+        supervised = Supervisor(engine, 8, 0.3)
         await supervised.generate(request(0))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.7)
         await supervised.generate(request(1))
 
     asyncio.run(go())
