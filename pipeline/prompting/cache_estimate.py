@@ -4,7 +4,7 @@ vLLM finds the blocks of a prompt that earlier prompts began with. The estimate 
 sample of whole papers as if the cache kept every block. That is what a real cache gives: prompts
 run in the order of their texts, so whatever a prompt shares with any earlier one it shares with its
 predecessor, whose blocks were used last. A simulation of vLLM's block pool and scheduler differed
-by less than 0.001 even at a cache of eight prompts (docs/prefixes.md).
+by less than 0.001 even at a cache of two prompts (docs/prefixes.md).
 """
 
 from collections.abc import Sequence
