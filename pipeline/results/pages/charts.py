@@ -18,7 +18,7 @@ from pipeline.results.pages.matrix import Matrix, Usage
 MAX_QUESTIONS = 20
 MAX_BINS = 60
 BIN_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-"""Preferred lengths of a time bin. Longer runs get whatever length makes `MAX_BINS` bins."""
+"""Preferred lengths of a time bin. Longer runs are divided into `MAX_BINS` bins."""
 
 MAX_TICKS, MAX_LABEL_CHARACTERS = 6, 24
 
@@ -175,10 +175,8 @@ def _timeline(usage: Mapping[int, Usage]) -> Timeline:
     by_start: dict[int, Usage] = {}
     for second in sorted(usage):
         by_start.setdefault((second - first) // seconds * seconds, Usage()).add(usage[second])
-    return Timeline(
-        seconds,
-        tuple(Bin(s, datetime.fromtimestamp(first + s, UTC), u) for s, u in by_start.items()),
-    )
+    bins = (Bin(s, datetime.fromtimestamp(first + s, UTC), u) for s, u in by_start.items())
+    return Timeline(seconds, tuple(bins))
 
 
 def _rate(timeline: Timeline) -> Chart:

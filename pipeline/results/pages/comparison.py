@@ -1,13 +1,13 @@
 """The page that compares two sides answer by answer; every number on it leads to its rows."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rapidfuzz.distance import LCSseq
 
-from pipeline.results.compare import SUMMED, Comparison, Pair, Side
+from pipeline.results.compare import SUMMED, ChangeKind, Comparison, Pair, Side
 from pipeline.results.pages.answers import shortened
 from pipeline.results.pages.matrix import stable_hash
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
@@ -18,6 +18,11 @@ MAX_PAIRS = 100_000
 MAX_ONE_SIDED = 10_000
 """Records answered on one side only that a page lists, per side."""
 
+KIND_LABELS: Mapping[ChangeKind, str] = {
+    "same": "identical",
+    "wording": "differ in wording",
+    "substance": "differ in substance",
+}
 BOTH, BEFORE, AFTER = "both sides", "the first side only", "the second side only"
 
 PAIRS_PER_CHUNK = 200
@@ -80,33 +85,20 @@ def _counts(comparison: Comparison) -> Iterator[tuple[str, list[LinkedCount]]]:
     }
     yield "records", [LinkedCount(f"on {side}", n, {"on": side}) for side, n in records.items()]
     for column in ("status", "stance"):
-        yield (
-            column,
-            [
-                LinkedCount(f"{was} → {now}", count, {column: f"{was} → {now}"})
-                for (was, now), count in comparison.transitions(column).most_common()
-            ],
-        )
-    yield (
-        "answers",
-        [
-            LinkedCount(
-                "identical" if kind == "same" else f"differ in {kind}", count, {"extent": kind}
-            )
-            for kind, count in sorted(comparison.change_kinds().items())
-        ],
-    )
-    yield (
-        "checks",
-        [
-            LinkedCount(f"{name}: {label}", count, {move: name})
-            for name, counts in comparison.check_changes().items()
-            for move, label, count in zip(
-                ("gained", "lost"), ("now passed", "now missed"), counts, strict=True
-            )
-            if count
-        ],
-    )
+        moves = comparison.transitions(column).most_common()
+        labels = [(f"{was} → {now}", count) for (was, now), count in moves]
+        yield column, [LinkedCount(label, count, {column: label}) for label, count in labels]
+    kinds = sorted(comparison.change_kinds().items())
+    yield "answers", [LinkedCount(KIND_LABELS[k], count, {"extent": k}) for k, count in kinds]
+    yield "checks", list(_check_counts(comparison))
+
+
+def _check_counts(comparison: Comparison) -> Iterator[LinkedCount]:
+    for name, (fixed, broken) in comparison.check_changes().items():
+        if fixed:
+            yield LinkedCount(f"{name}: now passed", fixed, {"gained": name})
+        if broken:
+            yield LinkedCount(f"{name}: now missed", broken, {"lost": name})
 
 
 def _row(pair: Pair) -> dict[str, Any]:

@@ -68,7 +68,7 @@ function summary(row) {
     ...transitions,
     ...row.gained.map((check) => `now passes ${check}`),
     ...row.lost.map((check) => `now misses ${check}`),
-    row.extent === "same" ? "identical" : `differs in ${row.extent}, ${Math.round(100 * row.similarity)} % of content words in common`,
+    row.extent === "same" ? "identical" : `differs in ${row.extent}, ${Math.round(100 * row.similarity)}% of content words in common`,
   ].join(" · ");
 }
 

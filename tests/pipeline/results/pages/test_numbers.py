@@ -125,7 +125,7 @@ def query_dict(store: Path, sql: str) -> dict:
     return dict(query(store, sql))
 
 
-def test_the_figures_of_the_run_before_stand_beside_them(generated, chromium):
+def test_the_figures_of_the_run_before_are_beside_them(generated, chromium):
     page = Path(write_report(Storage().at(str(generated)), job("shards", generated)).path)
     before = runs(generated)[0]
     with visit(chromium, page) as seen:

@@ -85,14 +85,14 @@ def cell(seen: Visit, row: int, column: int):
     return seen.page.locator(f'[data-at="{row} {column}"]')
 
 
-def test_a_page_shows_at_once_asks_for_nothing_and_complains_of_nothing(report):
+def test_a_page_opens_fast_with_no_requests_and_no_errors(report):
     assert report.seconds < SECONDS
     assert Path(report.page.url.removeprefix("file://")).stat().st_size < MEGABYTES * 1e6
     assert report.requests == [report.page.url]
     assert report.errors == []
 
 
-def test_the_matrix_scrolls_to_its_end_and_makes_no_more_cells_than_are_in_sight(report):
+def test_the_matrix_scrolls_to_its_end_and_creates_only_cells_in_view(report):
     page = report.page
     rows = int(page.locator("#matrix").get_attribute("aria-rowcount")) - 1
     page.locator("#matrix").evaluate("one => one.scrollTop = one.scrollHeight")
@@ -110,7 +110,7 @@ def test_a_cell_opens_its_answer_with_attempts_checks_and_prompt(report):
     assert report.errors == []
 
 
-def test_a_filter_leaves_what_it_says(report):
+def test_a_filter_leaves_only_matching_answers(report):
     page = report.page
     page.select_option("[name=stance]", "failed")
     every = report.figure("answers")
@@ -123,7 +123,7 @@ def test_a_filter_leaves_what_it_says(report):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(demo, chromium, scheme):
+def test_axe_finds_no_serious_problem(demo, chromium, scheme):
     with visit(chromium, demo, color_scheme=scheme) as seen:
         assert seen.faults() == []
         seen.page.locator(CELL).first.click()
@@ -132,17 +132,17 @@ def test_axe_finds_no_serious_fault(demo, chromium, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault_in_a_comparison(comparison, chromium, scheme):
+def test_axe_finds_no_serious_problem_in_a_comparison(comparison, chromium, scheme):
     with visit(chromium, comparison, color_scheme=scheme) as seen:
         assert seen.faults() == []
 
 
-def test_a_narrow_page_scrolls_in_one_direction_alone(demo, chromium):
+def test_a_narrow_page_does_not_scroll_sideways(demo, chromium):
     with visit(chromium, demo, viewport={"width": 360, "height": 700}) as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_the_keyboard_alone_reaches_every_control_and_every_answer(opened):
+def test_the_keyboard_reaches_every_control_and_every_answer(opened):
     page = opened.page
     controls = page.locator("main input, main select, main button, main summary, .scroll").count()
     met = set()
@@ -164,7 +164,7 @@ TAG = """() => {
 }"""
 
 
-def test_arrows_walk_the_matrix_enter_opens_and_escape_comes_back(opened):
+def test_arrow_keys_move_in_the_matrix_enter_opens_and_escape_returns(opened):
     page = opened.page
     page.locator('[role=gridcell][tabindex="0"]').focus()
     for key, at in (("ArrowDown", "1 0"), ("ArrowRight", "1 1"), ("Home", "1 0")):
@@ -186,7 +186,7 @@ def test_arrows_walk_the_matrix_enter_opens_and_escape_comes_back(opened):
     assert page.evaluate("document.activeElement.dataset.at") == at
 
 
-def test_next_leads_through_what_the_filter_left(opened):
+def test_next_goes_through_the_filtered_answers(opened):
     page = opened.page
     page.select_option("[name=stance]", "abstained")
     page.locator(f"{CELL}:not(.other)").first.click()
@@ -199,7 +199,7 @@ def test_next_leads_through_what_the_filter_left(opened):
         page.click("#detail-next")
 
 
-def test_text_is_found_in_answers_and_marked_where_the_prompt_supports_it(opened):
+def test_search_finds_answers_and_their_supporting_sentences_are_marked(opened):
     page = opened.page
     page.fill("[name=text]", "AdamW")
     opened.until(lambda: number(opened.matched()) < 76)
@@ -214,7 +214,7 @@ def test_text_is_found_in_answers_and_marked_where_the_prompt_supports_it(opened
     assert all(mark in answer for mark in marks)  # this engine quotes whole sentences
 
 
-def test_every_number_of_a_comparison_leads_to_its_rows(comparison, chromium):
+def test_every_number_of_a_comparison_lists_its_rows(comparison, chromium):
     with visit(chromium, comparison) as seen:
         buttons = seen.page.locator(".number")
         assert buttons.count() > 5
