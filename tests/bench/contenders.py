@@ -2,8 +2,8 @@
 
 `python -m tests.bench.contenders WAY TASK`: TASK is a JSON file with model, template, records (a
 JSONL shard), the chats that the template makes of them, engine options, tokens of an answer, and a
-folder to write to. vLLM's own processes import this module again, and
-not all that they can bear; so every way imports what it needs.
+folder to write to. vLLM's own processes import this module again and fail on some imports, so every
+way imports what it needs.
 """
 
 import json
@@ -33,7 +33,7 @@ def _job(task: dict[str, Any], passages: str) -> None:
         "gpus_per_replica": task["gpus"],
         "options": task["options"],
     }
-    night = job(
+    whole_job = job(
         task["records"],
         folder / "store",
         200,
@@ -43,7 +43,7 @@ def _job(task: dict[str, Any], passages: str) -> None:
         attempts=1,
         failure_budget=1.0,
     )
-    file = job_file(folder / "job.yaml", night)
+    file = job_file(folder / "job.yaml", whole_job)
     subprocess.run([sys.executable, "-m", "jobs", "run", str(file)], check=True)
 
 
@@ -59,8 +59,8 @@ def offline_class(task: dict[str, Any]) -> None:
         tokens = tokenizer.encode(text, add_special_tokens=False)
         prompts.append(TokensPrompt(prompt_token_ids=tokens))
     sampling = SamplingParams(max_tokens=task["tokens"], ignore_eos=True, temperature=1.0)
-    said = llm.generate(prompts, sampling, use_tqdm=False)
-    assert len(said) == len(prompts)
+    outputs = llm.generate(prompts, sampling, use_tqdm=False)
+    assert len(outputs) == len(prompts)
 
 
 def ray_data_llm(task: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def ray_data_llm(task: dict[str, Any]) -> None:
     processor = build_processor(
         config,
         preprocess=lambda row: {"messages": row["messages"], "sampling_params": sampling},
-        postprocess=lambda row: {"id": row["record_id"], "said": row["generated_text"]},
+        postprocess=lambda row: {"id": row["record_id"], "text": row["generated_text"]},
     )
     folder, chats = Path(task["folder"]) / "out", _chats(task)
     rows = [{"record_id": record_id, "messages": messages} for record_id, messages in chats]
@@ -89,9 +89,10 @@ def ray_data_llm(task: dict[str, Any]) -> None:
 
 
 def run_batch(task: dict[str, Any]) -> None:
+    """vLLM's command for files of requests."""
     folder = Path(task["folder"])
-    asked, said = folder / "in.jsonl", folder / "out.jsonl"
-    with asked.open("w", encoding="utf-8") as file:
+    requests, responses = folder / "in.jsonl", folder / "out.jsonl"
+    with requests.open("w", encoding="utf-8") as file:
         for record_id, messages in _chats(task):
             body = {
                 "model": task["model"],
@@ -110,11 +111,13 @@ def run_batch(task: dict[str, Any]) -> None:
     subprocess.run(
         [
             *(sys.executable, "-m", "vllm.entrypoints.openai.run_batch"),
-            *("-i", str(asked), "-o", str(said), "--model", task["model"], *options),
+            *("-i", str(requests), "-o", str(responses), "--model", task["model"], *options),
         ],
         check=True,
     )
-    assert said.read_bytes().count(b"\n") == len(_chats(task))  # a text may hold other line ends
+    assert responses.read_bytes().count(b"\n") == len(
+        _chats(task)
+    )  # a text may hold other line ends
 
 
 def _argument(name: str, value: Any) -> list[str]:

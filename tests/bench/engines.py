@@ -50,23 +50,23 @@ class Rates:
 def compare(scratch: Path, rounds: int = ROUNDS) -> Rates:
     """Has every way answer all records, `rounds` times."""
     scratch.mkdir(parents=True)
-    held = [record for paper in structured(unpacked(scratch), PAPERS) for record in paper]
-    records = write_jsonl(scratch / "shards" / "records.jsonl", list(map(as_row, held)))
-    asked = list(_chats(held))
-    chats = write_jsonl(scratch / "chats.jsonl", asked)
-    texts = [message["content"] for _, messages in asked for message in messages]
+    records = [record for paper in structured(unpacked(scratch), PAPERS) for record in paper]
+    shard = write_jsonl(scratch / "shards" / "records.jsonl", list(map(as_row, records)))
+    chats = list(_chats(records))
+    texts = [message["content"] for _, messages in chats for message in messages]
     task = {
         "model": str(make_model(scratch / "model", MIDDLING, texts=texts)),
         "template": BETTER_PROMPT,
-        "records": str(records),
-        "chats": str(chats),
+        "records": str(shard),
+        "chats": str(write_jsonl(scratch / "chats.jsonl", chats)),
         "options": OPTIONS,
         "tokens": ANSWER_TOKENS,
         "gpus": 0,
     }
+    ways, count = list(enumerate(WAYS)), len(records)
     return Rates(
         [
-            {way: _rate(way, task, len(held), scratch / f"{n}-{at}") for at, way in enumerate(WAYS)}
+            {way: _rate(way, task, count, scratch / f"{n}-{at}") for at, way in ways}
             for n in range(rounds)
         ]
     )
@@ -83,7 +83,7 @@ def _rate(way: str, task: dict[str, object], records: int, folder: Path) -> floa
     folder.mkdir()
     clock, described = folder / "clock", folder / "task.json"
     described.write_text(json.dumps({**task, "folder": str(folder)}))
-    here = [str(ROOT / "tests" / "bench" / "clock"), str(ROOT)]
+    path = [str(ROOT / "tests" / "bench" / "clock"), str(ROOT)]
     with (folder / "log.txt").open("wb") as log:
         done = subprocess.run(
             [sys.executable, "-m", "tests.bench.contenders", way, str(described)],
@@ -93,7 +93,7 @@ def _rate(way: str, task: dict[str, object], records: int, folder: Path) -> floa
             env={
                 **os.environ,
                 "OVERNIGHT_BENCH_CLOCK": str(clock),
-                "PYTHONPATH": os.pathsep.join(here),
+                "PYTHONPATH": os.pathsep.join(path),
                 "HF_HUB_OFFLINE": "1",
                 "VLLM_NO_USAGE_STATS": "1",
             },

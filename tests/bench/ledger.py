@@ -25,8 +25,8 @@ started = time.perf_counter()
 ledger = Ledger.of(store)
 seconds = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - rss_before
-held_bytes = ledger.answered.nbytes + ledger.failed.nbytes
-print(json.dumps([len(ledger.answered) + len(ledger.failed), seconds, peak * 1024, held_bytes]))
+kept_bytes = ledger.answered.nbytes + ledger.failed.nbytes
+print(json.dumps([len(ledger.answered) + len(ledger.failed), seconds, peak * 1024, kept_bytes]))
 """
 
 
@@ -37,7 +37,7 @@ class LedgerCost:
     keys: int
     seconds: float
     peak_bytes: int
-    held_bytes: int
+    kept_bytes: int
 
 
 def ledger_cost(folder: Path, keys: int = KEYS) -> LedgerCost:

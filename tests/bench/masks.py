@@ -1,7 +1,7 @@
-"""What a token costs under enforced decoding, by the library that holds the decoder to it.
+"""What a token costs under enforced decoding, by the library that enforces the format.
 
-Before every token the library says which of the vocabulary may come next. That is processor time
-beside a GPU that waits for it, or does not.
+Before every token the library computes which tokens may come next. That is processor time, which a
+GPU may have to wait for.
 """
 
 import random
@@ -15,7 +15,7 @@ from pipeline.engines.grammar import answer_regex
 VOCABULARY = 128_000
 MAX_WORDS = 399
 TOKENS = 40
-"""Of an answer: the slower library would take minutes for a whole one."""
+"""Tokens of an answer that are timed: the slower library would take minutes for a whole one."""
 
 _SYLLABLES = [consonant + vowel for consonant in "bdgklmnprstv" for vowel in "aeiou"]
 _OPENING = [*"Answer:::\n", "kalo"]
@@ -25,16 +25,16 @@ def mask_milliseconds() -> dict[str, float]:
     """The median over the tokens of an answer's first words, for each library."""
     words = [*(chr(n) for n in range(128)), *_words(VOCABULARY - 128)]
     position = {word: at for at, word in enumerate(words)}
-    said = [position[piece] for piece in [*_OPENING, *(w for w in words if w[0] == " ")][:TOKENS]]
+    answer = [position[piece] for piece in [*_OPENING, *(w for w in words if w[0] == " ")][:TOKENS]]
     regex = answer_regex(MAX_WORDS)
     return {
-        name: statistics.median(open_(words, regex)(said)) * 1e3
+        name: statistics.median(open_(words, regex)(answer)) * 1e3
         for name, open_ in (("llguidance", _llguidance), ("xgrammar", _xgrammar))
     }
 
 
 def _words(number: int) -> list[str]:
-    """Invented words, half of them with the space before that most tokens of a text have."""
+    """Invented words, half of them with a space in front, as most tokens of a text have."""
     chance = random.Random(7)
     words: dict[str, None] = {"kalo": None}
     while len(words) < number:
@@ -50,49 +50,49 @@ def _llguidance(words: list[str], regex: str) -> Callable[[list[int]], list[floa
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    spelt = {_byte_level(word): at for at, word in enumerate(words)}
-    tokenizer = Tokenizer(models.BPE(spelt, []))
+    spelled = {_byte_level(word): at for at, word in enumerate(words)}
+    tokenizer = Tokenizer(models.BPE(spelled, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["</s>"])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>")
-    known = llguidance.hf.from_tokenizer(fast, n_vocab=len(fast))
-    matcher = LLMatcher(known, LLMatcher.grammar_from_regex(regex))
-    mask = bitmasks.allocate_token_bitmask(1, known.vocab_size)
+    vocabulary = llguidance.hf.from_tokenizer(fast, n_vocab=len(fast))
+    matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_regex(regex))
+    mask = bitmasks.allocate_token_bitmask(1, vocabulary.vocab_size)
 
     def step(token: int) -> None:
         bitmasks.fill_next_token_bitmask(matcher, mask, 0)
         assert matcher.consume_token(token)
 
-    return lambda said: list(_timed(step, said))
+    return lambda tokens: list(_timed(step, tokens))
 
 
 def _xgrammar(words: list[str], regex: str) -> Callable[[list[int]], list[float]]:
     import xgrammar
 
-    known = xgrammar.TokenizerInfo(
+    vocabulary = xgrammar.TokenizerInfo(
         [*words, "</s>"], vocab_type=xgrammar.VocabType.RAW, stop_token_ids=[len(words)]
     )
-    compiled = xgrammar.GrammarCompiler(known).compile_regex(regex)
+    compiled = xgrammar.GrammarCompiler(vocabulary).compile_regex(regex)
     matcher = xgrammar.GrammarMatcher(compiled)
-    mask = xgrammar.allocate_token_bitmask(1, known.vocab_size)
+    mask = xgrammar.allocate_token_bitmask(1, vocabulary.vocab_size)
 
     def step(token: int) -> None:
         matcher.fill_next_token_bitmask(mask)
         assert matcher.accept_token(token)
 
-    return lambda said: list(_timed(step, said))
+    return lambda tokens: list(_timed(step, tokens))
 
 
-def _timed(step: Callable[[int], None], said: list[int]) -> Iterator[float]:
-    for token in said:
+def _timed(step: Callable[[int], None], tokens: list[int]) -> Iterator[float]:
+    for token in tokens:
         began = time.perf_counter()
         step(token)
         yield time.perf_counter() - began
 
 
 def _byte_level(word: str) -> str:
-    """As byte-level tokenizers spell their vocabulary, where a space and a line end are letters."""
+    """As byte-level tokenizers spell their vocabulary: a space and a line end are letters."""
     return "".join(chr(256 + ord(c)) if ord(c) <= 32 else _control(c) for c in word)
 
 

@@ -22,7 +22,7 @@ PARTITION_RECORDS = 8_000
 def planning_rate() -> float:
     """Records a second a core: arranged, rendered, ordered and cut into batches."""
     source = load_prompt(BETTER_PROMPT, 399)
-    spent = 0.0
+    seconds = 0.0
     for start in range(0, RECORDS, PARTITION_RECORDS):
         prompts = [_prompt(n) for n in range(start, min(start + PARTITION_RECORDS, RECORDS))]
         began = time.process_time()
@@ -30,9 +30,9 @@ def planning_rate() -> float:
         texts = ["\n".join(message.content for message in prompt.messages) for prompt in prompts]
         groups = grouped(texts, [prompt.record.paper for prompt in prompts])
         batches = list(split_batches(groups, 200, 1, 400))
-        spent += time.process_time() - began
+        seconds += time.process_time() - began
         assert sum(map(len, batches)) == len(prompts)
-    return RECORDS / spent
+    return RECORDS / seconds
 
 
 @lru_cache(maxsize=4 * POOL)

@@ -8,8 +8,11 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from pipeline.answering.replica import Answerer, settle, to_batches, to_prompts
+from pipeline.answering.replica import BatchWorker
 from pipeline.core.filesystem import Storage
+from pipeline.core.processes import settle
+from pipeline.prompting.batching import to_batches
+from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
@@ -27,37 +30,35 @@ STAGES = (
     "extract, check, build rows",
     "write Parquet",
 )
-NOTHING = Ledger.empty()
 
 
 def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     """Seconds that one core spends in each stage on all records of a folder of shards."""
-    night = job(shards, store, engine={"kind": "recorded"})
+    recorded = job(shards, store, engine={"kind": "recorded"})
     storage = Storage()
-    source = load_prompt(night.prompt.template, night.answer.max_words)
-    listed = list_shards(str(shards), storage).shards
-    answerer, loop = Answerer(night, source), asyncio.Runner()
-    sink = Sink(str(store), storage, PartWriter("bench"), night.rows_per_file)
-    spent = dict.fromkeys(STAGES, 0.0)
+    source = load_prompt(recorded.prompt.template, recorded.answer.max_words)
+    tables = read_tables(list_shards(str(shards), storage).shards, recorded.input, storage)
+    worker, loop = BatchWorker(recorded, source), asyncio.Runner()
+    sink = Sink(str(store), storage, PartWriter("bench"), recorded.rows_per_file)
+    seconds = dict.fromkeys(STAGES, 0.0)
     settle()
 
     def timed(stage: str, call: Callable[[], T]) -> T:
         began = time.process_time()
         result = call()
-        spent[stage] += time.process_time() - began
+        seconds[stage] += time.process_time() - began
         return result
 
     waiting: list[pa.Table] = []
-    tables = read_tables(listed, night.input, storage)
     while (items := timed("read", lambda: next(tables, None))) is not None:
-        prompts = timed(STAGES[1], lambda t=items: to_prompts(t, night, source, NOTHING))
-        packed = timed(STAGES[2], lambda t=prompts: to_batches(t, night, source, 1, 0))
+        prompts = timed(STAGES[1], lambda t=items: to_prompts(t, recorded, source, Ledger.empty))
+        packed = timed(STAGES[2], lambda t=prompts: to_batches(t, recorded, source, 1, 0))
         for at in range(packed.num_rows):
             table = packed.slice(at, 1)
-            waiting.append(timed(STAGES[3], lambda t=table: loop.run(answerer(t))))
-        if sum(t.num_rows for t in waiting) >= night.rows_per_file:
+            waiting.append(timed(STAGES[3], lambda t=table: loop.run(worker(t))))
+        if sum(t.num_rows for t in waiting) >= recorded.rows_per_file:
             timed(STAGES[4], lambda: sink.write(pa.concat_tables(waiting)))
             waiting.clear()
     timed(STAGES[4], lambda: sink.write(pa.concat_tables(waiting)))
     loop.close()
-    return spent
+    return seconds

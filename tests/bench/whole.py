@@ -30,8 +30,8 @@ class Whole:
 def whole_run(shards: Path, folder: Path) -> Whole:
     """Runs the recorded engine over a folder of shards on a cluster of its own."""
     folder.mkdir(parents=True)
-    night = job(shards, folder / "store", engine={"kind": "recorded"}, failure_budget=1.0)
-    file = job_file(folder / "job.yaml", night)
+    recorded = job(shards, folder / "store", engine={"kind": "recorded"}, failure_budget=1.0)
+    file = job_file(folder / "job.yaml", recorded)
     with (folder / "out.json").open("wb") as out, (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "jobs", "run", str(file), "--json"],
@@ -59,7 +59,7 @@ def whole_run(shards: Path, folder: Path) -> Whole:
 
 
 def seconds_again(command: str, folder: Path) -> float:
-    """A command over the store that a run has left in `folder`, from its start to its end."""
+    """Seconds that a command takes over the store which a run has left in `folder`."""
     began = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "jobs", command, str(folder / "job.yaml"), "--json"],

@@ -79,7 +79,7 @@ def _scale(run: Whole, again: dict[str, float], ledger: LedgerCost) -> list[str]
         "",
         f"The ledger of {ledger.keys:,} stored rows, compacted: read in {ledger.seconds:.0f} s by "
         f"one process, whose memory grows by {ledger.peak_bytes / 2**20:,.0f} MiB at its peak; "
-        f"it holds {ledger.held_bytes / ledger.keys:.0f} bytes per row.",
+        f"it keeps {ledger.kept_bytes / ledger.keys:.0f} bytes per row.",
         "",
     ]
 

@@ -1,6 +1,6 @@
-"""Notes when vLLM's engine made its first token and its last, whoever has it run.
+"""Records when vLLM's engine made its first token and its last, whatever starts it.
 
-Found by every Python process of a contender; works in the one that runs the engine. The times are
+Every Python process of a contender imports it; it acts in the one that runs the engine. Times are
 of the system's monotonic clock, which all processes share.
 """
 
