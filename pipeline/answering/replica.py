@@ -3,7 +3,7 @@
 import asyncio
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from threading import Lock, Thread
 from typing import Any
@@ -52,7 +52,7 @@ class BatchWorker:
         self._source = source
         self._reporter = reporter
         self._loader = EngineLoader(job, source, reporter)
-        self._stop = StopSignal(reporter)
+        self._stop = StopSignal(reporter, self._report_counts)
         self._counts = EngineCounts()
         self._next_report: asyncio.TimerHandle | None = None
         reporter.state("placed")
@@ -113,7 +113,7 @@ class BatchWorker:
         if self._next_report is not None:
             self._next_report.cancel()
             self._next_report = None
-        self._reporter.worked(self._counts)
+        self._reporter.worked(self._counts, self._stop.is_stopping)
 
     def _shared_columns(self, engine: Engine) -> dict[str, str | None]:
         model, revision = model_of(self._job)
@@ -182,17 +182,18 @@ class EngineLoader:
 class StopSignal:
     """Whether the run is to end, as the coordinator says with every heartbeat of this replica."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, on_stop: Callable[[], object]) -> None:
         self._reporter = reporter
+        self._on_stop = on_stop
         self._asked = asyncio.Event()
-        self._is_stopping = False
+        self.is_stopping = False
         self._deadline: asyncio.Task[None] | None = None
 
     async def may_begin(self) -> bool:
         """Whether the run goes on; waits for the first heartbeat to say so."""
         self._listen()
         await self._asked.wait()
-        return not self._is_stopping
+        return not self.is_stopping
 
     async def comes_before(self, work: "asyncio.Future[Any]") -> bool:
         """Waits for the work and for the end of the time left to it; True if the latter is first.
@@ -203,7 +204,7 @@ class StopSignal:
         await asyncio.wait([work, deadline], return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return False
-        if not self._is_stopping:
+        if not self.is_stopping:
             work.cancel()
             await deadline
         return True
@@ -214,13 +215,15 @@ class StopSignal:
 
     async def _until_deadline(self) -> None:
         try:
-            while (seconds := await self._reporter.heartbeat()) is None:
+            while (seconds := await self._reporter.heartbeat()) is None or seconds > 0:
+                if seconds is not None and not self.is_stopping:
+                    self.is_stopping = True
+                    self._on_stop()
                 self._asked.set()
-                await asyncio.sleep(HEARTBEAT_SECONDS)
-            self._is_stopping = True
+                await asyncio.sleep(min(HEARTBEAT_SECONDS, seconds or HEARTBEAT_SECONDS))
+            self.is_stopping = True
         finally:
             self._asked.set()
-        await asyncio.sleep(seconds)
 
 
 def _first_attempts(answers: Sequence[Answered]) -> dict[str, int]:

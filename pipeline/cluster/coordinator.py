@@ -53,6 +53,7 @@ class ReplicaStatus:
     placed_at: float
     heartbeat_at: float
     counts: EngineCounts
+    may_begin: bool = False  # it was last told that the run goes on
 
     def is_silent(self, now: float) -> bool:
         """One without work, or that loads its model, sends no heartbeats meanwhile."""
@@ -91,17 +92,18 @@ class Coordinator:
             self._barren_deaths = 0
         return self._barren_deaths
 
-    def worked(self, process: Process, counts: EngineCounts) -> None:
-        """Records what a replica has done since it started."""
-        self.heartbeat(process)
-        if status := self._replicas.get(process):
-            status.counts = counts
+    def worked(self, process: Process, counts: EngineCounts, is_stopping: bool) -> None:
+        """Records what a replica has done since it started, and if it begins no more batches."""
+        status = self._replicas[process]
+        status.counts, status.heartbeat_at = counts, time.monotonic()
+        status.may_begin &= not is_stopping
 
     def heartbeat(self, process: Process) -> float | None:
         """Records that a replica lives; returns the seconds left to it, as `seconds_left` does."""
-        if status := self._replicas.get(process):
-            status.heartbeat_at = time.monotonic()
-        return self.seconds_left()
+        seconds, status = self.seconds_left(), self._replicas[process]
+        status.heartbeat_at = time.monotonic()
+        status.may_begin |= seconds is None
+        return seconds
 
     def counted(self, more: StageCounts) -> None:
         """Records what a task has done."""
@@ -129,6 +131,7 @@ class Coordinator:
             reduce(EngineCounts.plus, every, EngineCounts()),
             sum(status.counts.in_progress for status in living),
             Counter(status.replica.state for status in living),
+            sum(status.may_begin for status in living),
         )
 
     def replicas(self) -> list[Replica]:

@@ -33,8 +33,8 @@ class Reporter:
         Raises `EngineError` if replicas have died too often to go on.
         """
 
-    def worked(self, counts: EngineCounts) -> None:
-        """Reports all that this replica has done so far; does not wait."""
+    def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
+        """Reports all that this replica has done, and if it begins no more; does not wait."""
 
     async def heartbeat(self) -> float | None:
         """Says that this replica lives; returns the seconds left, None while the run goes on."""
@@ -79,8 +79,8 @@ class ClusterReporter(Reporter):
                 "Ray's logs there say why"
             )
 
-    def worked(self, counts: EngineCounts) -> None:
-        self._coordinator.worked.remote(_this_process(), counts)
+    def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
+        self._coordinator.worked.remote(_this_process(), counts, is_stopping)
 
     async def heartbeat(self) -> float | None:
         from ray.exceptions import RayError

@@ -40,6 +40,8 @@ def execute(
                 if record.timings.first_rows is None and stored.sums["parts"]:
                     record.timings.first_rows = record.timings.now()
                 monitor.add(stored)
+                if record.stop.is_set() and monitor.is_all_stored():
+                    break  # what is left of the flow was read and will not be answered
         record.replicas = list(executor.replicas())
     return record.document
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from pipeline.cluster.counters import RunCounts
 from pipeline.core.accounting import Totals
-from pipeline.core.processes import now_and_then
+from pipeline.core.processes import periodic_calls
 from pipeline.run.progress import InputBounds, Rates, RateWindow, RunProgress
 
 Watcher: TypeAlias = Callable[[RunProgress], object]
@@ -39,7 +39,7 @@ class Monitor:
     def watching(self) -> Iterator[None]:
         """Looks every `LOOK_SECONDS` while the block lasts, and once when it ends."""
         try:
-            with now_and_then(self._look, LOOK_SECONDS):
+            with periodic_calls(self._look, LOOK_SECONDS):
                 yield
         finally:
             self._look()
@@ -48,6 +48,14 @@ class Monitor:
         with self._lock:
             self._totals.add(receipt)
             self._show()
+
+    def is_all_stored(self) -> bool:
+        """Whether no replica begins or answers anything more, and all answers are in the store."""
+        counts = self._ask(self._counts)
+        with self._lock:
+            states = self._totals.states
+        is_idle = not counts.may_begin and not counts.in_engines
+        return is_idle and states["answered"] + states["failed"] >= counts.engines.done
 
     def _look(self) -> None:
         counts = self._ask(self._counts)

@@ -68,7 +68,7 @@ class RunRecorder:
         trace: TracebackType | None,
     ) -> bool:
         self._heartbeats.close()
-        if self.totals and error and not isinstance(error, Exception):
+        if self.totals and self._status(error) == "interrupted":
             self.totals.leave_rest_unread()
         failure = error or self._accounting_error()
         status = self._status(failure)

@@ -13,7 +13,7 @@ def replica(pid: int, state="answering") -> Replica:
 
 def worked(run: Coordinator, pid: int, counts: EngineCounts) -> None:
     run.state(replica(pid))
-    run.worked(Process("node", pid), counts)
+    run.worked(Process("node", pid), counts, False)
 
 
 def test_tasks_and_replicas_add_up():
@@ -33,7 +33,7 @@ def test_the_records_of_a_lost_replica_are_no_longer_in_the_engines():
     run = Coordinator(replicas=2)
     for pid in (1, 2):
         worked(run, pid, EngineCounts(asked=10))
-    run.worked(Process("node", 2), EngineCounts(asked=10, answered=1))
+    run.worked(Process("node", 2), EngineCounts(asked=10, answered=1), False)
     worked(run, 3, EngineCounts(asked=7))  # in the place of 1, which is silent
     assert (run.counts().in_engines, run.counts().replicas) == (9 + 7, {"answering": 2})
 
@@ -59,11 +59,27 @@ def test_a_query_changes_nothing_and_a_heartbeat_says_when_the_run_ends():
     run = Coordinator(replicas=1)
     worked(run, 1, EngineCounts())
     before = [run.counts(), run.replicas()]
-    assert run.seconds_left() is run.heartbeat(Process("node", 9)) is None
+    assert run.seconds_left() is None
     assert [run.counts(), run.replicas()] == before
     run.end(10)
     assert 9 < run.heartbeat(Process("node", 1)) <= 10
     assert 9 < run.seconds_left() <= 10
+
+
+def test_a_replica_may_begin_a_batch_from_a_heartbeat_until_it_says_that_it_stops():
+    run = Coordinator(replicas=4)
+    for pid in (1, 2, 3):
+        run.state(replica(pid, "placed"))
+    for pid in (1, 2):
+        assert run.heartbeat(Process("node", pid)) is None
+    assert run.counts().may_begin == 2
+    run.end(10)
+    assert run.heartbeat(Process("node", 3)) is not None  # it begins none
+    run.worked(Process("node", 1), EngineCounts(asked=1), False)  # sent before it heard
+    assert run.counts().may_begin == 2
+    for pid in (1, 2):
+        run.worked(Process("node", pid), EngineCounts(asked=1), True)
+    assert (run.counts().may_begin, run.counts().in_engines) == (0, 2)
 
 
 def test_work_is_known_as_soon_as_a_task_has_counted_any():
