@@ -8,14 +8,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
 import ray
+from typer.testing import CliRunner
 
+from jobs.cli import app
 from pipeline.core.filesystem import Storage
 from tests.support.browser import browser, found_browser
 from tests.support.clusters import nodes
@@ -48,9 +51,32 @@ OPENAI_KEY = "OVERNIGHT-TESTS-OPENAI"
 S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
 
 
+SLOW_FIRST = (
+    "deploy/",
+    "test_secrets.py",
+    "engines/",
+    "run/test_kills.py",
+    "store/test_storage_faults.py",
+    "prompting/test_prefix_sharing.py",
+    "answering/test_generation.py",
+    "cluster/",
+    "run/test_shutdown.py",
+    "test_corpus.py",
+)
+"""Files that wait for clusters and engines. Of two processes neither is left with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((n for n, slow in enumerate(SLOW_FIRST) if slow in path), len(SLOW_FIRST))
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Credentials reach workers as they do in earnest: through the environment."""
+    """Credentials reach workers as they do in production: through the environment."""
     os.environ.update(
         AWS_ACCESS_KEY_ID=S3_KEY,
         AWS_SECRET_ACCESS_KEY=S3_SECRET,
@@ -62,20 +88,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         RAY_USAGE_STATS_ENABLED="0",
         OPENAI_API_KEY=OPENAI_KEY,
     )
-    # A shell that runs the tests in the background has them, and every command they start, ignore
-    # SIGINT; one that is handled here is at its default there.
+    # Tests that a shell has started in the background ignore SIGINT, and so do their commands. A
+    # signal that is handled here has its default there.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("RAY_ADDRESS", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         os.environ.pop(name, None)
-    # Where it is set, as in many containers, each of hundreds of processes compiles this project.
+    # If it is set, as in many containers, each of hundreds of processes compiles this project.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")
 def ray_cluster(environment: None) -> Iterator["Cluster"]:
-    """Three nodes of two logical CPUs each; in-process jobs join it, commands by RAY_ADDRESS.
+    """Three nodes of two logical CPUs each. This process has joined it; others do by RAY_ADDRESS.
 
-    One says that it has two GPUs, and one that it has one of a scarce kind; there are none.
+    One node claims to have two GPUs, another one of a scarce kind; there are none.
     """
     cpus = {"num_cpus": 2}
     two = {**cpus, "num_gpus": 2}
@@ -88,7 +114,7 @@ def ray_cluster(environment: None) -> Iterator["Cluster"]:
 
 @pytest.fixture(scope="session")
 def rclone_s3(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """`rclone serve s3`: checks signatures, keeps real files, knows nothing of conditions."""
+    """`rclone serve s3`: checks signatures, keeps real files, ignores conditional requests."""
     folder = tmp_path_factory.mktemp("rclone")
     port = free_port()
     rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
@@ -121,7 +147,7 @@ def moto_s3(environment: None) -> Iterator[S3]:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The published corpus, unpacked; its folder is `OVERNIGHT_CORPUS`."""
+    """The published corpus, unpacked; `OVERNIGHT_CORPUS` names the folder that holds it."""
     packed = packed_corpus()
     if not (packed / "records.tar.gz").exists():
         pytest.skip(f"no corpus at {packed}; set OVERNIGHT_CORPUS to the folder that holds it")
@@ -130,13 +156,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model of random weights that every part of vLLM takes for a real one."""
+    """A folder with a model of random weights that vLLM loads like any other."""
     return make_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def local_vllm(tiny_model: Path) -> Iterator["LocalVllm"]:
-    """vLLM's engine in this process, with small batches, for all tests that need no cluster."""
+    """vLLM's engine in this process, with small batches, for tests that need no cluster."""
     from tests.support.local_vllm import LocalVllm
 
     engine = LocalVllm(vllm_job(tiny_model))
@@ -146,7 +172,7 @@ def local_vllm(tiny_model: Path) -> Iterator["LocalVllm"]:
 
 @pytest.fixture(scope="session")
 def vllm_server(tiny_model: Path) -> Iterator[Server]:
-    """vLLM's own server with the same model under the name `tiny`; it asks for the key."""
+    """vLLM's own server with the same model under the name `tiny`; it requires the key."""
     port = free_port()
     options = (f"--{name.replace('_', '-')}={value}" for name, value in SMALL_ENGINE.items())
     server = subprocess.Popen(
@@ -169,7 +195,7 @@ def vllm_server(tiny_model: Path) -> Iterator[Server]:
 def chromium() -> Iterator["Browser"]:
     """A real browser; CI has one.
 
-    As long as it is open, an event loop runs in this thread, and no test may start another.
+    While it is open, an event loop runs in this thread, and no test may start another.
     """
     path = found_browser()
     if path is None:
@@ -186,8 +212,8 @@ def shown_run(ray_cluster: "Cluster", tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("shown")
     write_jsonl(folder / "shards/a.jsonl", [*rows(range(40)), {"record_id": "empty"}])
     with scripted(slow_seconds=2.5) as url:
-        night = scripted_job(url, folder / "shards", folder / "store", 40, "shown")
-        file = job_file(folder / "job.yaml", night)
+        shown = scripted_job(url, folder / "shards", folder / "store", 40, "shown")
+        file = job_file(folder / "job.yaml", shown)
         screen, out = on_a_terminal("run", file, "--json", address=ray_cluster.address)
     pages = []
     for node in ray.nodes():  # type: ignore[no-untyped-call]
@@ -196,6 +222,21 @@ def shown_run(ray_cluster: "Cluster", tmp_path_factory: pytest.TempPathFactory) 
         with urlopen(f"http://{node['NodeManagerAddress']}:{port}/metrics", timeout=10) as page:
             pages.append(page.read().decode())
     return ShownRun(screen, json.loads(out), pages)
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., "CompletedProcess[str]"]:
+    """Runs a command in this process, with the cluster that the test has joined, if any."""
+
+    def run(*arguments: object) -> "CompletedProcess[str]":
+        capfd.readouterr()
+        done = CliRunner().invoke(app, [*map(str, arguments)])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        messages = done.stderr + capfd.readouterr().err
+        return CompletedProcess(arguments, done.exit_code, done.stdout, messages)
+
+    return run
 
 
 @pytest.fixture
