@@ -63,7 +63,7 @@ SLOW_FIRST = (
     "run/test_shutdown.py",
     "test_corpus.py",
 )
-"""Files that wait for clusters and engines. Of two processes neither is left with one at the end."""
+"""Files that wait for clusters and engines: neither process is left with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
