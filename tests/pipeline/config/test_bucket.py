@@ -14,7 +14,7 @@ from pipeline.core.filesystem import Storage
 from pipeline.store.compaction import compact
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import list_parts
-from pipeline.store.reader_rule import DIGEST_BYTES, Digests
+from pipeline.store.reader import DIGEST_BYTES, Digests
 from pipeline.store.runs import active_runs, all_runs
 from tests.bench.ledger import write_store
 from tests.support.jobs import counts, job, rows, run, write_jsonl

@@ -56,7 +56,8 @@ def test_a_retry_may_name_known_checks_and_engine_error():
     assert not chosen.retry_failed
 
 
-def test_reading_stops_when_there_is_enough_and_counts_what_was_read(tmp_path):
+def test_reading_stops_when_there_is_enough_and_counts_what_was_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.reading.source.BLOCK_SECONDS", float("inf"))
     write_jsonl(tmp_path / "a.jsonl", rows(range(5 * BLOCK_RECORDS)))
     spec = Input(uri=str(tmp_path))
     shards = list_shards(spec.uri, Storage()).shards

@@ -236,6 +236,13 @@ def test_a_large_shard_separates_its_neighbours() -> None:
 # Reading a shard.
 
 
+@pytest.fixture
+def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks end by their size alone, however slow this machine is."""
+    monkeypatch.setattr("pipeline.reading.source.BLOCK_SECONDS", float("inf"))
+
+
+@pytest.mark.usefixtures("no_deadline")
 def test_a_large_shard_comes_in_blocks_with_a_tally_each(tmp_path: Path) -> None:
     count = 3 * BLOCK_RECORDS + 5
     data = b"".join(record_line(f"r{i}", passages=["drizzle " * 300]) for i in range(count))
@@ -254,6 +261,19 @@ def test_a_large_shard_comes_in_blocks_with_a_tally_each(tmp_path: Path) -> None
     assert reading.tallies[0]["stored_bytes"] < len(data)
 
 
+def test_a_slow_input_comes_in_small_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.reading.source.BLOCK_SECONDS", -1.0)  # every record is late
+    fill(tmp_path, "a.jsonl", data=record_lines(3))
+
+    reading = read_path(tmp_path)
+
+    assert [t["read"] for t in reading.tallies] == [1, 1, 1, 0]
+    assert sum(t["stored_bytes"] for t in reading.tallies) == len(record_lines(3))
+
+
+@pytest.mark.usefixtures("no_deadline")
 def test_many_shards_share_blocks_and_one_tally(tmp_path: Path) -> None:
     for i in range(20):
         fill(tmp_path, f"lamp-{i:02}_CQ1.txt", data=text_file().encode())
