@@ -21,7 +21,7 @@ from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
 from pipeline.prompting.cache_estimate import estimate_cache
 from pipeline.run.plan import Cause, WorkPlan, make_plan, now_of
 from pipeline.store.history import Provenance, stored_messages
-from pipeline.store.measured import Measured, last_measured
+from pipeline.store.runs import Measured, last_measured
 
 WORTH_TELLING = 0.02
 """By which a share of the prefix cache would have to be larger."""

@@ -14,8 +14,7 @@ from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location
 from pipeline.core.text import content_words, words_of
 from pipeline.store.parts import read_batches, with_parts
-from pipeline.store.reader import BY_RECORD
-from pipeline.store.reader_rule import newest, row_digests, written_micros
+from pipeline.store.reader import BY_RECORD, newest, row_digests, written_micros
 from pipeline.store.schema import ANSWERS_FOLDER
 
 COLUMNS = (

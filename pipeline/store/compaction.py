@@ -18,14 +18,12 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.config.bucket import Bucket
 from pipeline.core.filesystem import Location, storage_errors
-from pipeline.store.parts import HIGH_CARDINALITY, is_part, read_part, read_parts
-from pipeline.store.reader import BY_GENERATION
-from pipeline.store.reader_rule import (
+from pipeline.store.parts import is_part, read_part, read_parts, write_part
+from pipeline.store.reader import (
+    BY_GENERATION,
     as_digests,
     key_digest,
     mask_at,
@@ -68,11 +66,7 @@ class _Part:
     size: int
     bucket: Bucket
     is_copy: npt.NDArray[np.bool_]
-    is_superseded: npt.NDArray[np.bool_]
-
-    def waste(self, drop_superseded: bool) -> npt.NDArray[np.bool_]:
-        """Which rows to drop."""
-        return self.is_copy | self.is_superseded if drop_superseded else self.is_copy
+    is_waste: npt.NDArray[np.bool_]  # copies, and superseded rows if they are to be dropped
 
 
 def compact(
@@ -89,15 +83,14 @@ def compact(
     done = Compacted()
     for folder in (ANSWERS_FOLDER, REJECTS_FOLDER):
         place = store.join(folder)
-        parts = _parts(place, folder)
-        for group in _groups(parts, target_bytes, drop_superseded):
-            _compact_group(place, folder, group, now, drop_superseded, done)
+        for group in _groups(_parts(place, folder, drop_superseded), target_bytes):
+            _compact_group(place, folder, group, now, done)
             progress(done)
     return done
 
 
-def _parts(place: Location, folder: str) -> list[_Part]:
-    """Every part, with the rows in it that are copies or superseded."""
+def _parts(place: Location, folder: str, drop_superseded: bool) -> list[_Part]:
+    """Every part, with the rows in it to drop."""
     listed = {path: size for path, size in place.files().items() if is_part(path)}
     columns = _COPY_KEYS[folder]
     copy_keys, rule_keys = [as_digests([])], [as_digests([])]
@@ -111,60 +104,50 @@ def _parts(place: Location, folder: str) -> list[_Part]:
         sizes.append(rows.num_rows)
     written = np.concatenate(times)
     copy = ~mask_at(newest(np.concatenate(copy_keys), written), len(written))
-    superseded = ~mask_at(newest(np.concatenate(rule_keys), written), len(written)) & ~copy
+    superseded = ~mask_at(newest(np.concatenate(rule_keys), written), len(written))
+    waste = copy | superseded if drop_superseded else copy
     borders = np.cumsum(sizes)[:-1]
+    masks = zip(np.split(copy, borders), np.split(waste, borders), strict=True)
     return [
-        _Part(path, size, Bucket.of_part(path), copies, old)
-        for (path, size), copies, old in zip(
-            listed.items(), np.split(copy, borders), np.split(superseded, borders), strict=False
-        )
+        _Part(path, size, Bucket.of_part(path), *in_part)
+        for (path, size), in_part in zip(listed.items(), masks, strict=False)
     ]
 
 
-def _groups(
-    parts: Sequence[_Part], target_bytes: int, drop_superseded: bool
-) -> Iterator[list[_Part]]:
+def _groups(parts: Sequence[_Part], target_bytes: int) -> Iterator[list[_Part]]:
     """Groups of parts to merge; a group never spans buckets."""
     for bucket in sorted({part.bucket for part in parts}, key=str):
         in_bucket = [part for part in parts if part.bucket == bucket]
-        yield from _groups_in_bucket(in_bucket, target_bytes, drop_superseded)
+        yield from _groups_in_bucket(in_bucket, target_bytes)
 
 
-def _groups_in_bucket(
-    parts: Sequence[_Part], target_bytes: int, drop_superseded: bool
-) -> Iterator[list[_Part]]:
+def _groups_in_bucket(parts: Sequence[_Part], target_bytes: int) -> Iterator[list[_Part]]:
     """Neighbours that add up to one large part; a large part by itself if it has rows to drop."""
     group: list[_Part] = []
     for part in parts:
         if part.size >= target_bytes // 2:
-            if part.waste(drop_superseded).any():
+            if part.is_waste.any():
                 yield [part]
             continue
         group.append(part)
         if sum(p.size for p in group) >= target_bytes:
             yield group
             group = []
-    if len(group) > 1 or any(p.waste(drop_superseded).any() for p in group):
+    if len(group) > 1 or any(p.is_waste.any() for p in group):
         yield group
 
 
 def _compact_group(
-    place: Location,
-    folder: str,
-    group: Sequence[_Part],
-    now: datetime,
-    drop_superseded: bool,
-    done: Compacted,
+    place: Location, folder: str, group: Sequence[_Part], now: datetime, done: Compacted
 ) -> None:
     schema = _SCHEMAS[folder]
     tables = []
     for part in group:
-        waste, copies = part.waste(drop_superseded), int(part.is_copy.sum())
-        tables.append(read_part(place.fs, part.path, schema.names).filter(pa.array(~waste)))
-        done.copies_dropped += copies
-        done.superseded_dropped += int(waste.sum()) - copies
-    rows = pa.concat_tables(tables)
-    rows = rows.take(_order(rows, _ORDER[folder]))
+        rows = read_part(place.fs, part.path, schema.names)
+        tables.append(rows.filter(pa.array(~part.is_waste)))
+        done.copies_dropped += int(part.is_copy.sum())
+        done.superseded_dropped += int((part.is_waste & ~part.is_copy).sum())
+    rows = pa.concat_tables(tables).sort_by([(name, "ascending") for name in _ORDER[folder]])
     if rows.num_rows:
         done.bytes_after += _write(place, rows, schema, now, group[0].bucket)
         done.parts_after += 1
@@ -177,24 +160,12 @@ def _compact_group(
     done.rows += rows.num_rows
 
 
-def _order(rows: pa.Table, columns: Sequence[str]) -> pa.Array:
-    keys = rows.select(columns)
-    return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in columns])
-
-
 def _write(
     place: Location, rows: pa.Table, schema: pa.Schema, now: datetime, bucket: Bucket
 ) -> int:
     with tempfile.TemporaryDirectory(prefix="overnight-compact-") as folder:
         draft = os.path.join(folder, "part.parquet")
-        pq.write_table(
-            rows.cast(schema),
-            draft,
-            compression="zstd",
-            use_dictionary=[name for name in schema.names if name not in HIGH_CARDINALITY],
-            write_page_checksum=True,
-            row_group_size=ROW_GROUP_ROWS,
-        )
+        write_part(rows.cast(schema), draft, ROW_GROUP_ROWS)
         name = f"part-{now:%Y%m%dT%H%M%SZ}-compact-{bucket.tag}{uuid.uuid4().hex[:12]}.parquet"
         place.join(name).adopt(draft)
         return os.path.getsize(draft)

@@ -1,6 +1,6 @@
 """The last answer of every record in a store, which a plan compares with today's job."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from pipeline.core.arrow import structs_of_lists
 from pipeline.core.filesystem import Location
 from pipeline.core.records import Message
 from pipeline.store.parts import columns_in, read_part, read_parts, rows_in, with_parts
-from pipeline.store.reader import BY_RECORD
-from pipeline.store.reader_rule import (
+from pipeline.store.reader import (
+    BY_RECORD,
     DIGEST_BYTES,
     Digests,
     as_digests,
@@ -66,7 +66,12 @@ class History:
 
     def find(self, record_ids: Sequence[str]) -> list[LastAnswer | None]:
         """The newest answer of each record, or None."""
-        return [None if at is None else self._answer(at) for at in self._positions(record_ids)]
+        if not len(self.records):
+            return [None] * len(record_ids)
+        keys = row_digests(pa.table({"record_id": record_ids}), BY_RECORD)
+        at = np.searchsorted(self.records, keys).clip(max=len(self.records) - 1)
+        hits = self.records[at] == keys
+        return [self._answer(a) if hit else None for a, hit in zip(at, hits, strict=True)]
 
     def _answer(self, at: int) -> LastAnswer:
         # NumPy strips zeros from the end of bytes.
@@ -74,22 +79,18 @@ class History:
         provenance = self.provenances[self.provenance[at]]
         return LastAnswer(prompt_key, provenance, self.paths[self.parts[at]])
 
-    def _positions(self, record_ids: Sequence[str]) -> list[int | None]:
-        if not len(self.records):
-            return [None] * len(record_ids)
-        keys = row_digests(pa.table({"record_id": record_ids}), BY_RECORD)
-        at = np.searchsorted(self.records, keys).clip(max=len(self.records) - 1)
-        hits = self.records[at] == keys
-        return [int(a) if hit else None for a, hit in zip(at, hits, strict=True)]
-
 
 def stored_messages(store: Location, parts: Mapping[str, str]) -> dict[str, list[Message]]:
     """The messages of the last answers, by record id; `parts` names the part of each record."""
     latest: dict[str, tuple[int, list[Message]]] = {}
     for path in set(parts.values()):
-        for time, record_id, messages in _messages_in(store, path, parts):
+        rows = read_part(store.fs, path, [*BY_RECORD, "messages", "written_at"])
+        rows = rows.filter(pc.field("record_id").isin(list(parts)))
+        ids, times = rows["record_id"].to_pylist(), written_micros(rows).tolist()
+        messages = structs_of_lists(rows["messages"], Message)
+        for record_id, time, texts in zip(ids, times, messages, strict=True):
             if record_id not in latest or latest[record_id][0] <= time:
-                latest[record_id] = time, messages
+                latest[record_id] = time, list(texts)
     return {record_id: messages for record_id, (_, messages) in latest.items()}
 
 
@@ -118,15 +119,4 @@ def _history(folder: Location, parts: Sequence[str], bucket: Bucket) -> History:
         np.concatenate(places)[latest],
         tuple(numbers),
         tuple(parts),
-    )
-
-
-def _messages_in(
-    store: Location, path: str, record_ids: Collection[str]
-) -> Iterator[tuple[int, str, list[Message]]]:
-    rows = read_part(store.fs, path, [*BY_RECORD, "messages", "written_at"])
-    rows = rows.filter(pc.field("record_id").isin(list(record_ids)))
-    messages = map(list, structs_of_lists(rows["messages"], Message))
-    yield from zip(
-        written_micros(rows).tolist(), rows["record_id"].to_pylist(), messages, strict=True
     )

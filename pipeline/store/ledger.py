@@ -16,8 +16,8 @@ from pipeline.config.bucket import WHOLE, Bucket
 from pipeline.config.selection import EVERYTHING, Selection
 from pipeline.core.filesystem import Location
 from pipeline.store.parts import columns_in, read_parts, rows_in, with_parts
-from pipeline.store.reader import BY_GENERATION
-from pipeline.store.reader_rule import (
+from pipeline.store.reader import (
+    BY_GENERATION,
     DIGEST_DTYPE,
     Digests,
     as_digests,

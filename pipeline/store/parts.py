@@ -128,6 +128,19 @@ def rows_in(bucket: Bucket, rows: pa.Table) -> pa.Table:
     return rows.filter(bucket.mask(pc.coalesce(*(rows[name] for name in PAPER_COLUMNS))))
 
 
+def write_part(rows: pa.Table, target: str | BytesIO, row_group_size: int | None = None) -> None:
+    """Writes rows as Parquet, with checksums."""
+    dictionaries = [name for name in rows.schema.names if name not in HIGH_CARDINALITY]
+    pq.write_table(
+        rows,
+        target,
+        row_group_size,
+        compression="zstd",
+        use_dictionary=dictionaries,
+        write_page_checksum=True,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PartWriter:
     """Writes the parts of a run, or of one bucket of it."""
@@ -146,13 +159,7 @@ class PartWriter:
         """
         stamped = pa.table([self._column(rows, field) for field in schema], schema=schema)
         buffer = BytesIO()
-        pq.write_table(
-            stamped,
-            buffer,
-            compression="zstd",
-            use_dictionary=[name for name in schema.names if name not in HIGH_CARDINALITY],
-            write_page_checksum=True,
-        )
+        write_part(stamped, buffer)
         data = buffer.getvalue()
         part = folder.join(f"part-{self.run_id}-{self.bucket.tag}{uuid.uuid4().hex[:12]}.parquet")
         if self.append_only:

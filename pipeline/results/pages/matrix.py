@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.core.records import Stance, Status
 from pipeline.results.missed_checks import missed_checks
-from pipeline.store.reader_rule import key_digest
+from pipeline.store.reader import key_digest
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 COLUMNS = (

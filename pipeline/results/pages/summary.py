@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pipeline.answering.checks import known_checks
 from pipeline.config.schema import EngineConfig, Price
-from pipeline.store.measured import replica_seconds
+from pipeline.store.runs import replica_seconds
 
 Unit: TypeAlias = Literal["records", "tokens", "share", "seconds", "hours", "money"]
 

@@ -29,10 +29,9 @@ from pipeline.store import read_answers
 from pipeline.store.compaction import compact
 from pipeline.store.history import History, stored_messages
 from pipeline.store.ledger import Ledger
-from pipeline.store.measured import replica_seconds
 from pipeline.store.parts import list_parts
 from pipeline.store.reader import BY_RECORD, read_rows
-from pipeline.store.runs import active_runs, all_runs
+from pipeline.store.runs import active_runs, all_runs, replica_seconds
 from pipeline.store.schema import ANSWERS
 from tests.pipeline.store.test_compaction import NOW
 from tests.support.jobs import counts, run

@@ -19,8 +19,7 @@ from pipeline.core.records import Message, Place, Prompt, Reject
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.store.ledger import Ledger, answer_digest, contains, reject_digest
 from pipeline.store.parts import PartWriter, list_parts
-from pipeline.store.reader import BY_RECORD, read_rows
-from pipeline.store.reader_rule import as_digests, newest
+from pipeline.store.reader import BY_RECORD, as_digests, newest, read_rows
 from pipeline.store.schema import ANSWERS, OUTCOMES, REJECTS, answers_table
 from pipeline.store.sink import Sink
 from tests.support.jobs import record
