@@ -1,21 +1,21 @@
-"""`overnight doctor`: what would fail, before it does."""
+"""`overnight doctor`: finds what would make a run fail, before it does."""
 
 from typing import Any
 
 from rich.console import Console
 
 from pipeline.config.schema import Job
-from pipeline.run.doctor import examine
+from pipeline.run.doctor import diagnose
 
 
 def main(console: Console, job: Job) -> tuple[int, dict[str, Any]]:
-    """Exit code 0 where nothing would fail, else that of the first diagnosis; and the diagnoses."""
-    diagnoses = []
-    for diagnosis in examine(job):
-        diagnoses.append(diagnosis)
+    """The exit code of the first fault, 0 if there is none; and all findings."""
+    code, findings = 0, []
+    for diagnosis in diagnose(job):
         sign = "[red]✗[/]" if diagnosis.exit_code else "[green]✓[/]"
         console.print(f"{sign} {diagnosis.name}: ", end="")
-        console.print(diagnosis.said, markup=False)
-    code = next((d.exit_code for d in diagnoses if d.exit_code), 0)
-    listed = [{"name": d.name, "ok": not d.exit_code, "said": d.said} for d in diagnoses]
-    return code, {"ok": code == 0, "findings": listed}
+        console.print(diagnosis.message, markup=False)
+        code = code or diagnosis.exit_code
+        ok = not diagnosis.exit_code
+        findings.append({"name": diagnosis.name, "ok": ok, "said": diagnosis.message})
+    return code, {"ok": code == 0, "findings": findings}

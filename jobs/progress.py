@@ -1,22 +1,20 @@
-"""Progress of a job: a few lines on a terminal, anywhere else a plain one at intervals."""
+"""Progress of a job: a few lines on a terminal, elsewhere one plain line at intervals."""
 
 import time
-from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from pipeline.core.text import harmless
+from pipeline.core.text import harmless, plural
 from pipeline.run.progress import RunProgress, StageName
 
 LINE_SECONDS = 30.0
-REDRAWN_A_SECOND = 4
+REDRAWS_PER_SECOND = 4
 
 ANSWERING: tuple[StageName, ...] = (
     "read",
@@ -31,36 +29,28 @@ PLANNING: tuple[StageName, ...] = "read", "current", "work"
 
 
 class JobProgress:
-    """Shows the progress of a run as it comes in."""
+    """Shows the latest progress of a run while its block lasts."""
 
     def __init__(
-        self, console: Console, doing: str, stages: tuple[StageName, ...] = ANSWERING
+        self, console: Console, title: str, stages: tuple[StageName, ...] = ANSWERING
     ) -> None:
         self._console = console
-        self._doing = harmless(doing)
+        self._title = harmless(title)
         self._stages = stages
         self._progress: RunProgress | None = None
         self._last_line = time.monotonic()
         self._spinner = Spinner("dots")
-        self._screen = Live(
-            get_renderable=self.drawn,
-            console=console,
-            refresh_per_second=REDRAWN_A_SECOND,
-            transient=True,
+        self._live = Live(
+            self, console=console, refresh_per_second=REDRAWS_PER_SECOND, transient=True
         )
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._screen.start()
+            self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._screen.stop()
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
 
     def __call__(self, progress: RunProgress) -> None:
         self._progress = progress
@@ -70,33 +60,34 @@ class JobProgress:
             self._console.print(self._line(progress), markup=False)
 
     def _line(self, progress: RunProgress) -> str:
-        stages = (f"{progress.stages[stage]:,} {_named(stage)}" for stage in self._stages)
+        stages = (f"{progress.stages[stage]:,} {_label(stage)}" for stage in self._stages)
         facts = [_share(progress), *stages, *_speed(progress), *_quality(progress), _left(progress)]
-        return f"{self._doing}: {', '.join(facts)}"
+        return f"{self._title}: {', '.join(facts)}"
 
-    def drawn(self) -> RenderableType:
-        """The lines on a terminal, as they are now."""
+    def __rich__(self) -> RenderableType:
+        """The lines on a terminal."""
         progress = self._progress
-        head = Table.grid(padding=(0, 1))
-        head.add_column(no_wrap=True)
-        head.add_column(no_wrap=True, overflow="ellipsis", max_width=24)
-        head.add_column(ratio=1, max_width=24)
-        head.add_column(no_wrap=True)
+        head = Table.grid(
+            Column(no_wrap=True),
+            Column(no_wrap=True, overflow="ellipsis", max_width=24),
+            Column(ratio=1, max_width=24),
+            Column(no_wrap=True),
+            padding=(0, 1),
+        )
         if progress is None:
-            head.add_row(self._spinner, self._doing, "", "starting")
+            head.add_row(self._spinner, self._title, "", "starting")
             return head
         bar = ProgressBar(total=1.0, completed=progress.share, width=24)
-        head.add_row(self._spinner, self._doing, bar, f"{_share(progress)}, {_left(progress)}")
-        stages = Table(*map(_named, self._stages), box=None, pad_edge=False, padding=(0, 1))
-        for column in stages.columns:
-            column.justify, column.no_wrap = "right", True
+        head.add_row(self._spinner, self._title, bar, f"{_share(progress)}, {_left(progress)}")
+        columns = (Column(_label(name), justify="right", no_wrap=True) for name in self._stages)
+        stages = Table(*columns, box=None, pad_edge=False, padding=(0, 1))
         stages.add_row(*(f"{progress.stages[stage]:,}" for stage in self._stages))
-        said = [", ".join(facts) for facts in (_speed(progress), _quality(progress)) if facts]
-        lines = (Text(line, no_wrap=True, overflow="ellipsis") for line in said)
-        return Group(head, stages, *lines)
+        lines = [", ".join(facts) for facts in (_speed(progress), _quality(progress)) if facts]
+        texts = (Text(line, no_wrap=True, overflow="ellipsis") for line in lines)
+        return Group(head, stages, *texts)
 
 
-def _named(stage: StageName) -> str:
+def _label(stage: StageName) -> str:
     return stage.replace("_", " ")
 
 
@@ -110,31 +101,25 @@ def _speed(progress: RunProgress) -> list[str]:
         return [f"{rates.read:,.0f} read/s"] if rates.read else []
     facts = [f"{rates.done:,.0f} records/s"]
     if engines.cached_share is not None:
-        facts.append(
-            f"{rates.prompt_tokens:,.0f} prompt tokens/s ({engines.cached_share:.0%} cached)"
-        )
+        cached = f"{engines.cached_share:.0%} cached"
+        facts.append(f"{rates.prompt_tokens:,.0f} prompt tokens/s ({cached})")
         facts.append(f"{rates.completion_tokens:,.0f} completion tokens/s")
     return facts
 
 
 def _quality(progress: RunProgress) -> list[str]:
-    """What became of records, and of the engines that are not at work."""
-    engines, stages = progress.counts.engines, progress.counts.stages
+    """How records have ended, and the states of the replicas."""
+    counts, engines = progress.counts, progress.counts.engines
     facts = []
     if engines.passing_share is not None:
         facts.append(f"{engines.passing_share:.1%} passing")
-        facts += [f"{engines.failed:,} failed", f"{engines.repairs:,} repairs"]
-    facts.append(f"{stages.rejected:,} rejected")
-    return [*facts, *_replicas(progress)]
-
-
-def _replicas(progress: RunProgress) -> Iterator[str]:
-    for state, replicas in progress.counts.replicas.items():
-        yield f"{replicas:,} {'replica' if replicas == 1 else 'replicas'} {state}"
+        facts += [f"{engines.failed:,} failed", plural(engines.repairs, "repair")]
+    facts.append(f"{counts.stages.rejected:,} rejected")
+    return facts + [f"{plural(n, 'replica')} {state}" for state, n in counts.replicas.items()]
 
 
 def _left(progress: RunProgress) -> str:
-    """Time left, no finer than it is known."""
+    """Time left, in a unit no finer than the estimate."""
     seconds = progress.seconds_left
     if seconds is None:
         return "time left unknown"

@@ -1,4 +1,4 @@
-"""`overnight recheck`: extraction and checks again over stored completions, no engine."""
+"""`overnight recheck`: extraction and checks again over stored completions, without an engine."""
 
 from collections import Counter
 from typing import Any
@@ -8,33 +8,42 @@ from rich.table import Table
 
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.recheck import Rechecked, Verdict
+from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
-from pipeline.core.text import harmless
+from pipeline.core.filesystem import Storage
+from pipeline.core.text import harmless, plural
 from pipeline.run.recheck import recheck_store
+from pipeline.store.schema import ANSWERS_FOLDER
 
-SHOWN = 100
-"""Changed verdicts that a terminal gets to see; `--json` lists all."""
+MOST_SHOWN = 100
+"""Changed verdicts on a terminal; `--json` lists all of them."""
 
 
 def main(console: Console, job: Job, debug: bool) -> tuple[int, dict[str, Any]]:
-    """Exit code 0 and every verdict that changed."""
+    """Exit code 0, and every verdict that changed."""
     chosen_checks(job.checks)
+    answers = Storage(job.storage).at(job.output.uri).join(ANSWERS_FOLDER)
+    executor = executor_for(sum(answers.files().values()), debug)
     with console.status("evaluating") as status:
-        run_id, found = recheck_store(
-            job, lambda f: status.update(f"{f.rows:,} answers, {len(f.verdicts):,} changed"), debug
-        )
-    _show(console, found)
+
+        def show(so_far: Rechecked) -> None:
+            rows, changed = plural(so_far.rows, "answer"), len(so_far.verdicts)
+            status.update(f"{rows}, {changed:,} changed")
+
+        run_id, changes = recheck_store(job, executor, show)
+    _show(console, changes)
+    verdicts = changes.verdicts
     return 0, {
         "run_id": run_id,
-        "rows": found.rows,
-        "changed": len(found.verdicts),
-        "now_failed": sum(v.status == ("answered", "failed") for v in found.verdicts),
-        "now_answered": sum(v.status == ("failed", "answered") for v in found.verdicts),
-        "verdicts": [_listed(verdict) for verdict in found.verdicts],
+        "rows": changes.rows,
+        "changed": len(verdicts),
+        "now_failed": sum(v.status == ("answered", "failed") for v in verdicts),
+        "now_answered": sum(v.status == ("failed", "answered") for v in verdicts),
+        "verdicts": [_document(verdict) for verdict in verdicts],
     }
 
 
-def _listed(verdict: Verdict) -> dict[str, Any]:
+def _document(verdict: Verdict) -> dict[str, Any]:
     was, now = (
         {"status": status, "stance": stance, "missed_checks": list(missed)}
         for status, stance, missed in zip(
@@ -50,25 +59,25 @@ def _listed(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _show(console: Console, found: Rechecked) -> None:
-    kinds = Counter(_in_words(verdict) for verdict in found.verdicts)
+def _show(console: Console, changes: Rechecked) -> None:
+    verdicts = changes.verdicts
     table = Table("verdict", "answers", box=None, pad_edge=False)
     table.columns[1].justify = "right"
-    table.add_row("unchanged", f"{found.rows - len(found.verdicts):,}")
-    for words, count in kinds.most_common():
-        table.add_row(words, f"{count:,}")
+    table.add_row("unchanged", f"{changes.rows - len(verdicts):,}")
+    for description, count in Counter(map(_description, verdicts)).most_common():
+        table.add_row(description, f"{count:,}")
     console.print(table)
-    for verdict in found.verdicts[:SHOWN]:
-        console.print(f"{harmless(verdict.record_id)}: {_in_words(verdict)}", markup=False)
-    if len(found.verdicts) > SHOWN:
-        console.print(f"… and {len(found.verdicts) - SHOWN:,} more, which --json lists")
+    for verdict in verdicts[:MOST_SHOWN]:
+        console.print(f"{harmless(verdict.record_id)}: {_description(verdict)}", markup=False)
+    if len(verdicts) > MOST_SHOWN:
+        console.print(f"… and {len(verdicts) - MOST_SHOWN:,} more, see --json")
 
 
-def _in_words(verdict: Verdict) -> str:
-    words = [f"{was} → {now}" for was, now in (verdict.status, verdict.stance) if was != now]
+def _description(verdict: Verdict) -> str:
+    changes = [f"{was} → {now}" for was, now in (verdict.status, verdict.stance) if was != now]
     before, after = map(set, verdict.missed)
-    words += [f"now misses {name}" for name in sorted(after - before)]
-    words += [f"no longer misses {name}" for name in sorted(before - after)]
+    changes += [f"now misses {name}" for name in sorted(after - before)]
+    changes += [f"no longer misses {name}" for name in sorted(before - after)]
     if verdict.answer_changed:
-        words.append("another text")
-    return ", ".join(words) or "another level of a check"
+        changes.append("other answer text")
+    return ", ".join(changes) or "a check's level changed"

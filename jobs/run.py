@@ -1,4 +1,4 @@
-"""`overnight run`: does the job."""
+"""`overnight run`: answers what the store does not hold yet."""
 
 from typing import Any
 
@@ -27,15 +27,15 @@ def main(
     run_id: str | None,
     debug: bool,
 ) -> tuple[int, dict[str, Any]]:
-    """Exit code and `run.json` of one execution."""
+    """Exit code and `run.json` of one run."""
     check_webhook()
     prepared = prepare(job, selection)
     for other in active_runs(prepared.store, job.input.bucket):
-        if other == run_id:
-            continue  # an earlier start of this run, which has not been silent for long
-        console.print(
-            f"run {other} is at work on this store too; what both answer counts once", markup=False
-        )
+        if other != run_id:  # else it is an earlier start of this run, killed a moment ago
+            message = (
+                f"run {other} is at work on this store too; records that both answer count once"
+            )
+            console.print(message, markup=False)
     ended: list[Document] = []
     try:
         with JobProgress(console, job.name) as progress:
@@ -52,51 +52,45 @@ def main(
 
 
 def _show(console: Console, document: dict[str, Any], store: str) -> None:
-    counts = document["counts"]
-    table = Table("state", "records", "of which", box=None, pad_edge=False)
+    counts, run_id = document["counts"], document["run_id"]
+    table = Table("state", "records", "details", box=None, pad_edge=False)
     table.columns[1].justify = "right"
-    for state, detail in (
-        ("answered", _listed(document["stances"])),
-        ("failed", _listed(document["failed_checks"])),
-        ("rejected", _listed(document["rejects"])),
-        (
-            "current",
-            f"{counts['current_failed']} failed earlier" if counts["current_failed"] else "",
-        ),
+    for state, details in (
+        ("answered", document["stances"]),
+        ("failed", document["failed_checks"]),
+        ("rejected", document["rejects"]),
+        ("current", {"failed earlier": counts["current_failed"]}),
+        ("read", {}),
     ):
-        table.add_row(state, f"{counts[state]:,}", detail)
-    table.add_row("read", f"{counts['read']:,}", "")
+        table.add_row(state, f"{counts[state]:,}", _largest_first(details))
     console.print(table)
-    seconds = document["timings"]["total"]
-    console.print(f"\nrun {document['run_id']}: {document['status']} in {seconds:.1f} s")
+    console.print(f"\nrun {run_id}: {document['status']} in {document['timings']['total']:.1f} s")
     console.print(f"answers   {store}/answers/\nrejects   {store}/rejects/")
-    console.print(f"this run  {store}/runs/{document['run_id']}/run.json")
+    console.print(f"this run  {store}/runs/{run_id}/run.json")
+
+
+def _largest_first(counts: dict[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {name}" for name, count in ordered if count)
 
 
 def _report(console: Console, prepared: Prepared, run_id: str) -> None:
-    """Writes the page; the run is done whether that succeeds or not."""
+    """Writes the page about the run; an error here does not make the run fail."""
     try:
-        page = write_report(prepared.store, prepared.job, run_id).uri
-    except Exception as error:  # noqa: BLE001  not even a bug in a page makes a night fail
-        console.print(
-            f"[bold red]no report:[/] {escape(describe(error))}; overnight report writes it"
-        )
+        page = write_report(prepared.store, prepared.job, run_id)
+    except Exception as error:  # noqa: BLE001  not even a bug
+        reason = escape(describe(error))
+        console.print(f"[bold red]no report:[/] {reason}; overnight report writes it")
     else:
-        console.print(f"report    {page}")
+        console.print(f"report    {page.uri}")
 
 
-def _notify(console: Console, prepared: Prepared, document: dict[str, Any]) -> None:
-    """Tells whoever is to be told; the run has ended as it has whether that succeeds or not."""
+def _notify(console: Console, prepared: Prepared, document: Document) -> None:
+    """Posts how the run ended; an error here does not make the run fail."""
     try:
-        told = notify(document, prepared.store, prepared.job.notify)
-    except Exception as error:  # noqa: BLE001  as for the page
+        host = notify(document, prepared.store, prepared.job.notify)
+    except Exception as error:  # noqa: BLE001  not even a bug
         console.print(f"[bold red]not notified:[/] {escape(describe(error))}")
     else:
-        if told:
-            console.print(f"notified  {escape(told)}")
-
-
-def _listed(counts: dict[str, int]) -> str:
-    """Counts by name, the largest first."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {name}" for name, count in ordered)
+        if host:
+            console.print(f"notified  {escape(host)}")

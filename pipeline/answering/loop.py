@@ -1,36 +1,35 @@
-"""From a prompt to a checked answer: generate, extract, check, and repair what a check found."""
+"""From a prompt to a checked answer: generate, extract, check, and repair failed checks."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
-from pipeline.core.records import Answered, Ask, Completion, Prompt, Repair, failing
+from pipeline.core.records import Answered, Ask, Prompt, failing
 from pipeline.engines.engine import Engine, GenerationError, Request
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweringLoop:
-    """An engine, and what its answers are held against."""
+    """An engine, the checks for its answers, and the most attempts per prompt."""
 
     engine: Engine
     evaluator: Evaluator
     attempts: int
 
     async def answer(self, prompt: Prompt) -> Answered:
-        """The best answer to a prompt within the attempts; all of them are kept as evidence.
+        """The best answer to a prompt; every attempt is kept as evidence.
 
-        Each attempt joins what the engine has running.
+        Each attempt joins the requests that the engine is already working on.
         """
         request: Request | None = Request.first(prompt)
-        tried: list[EvaluatedAttempt] = []
-        while request and len(tried) < self.attempts:
-            tried.append(last := await self._try(request))
+        evaluated: list[EvaluatedAttempt] = []
+        while request and len(evaluated) < self.attempts:
+            evaluated.append(last := await self._attempt(request))
             if not failing(last.checks):
                 break
-            request = next_request(request, last.completion, last.repairs)
-        return best_of(prompt, tried)
+            request = _next_request(request, last)
+        return best_of(prompt, evaluated)
 
-    async def _try(self, request: Request) -> EvaluatedAttempt:
+    async def _attempt(self, request: Request) -> EvaluatedAttempt:
         try:
             completion = await self.engine.generate(request)
         except GenerationError as error:
@@ -38,16 +37,15 @@ class AnsweringLoop:
         return self.evaluator.evaluate(completion, request.prompt.boilerplate)
 
 
-def next_request(
-    request: Request, said: Completion, repairs: Sequence[Repair | None]
-) -> Request | None:
-    """The request that repairs an answer, or None where one of its faults is beyond repair.
+def _next_request(request: Request, last: EvaluatedAttempt) -> Request | None:
+    """The request that repairs a failed attempt; None if one of its faults cannot be repaired.
 
-    What several checks want goes into one attempt: their words in one turn, a larger token limit
-    with it. An answer that is to be sampled anew is not talked about: it would only be imitated.
+    All repairs go into one attempt: follow-up messages in one turn, with a larger token limit if
+    that is asked for. If the answer is to be sampled anew, it is not discussed: the model would
+    only imitate it.
     """
-    if None in repairs:
+    if None in last.repairs:
         return None
-    anew, longer = "sample_anew" in repairs, "more_tokens" in repairs
-    asks = () if anew else tuple(repair for repair in repairs if isinstance(repair, Ask))
-    return request.retry(said, asks, resample=anew, lengthen=longer)
+    anew, longer = "sample_anew" in last.repairs, "more_tokens" in last.repairs
+    asks = () if anew else tuple(repair for repair in last.repairs if isinstance(repair, Ask))
+    return request.retry(last.completion, asks, resample=anew, lengthen=longer)

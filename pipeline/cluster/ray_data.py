@@ -23,7 +23,7 @@ from pipeline.cluster.session import beside_driver, cause_of, cluster, placement
 from pipeline.config.schema import EngineConfig
 from pipeline.core.arrow import receipts_in
 from pipeline.core.errors import EngineError
-from pipeline.core.processes import settle
+from pipeline.core.processes import set_up_worker
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class TaskSource(Datasource):
 
 
 def _read(tables: Callable[[], Iterable[pa.Table]], stages: Sequence[Stage]) -> Iterator[pa.Table]:
-    settle()
+    set_up_worker()
     for table in tables():
         yield reduce(lambda made, stage: stage(made), stages, table)
 
@@ -79,7 +79,7 @@ def _settled(stage: Stage) -> Stage:
 
     @wraps(getattr(stage, "func", stage))
     def settled(table: pa.Table) -> pa.Table:
-        settle()
+        set_up_worker()
         return stage(table)
 
     return settled
@@ -89,7 +89,7 @@ def _settled_replica(replica: type[Any], on_gpus: bool) -> type[Any]:
     """The same for a class of replicas."""
 
     def settled(self: Any, *arguments: Any) -> None:
-        settle(on_gpus)
+        set_up_worker(on_gpus)
         replica.__init__(self, *arguments)
 
     return type(replica.__name__, (replica,), {"__init__": settled})

@@ -11,31 +11,31 @@ import pyarrow as pa
 
 
 @contextmanager
-def now_and_then(call: Callable[[], object], seconds: float) -> Iterator[None]:
-    """Calls every so many seconds in a thread, as long as the block lasts; never after it."""
-    over = Event()
+def periodic_calls(call: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Makes a call every `seconds` in a thread while the block lasts, and never after it."""
+    ended = Event()
 
-    def calls() -> None:
-        while not over.wait(seconds):
+    def repeat() -> None:
+        while not ended.wait(seconds):
             call()
 
-    thread = Thread(target=calls, daemon=True)
+    thread = Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         thread.join()
 
 
 @cache
-def settle(on_gpus: bool = False) -> None:
-    """Sets a worker's process up for a night of tables, once.
+def set_up_worker(on_gpus: bool = False) -> None:
+    """Sets up the process of a worker, once.
 
-    Ray shows every GPU of its node to a process that asked for none; here it sees none, so that no
-    library can take memory of one. The garbage collector would walk over Ray's and pandas's modules
-    again and again, which takes a tenth of the time. Arrow's default allocator keeps what blocks
-    have left; jemalloc, where the build has it, gives it back.
+    Ray shows all GPUs of a node to a process that asked for none; they are hidden, so that no
+    library can take memory on them. The modules of Ray and pandas are exempt from garbage
+    collection, which would otherwise take a tenth of the time. Arrow's default allocator keeps the
+    memory of finished blocks; jemalloc, if the build has it, returns it.
     """
     if not on_gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -1,4 +1,4 @@
-"""Looks at everything that a run would need, and goes on after a fault to find the next."""
+"""Checks everything that a run would need, and goes on after a fault to find the next one."""
 
 import os
 from collections import Counter
@@ -15,34 +15,37 @@ from pipeline.core.arrow import split_work, table_records
 from pipeline.core.errors import ConfigError, OvernightError
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Fault
+from pipeline.core.text import plural
 from pipeline.engines import check_endpoint, check_engine, open_engine
 from pipeline.engines.model_files import ModelSpec, context_tokens
 from pipeline.engines.tokenizer import load_encoder
 from pipeline.engines.vllm_options import vllm_version
 from pipeline.prompting.fit import fitting
-from pipeline.prompting.template import load_prompt
+from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.reading.source import read_tables
 from pipeline.run.notify import WEBHOOK, check_webhook
 from pipeline.store.ledger import Ledger
 
-ADDRESSES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "OPENAI_BASE_URL", WEBHOOK)
+URL_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "OPENAI_BASE_URL", WEBHOOK)
 
 SAMPLED_SHARDS, SAMPLED_RECORDS = 8, 200
+
+IF_TOO_LONG = "raise engine.options.max_model_len, or set input.overflow: drop_passages"
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What one look found; `exit_code` is what a run would end with, 0 where all is well."""
+    """The result of one check; `exit_code` is what a run would end with, 0 if all is well."""
 
     name: str
-    said: str
+    message: str
     exit_code: int = 0
 
 
-def examine(job: Job) -> Iterator[Diagnosis]:
-    """Every look in turn; each one is a function of this file that says what it saw."""
-    looks: dict[str, Callable[[Job], str]] = {
+def diagnose(job: Job) -> Iterator[Diagnosis]:
+    """Makes one check after the other; each is a function of this file that returns a line."""
+    checks: dict[str, Callable[[Job], str]] = {
         "engine": _engine,
         "model": _model,
         "checks": _checks,
@@ -53,33 +56,30 @@ def examine(job: Job) -> Iterator[Diagnosis]:
         "links": _links,
         "cluster": _cluster,
     }
-    for name, look in looks.items():
+    for name, check in checks.items():
         try:
-            yield Diagnosis(name, look(job))
+            yield Diagnosis(name, check(job))
         except OvernightError as error:
             yield Diagnosis(name, str(error), error.exit_code)
 
 
 def _engine(job: Job) -> str:
-    """Of a model that takes minutes to load, only what can be told without loading it."""
+    """Checks a vLLM engine without loading its model, which takes minutes."""
     check_engine(job)
-    if job.engine.kind == "vllm":
-        return f"vllm {vllm_version()}, {job.engine.replicas} replicas"
-    engine = open_engine(job)
-    return f"{engine.kind} {engine.version}, {job.engine.replicas} replicas"
+    version = vllm_version() if job.engine.kind == "vllm" else open_engine(job).version
+    return f"{job.engine.kind} {version}, replicas: {job.engine.replicas}"
 
 
 def _model(job: Job) -> str:
     if job.engine.kind == "openai":
         return check_endpoint(job)
     if job.engine.kind != "vllm":
-        return "none is needed"
+        return "not needed"
     model = ModelSpec.of(job)
     encoder, context = load_encoder(model), context_tokens(model)
-    source = load_prompt(job.prompt.template, job.answer.max_words)
-    encoder.check_shape(source.sample)
-    chat = "a chat template" if encoder.has_template else "no chat template, so that chats go plain"
-    return f"{job.engine.model}: {context:,} tokens of context, {chat}"
+    encoder.check_shape(_source(job).sample)
+    template = "a chat template" if encoder.has_template else "no chat template: chats go as text"
+    return f"{job.engine.model}: {context:,} tokens of context, {template}"
 
 
 def _checks(job: Job) -> str:
@@ -87,47 +87,48 @@ def _checks(job: Job) -> str:
 
 
 def _template(job: Job) -> str:
-    source = load_prompt(job.prompt.template, job.answer.max_words)
+    source = _source(job)
     return f"{source.name}, version {source.version}"
 
 
 def _input(job: Job) -> str:
-    listing = _listing(job)
-    size = sum(shard.size for shard in listing.shards)
-    hidden = f", {listing.hidden} hidden files left aside" if listing.hidden else ""
-    return f"{len(listing.shards):,} shards, {size / 2**20:,.1f} MiB{hidden}"
+    shards, hidden = _listing(job).shards, _listing(job).hidden
+    size = sum(shard.size for shard in shards)
+    skipped = f", {plural(hidden, 'hidden file')} skipped" if hidden else ""
+    return f"{plural(len(shards), 'shard')}, {size / 2**20:,.1f} MiB{skipped}"
 
 
 def _records(job: Job) -> str:
-    """Reads and renders the beginning of a few shards; some rejects are no fault of the job's."""
+    """Renders the first records of a few shards; the job is at fault if most are too long.
+
+    Other rejects may be faults of the input.
+    """
     shards = _listing(job).shards
-    sample = shards[:: max(len(shards) // SAMPLED_SHARDS, 1)][:SAMPLED_SHARDS]
-    source, fit = load_prompt(job.prompt.template, job.answer.max_words), fitting(job)
-    good, faults, reasons = 0, Counter[str](), Counter[str]()
-    for shard in sample:
+    source, fit = _source(job), fitting(job)
+    prompts, faults = 0, Counter[str]()
+    for shard in shards[:: max(len(shards) // SAMPLED_SHARDS, 1)][:SAMPLED_SHARDS]:
         for table in islice(read_tables([shard], job.input, Storage(job.storage)), 1):
-            work, rest = split_work(table)
+            records, rest = split_work(table)
             faults.update(rest["reason"].drop_null().to_pylist())
-            for record in table_records(work)[:SAMPLED_RECORDS]:
+            for record in table_records(records.slice(0, SAMPLED_RECORDS)):
                 try:
                     fit(record, source)
-                    good += 1
+                    prompts += 1
                 except Fault as fault:
-                    reasons[fault.reason] += 1
                     faults[f"{fault.reason} ({fault.detail})"] += 1
-    said = f"{good:,} of {good + faults.total():,} sampled make a prompt"
-    if reasons["too_long"] > good:
-        raise ConfigError(
-            f"input: {said}: {faults.most_common(1)[0][0]}; raise engine.options.max_model_len, or "
-            "set input.overflow: drop_passages"
-        )
-    if not good:
-        raise ConfigError(f"input: {said}: {faults.most_common(1)[0][0]}")
-    return said + "".join(f"; {n} {fault}" for fault, n in faults.most_common(3))
+    message = f"{prompts:,} of {prompts + faults.total():,} sampled records make a prompt"
+    too_long = sum(count for fault, count in faults.items() if fault.startswith("too_long"))
+    if prompts and too_long <= prompts:
+        return message + "".join(f"; {count:,} {fault}" for fault, count in faults.most_common(3))
+    message = f"input: {message}: {faults.most_common(1)[0][0]}"
+    raise ConfigError(f"{message}; {IF_TOO_LONG}" if too_long else message)
 
 
 def _output(job: Job) -> str:
-    """Writes a hidden file, empty, as parts will be written; whoever may not delete leaves it."""
+    """Writes an empty hidden file in the way in which parts are written.
+
+    The file stays if it may not be deleted.
+    """
     store = Storage(job.storage).at(job.output.uri)
     ledger = Ledger.of(store)
     probe = store.join(".overnight-doctor")
@@ -138,33 +139,38 @@ def _output(job: Job) -> str:
         probe.write_whole(b"")
         with suppress(Exception):
             probe.fs.rm_file(probe.path)
-    answers = len(ledger.answered) + len(ledger.failed)
-    return f"can be written; holds {answers:,} answers, {len(ledger.failed):,} of them failed"
+    answers = plural(len(ledger.answered) + len(ledger.failed), "answer")
+    return f"writable; holds {answers}, {len(ledger.failed):,} of them failed"
 
 
 def _links(job: Job) -> str:
-    """By which addresses of the job and of the environment anything leaves this machine."""
+    """Names the URLs, of the job or the environment, that send data unencrypted."""
     check_webhook()
-    asked = {
+    urls = {
         "storage.endpoint_url": job.storage.get("endpoint_url"),
         "engine.options.base_url": job.engine.options.get("base_url"),
-        **{name: os.environ.get(name) for name in ADDRESSES},
+        **{name: os.environ.get(name) for name in URL_VARIABLES},
     }
-    plain = [name for name, url in asked.items() if url and _is_in_the_clear(str(url))]
+    plain = [name for name, url in urls.items() if url and _is_unencrypted(str(url))]
     if not plain:
         return "encrypted, or within this machine"
-    return f"{', '.join(plain)}: http://, so that what is read and written travels in the clear"
+    return f"{', '.join(plain)}: http://, so data is read and written unencrypted"
 
 
-def _is_in_the_clear(url: str) -> bool:
+def _is_unencrypted(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def _cluster(job: Job) -> str:
     with cluster(job.engine):
-        found = cluster_resources()
-        return f"{found.get('CPU', 0):.0f} CPUs, {found.get('GPU', 0):.0f} GPUs"
+        resources = cluster_resources()
+    cpus, gpus = (int(resources.get(kind, 0)) for kind in ("CPU", "GPU"))
+    return f"{plural(cpus, 'CPU')}, {plural(gpus, 'GPU')}"
+
+
+def _source(job: Job) -> PromptSource:
+    return load_prompt(job.prompt.template, job.answer.max_words)
 
 
 def _listing(job: Job) -> Listing:

@@ -1,13 +1,13 @@
-"""Tells a webhook how a run ended: its `run.json`, or a line of text for a chat.
+"""Posts how a run ended to a webhook: its `run.json`, or a line of text for a chat.
 
-The URL is a secret and comes from the environment. A run is told of once: what the receiver may
-have taken already is not sent again, so that of a lost reply nothing is heard. *Crash window:* a
-kill between the end of a run and this leaves it untold; a scheduler that then starts the run again
-has it told of at the end of that start.
+The URL is a secret and comes from the environment. A message is sent once: what the receiver may
+already have is not sent again, so a lost reply counts as a failure. *Crash window:* a kill between
+the end of a run and its message leaves the message unsent; if a scheduler then starts the run
+again, the message is sent at the end of that start.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,46 +18,48 @@ from pipeline.config.schema import Notify
 from pipeline.core.errors import ConfigError, OvernightError
 from pipeline.core.filesystem import Location
 from pipeline.core.redaction import redacted_values
+from pipeline.core.text import plural
+from pipeline.run.recorder import Document
 from pipeline.store.reader import read_rows
 
 WEBHOOK = "OVERNIGHT_WEBHOOK"
 
-RETRIES, PAUSE_SECONDS, PATIENCE_SECONDS = 5, 1.0, 10.0
-"""Of what passes: no connection, 429 and 5xx; with pauses twice as long each time, or as long as
-the receiver asks."""
+RETRIES, PAUSE_SECONDS, TIMEOUT_SECONDS = 5, 1.0, 10.0
+"""Retries after a failed connection, 429 or 5xx. Each pause is twice as long as the one before, or
+as long as the receiver asks."""
 
 LONGEST_PAUSE_SECONDS = 60
-"""Whatever the receiver asks for: the job's machines are held meanwhile."""
+"""A receiver may ask for more, but the job holds its machines meanwhile."""
 
-PATIENCE_INTERRUPTED = 2.0
-"""A run that was interrupted has little time left, and tries once."""
+TIMEOUT_INTERRUPTED = 2.0
+"""Seconds for a run that was interrupted, which has little time left and tries once."""
 
 ANSWER_CHARACTERS = 500
 
 
-class NotTold(OvernightError):
-    """The webhook did not take it; the run is as it is."""
+class NotificationFailed(OvernightError):
+    """The webhook did not accept the message; the run itself is not affected."""
 
 
 def check_webhook() -> None:
-    """Raises `ConfigError` where the environment holds something else than an address."""
+    """Raises `ConfigError` if the environment holds something other than an http(s) URL."""
     url = os.environ.get(WEBHOOK)
     if url and urlsplit(url).scheme not in ("http", "https"):
         raise ConfigError(f"{WEBHOOK}: no http:// or https:// address")
 
 
-def notify(run: Mapping[str, Any], store: Location, asked: Notify) -> str | None:
-    """Sends what the job asks for about an ended run; returns to whom, or None without a webhook.
+def notify(run: Document, store: Location, options: Notify) -> str | None:
+    """Posts the message about an ended run; returns the receiver's host, None without a webhook.
 
-    Raises `NotTold` where the receiver does not take it.
+    Raises `NotificationFailed` if the receiver does not accept it.
     """
     url = os.environ.get(WEBHOOK)
     if not url:
         return None
-    to = urlsplit(url).hostname or "the webhook"
-    hurried = run["status"] == "interrupted"
+    host = urlsplit(url).hostname or "the webhook"
+    in_a_hurry = run["status"] == "interrupted"
     retries = urllib3.Retry(
-        total=0 if hurried else RETRIES,
+        total=0 if in_a_hurry else RETRIES,
         read=0,
         redirect=0,
         backoff_factor=PAUSE_SECONDS,
@@ -70,50 +72,45 @@ def notify(run: Mapping[str, Any], store: Location, asked: Notify) -> str | None
         reply = urllib3.PoolManager().request(
             "POST",
             url,
-            json=redacted_values(_message(run, store, asked)),
+            json=redacted_values(_message(run, store, options)),
             retries=retries,
-            timeout=PATIENCE_INTERRUPTED if hurried else PATIENCE_SECONDS,
+            timeout=TIMEOUT_INTERRUPTED if in_a_hurry else TIMEOUT_SECONDS,
         )
     except urllib3.exceptions.HTTPError as error:
-        raise NotTold(f"{WEBHOOK}: {to}: {_kind(error)}") from None  # its words hold the address
+        kind = type(getattr(error, "reason", None) or error).__name__
+        # Neither the error's message nor its cause may be shown: they contain the URL.
+        raise NotificationFailed(f"{WEBHOOK}: {host}: {kind}") from None
     if reply.status >= 300:
-        raise NotTold(f"{WEBHOOK}: {to} answered {reply.status}")
-    return to
+        raise NotificationFailed(f"{WEBHOOK}: {host} answered {reply.status}")
+    return host
 
 
-def _kind(error: Exception) -> str:
-    cause = getattr(error, "reason", None) or error
-    return type(cause).__name__
-
-
-def _message(run: Mapping[str, Any], store: Location, asked: Notify) -> dict[str, Any]:
-    text = in_words(run)
-    shown = list(islice(_failed(run["run_id"], store), asked.answers))
-    if asked.format == "slack":
-        quoted = [f"> {row['record_id']}: {row['answer']}" for row in shown]
+def _message(run: Document, store: Location, options: Notify) -> dict[str, Any]:
+    text = _summary_line(run)
+    failed = list(islice(_failed_answers(run["run_id"], store), options.answers))
+    if options.format == "slack":
+        quoted = [f"> {row['record_id']}: {row['answer']}" for row in failed]
         return {"text": "\n".join([text, *quoted])}
-    return {"text": text, "run": dict(run), **({"answers": shown} if asked.answers else {})}
+    message = {"text": text, "run": dict(run)}
+    return {**message, "answers": failed} if options.answers else message
 
 
-def in_words(run: Mapping[str, Any]) -> str:
-    """A run's end in a line or two."""
-    counts, error = run.get("counts") or {}, run.get("error")
-    states = ", ".join(
-        f"{counts[state]:,} {state}"
-        for state in ("answered", "failed", "rejected", "current")
-        if counts.get(state)
-    )
+def _summary_line(run: Document) -> str:
+    """How a run ended in one line, with a second one for its error."""
+    counts = run.get("counts") or {}
+    states = ("answered", "failed", "rejected", "current")
+    by_state = ", ".join(f"{counts[state]:,} {state}" for state in states if counts.get(state))
     minutes = (run.get("timings") or {}).get("total", 0) / 60
-    said = f"{run['job']['name']}: {run['status'].replace('_', ' ')} after {minutes:,.1f} min"
-    read = f"; {counts['read']:,} records read" if counts.get("read") else ""
-    return "".join(
-        [said, read, f": {states}" if states else "", f" (run {run['run_id']})"]
-        + ([f"\n{error}"] if error else [])
-    )
+    line = f"{run['job']['name']}: {run['status'].replace('_', ' ')} after {minutes:,.1f} min"
+    if counts.get("read"):
+        line += f"; {plural(counts['read'], 'record')} read"
+    if by_state:
+        line += f": {by_state}"
+    error = f"\n{run['error']}" if run.get("error") else ""
+    return f"{line} (run {run['run_id']}){error}"
 
 
-def _failed(run_id: str, store: Location) -> Iterator[dict[str, Any]]:
-    """Answers of a run that failed, with their texts; for who asks for them."""
+def _failed_answers(run_id: str, store: Location) -> Iterator[dict[str, Any]]:
     columns = ["record_id", "status", "failed_checks", "answer", "run_id"]
     for rows in read_rows(store, columns=columns):
         for row in rows.to_pylist():

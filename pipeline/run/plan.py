@@ -1,4 +1,4 @@
-"""What a run would do and why: how much work there is, by its causes."""
+"""What a run would do: how many records it would generate, and why."""
 
 import time
 from collections import Counter
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple, Self, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,8 +16,8 @@ from pipeline.cluster.counters import RunCounts, StageCounts
 from pipeline.cluster.executor import Executor
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import receipt, split_work, structs_of_lists, table_prompts
-from pipeline.core.records import Message, Prompt
+from pipeline.core.arrow import receipt, split_work, table_prompts
+from pipeline.core.records import Prompt
 from pipeline.engines import model_of, sampling_of
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
 from pipeline.flow import read_prompts
@@ -28,15 +29,20 @@ from pipeline.run.progress import InputBounds, RateWindow, RunProgress
 from pipeline.store.history import History, LastAnswer, Provenance
 from pipeline.store.ledger import Ledger, answer_digest, contains
 
+SAMPLE_BYTES = 4 * 2**20
+"""How much input is sampled to estimate use of the prefix cache: some thousand prompts."""
+
 Change: TypeAlias = Literal[
     "prompt", "model", "model_revision", "sampling", "decoding", "recorded_answer"
 ]
+COMPARED: tuple[Change, ...] = ("model", "model_revision", "sampling")
+"""Fields of `Provenance` whose change makes a record work."""
 
 
 class Cause(NamedTuple):
-    """Why a record is work: new, changed since it was last answered, or failed and asked again.
+    """Why a record must be generated: it is new, its prompt or settings changed, or it failed.
 
-    `before` is what it was last answered under, None for a new one; `changes` are empty for one
+    `before` is the provenance of its last answer, None for a new record; `changes` is empty for one
     that failed.
     """
 
@@ -46,19 +52,18 @@ class Cause(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A record whose prompt has changed, with the messages that it would be asked with, and the
-    part that holds what it was asked with.
-    """
+    """A prompt that has changed, and the part that holds the record's last answer."""
 
-    record_id: str
+    prompt: Prompt
     cause: Cause
-    messages: tuple[Message, ...]
     part: str
 
 
 @dataclass(slots=True)
 class WorkPlan:
-    """The totals of a plan; records and estimated prompt tokens by cause; a few examples, and the
+    """What a run would do.
+
+    `records` and `prompt_tokens`, an estimate, count the work by its cause. `sample` holds all
     prompts of a sample of papers.
     """
 
@@ -79,7 +84,7 @@ class WorkPlan:
 def make_plan(
     prepared: Prepared, executor: Executor, watcher: Watcher, examples: int = 0
 ) -> WorkPlan:
-    """What a run would find and do, with at most this many examples; changes nothing."""
+    """Plans a run, with at most this many examples; changes nothing."""
     plan, window = WorkPlan(), RateWindow()
     bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
     with executor:
@@ -93,7 +98,7 @@ def make_plan(
 
 
 def _tables(prepared: Prepared, executor: Executor, examples: int) -> Iterator[WorkPlan]:
-    """The plan of each table of prompts: the flow as far as that."""
+    """Runs the flow as far as prompts; yields the plan of each table of them."""
     bucket = prepared.job.input.bucket
     ledger = executor.share(Ledger.of(prepared.store, prepared.selection, bucket))
     stage = partial(
@@ -103,7 +108,7 @@ def _tables(prepared: Prepared, executor: Executor, examples: int) -> Iterator[W
         ledger=ledger,
         history=executor.share(History.of(prepared.store, bucket)),
         examples=examples,
-        sampled=prepared.sampled_share,
+        sampled=_sampled_share(prepared),
     )
     return read_prompts(prepared, executor, ledger, stage).receipts()
 
@@ -117,78 +122,75 @@ def plan_table(
     examples: int,
     sampled: float,
 ) -> pa.Table:
-    """Stage: what a run would make of a table of prompts, as a receipt.
+    """Stage: the plan of a table of prompts, as a receipt.
 
-    It holds at most this many examples, and all prompts of a share `sampled` of the papers.
+    It has at most this many examples, and all prompts of a share `sampled` of the papers.
     """
     work, _ = split_work(prompts)
-    causes = _causes(work, job, source, ledger(), history())
+    answers = history().find(work["record_id"].to_pylist())
+    causes = _causes(work, answers, ledger(), job, source)
     plan = WorkPlan(Totals.of(prompts), Counter(causes))
     for cause, tokens in zip(causes, _estimated_tokens(work), strict=True):
         plan.prompt_tokens[cause] += tokens
     rows = [row for row, cause in enumerate(causes) if "prompt" in cause.changes][:examples]
-    plan.examples = _examples(work.take(pa.array(rows, pa.int64())), rows, causes, history())
+    shown = table_prompts(work.take(pa.array(rows, pa.int64())))
+    parts = [answer.part for row in rows if (answer := answers[row])]
+    plan.examples = list(map(Example, shown, [causes[row] for row in rows], parts))
     if sampled:
-        chosen = [is_sampled(paper, sampled) for paper in work["paper"].to_pylist()]
-        plan.sample = table_prompts(work.filter(pa.array(chosen, pa.bool_())))
+        in_sample = [is_sampled(paper, sampled) for paper in work["paper"].to_pylist()]
+        plan.sample = table_prompts(work.filter(pa.array(in_sample, pa.bool_())))
     return receipt(plan)
 
 
-def _examples(
-    work: pa.Table, rows: Sequence[int], causes: Sequence[Cause], history: History
-) -> list[Example]:
-    ids = work["record_id"].to_pylist()
-    messages = structs_of_lists(work["messages"], Message)
-    parts = [last.part for last in history.find(ids) if last]
-    return list(map(Example, ids, [causes[row] for row in rows], messages, parts))
-
-
-def now_of(job: Job, source: PromptSource) -> Provenance:
-    """What a job's answers would be stored under."""
+def provenance_of(job: Job, source: PromptSource) -> Provenance:
+    """The provenance that a job's answers would be stored with."""
     return Provenance(
         source.name, source.version, *model_of(job), canonical(sampling_of(job)).decode()
     )
 
 
 def _causes(
-    work: pa.Table, job: Job, source: PromptSource, ledger: Ledger, history: History
+    work: pa.Table,
+    answers: Sequence[LastAnswer | None],
+    ledger: Ledger,
+    job: Job,
+    source: PromptSource,
 ) -> list[Cause]:
-    now = now_of(job, source)
-    ids = work["record_id"].to_pylist()
-    digests = list(map(answer_digest, ids, work["generation_key"].to_pylist()))
+    now = provenance_of(job, source)
+    keys = (work[name].to_pylist() for name in ("record_id", "generation_key"))
+    again = contains(ledger.again, list(map(answer_digest, *keys)))
     prompt_keys = map(bytes.fromhex, work["prompt_key"].to_pylist())
-    rest: Change = "recorded_answer" if job.engine.kind == "recorded" else "decoding"
+    unstored: Change = "recorded_answer" if job.engine.kind == "recorded" else "decoding"
     return [
-        Cause("failed_before", (), past.provenance if past else None)
-        if again
-        else _changed(past, prompt_key, now, rest)
-        for past, prompt_key, again in zip(
-            history.find(ids), prompt_keys, contains(ledger.again, digests), strict=True
-        )
+        Cause("failed_before", (), last.provenance if last else None)
+        if is_retried
+        else _changed(last, prompt_key, now, unstored)
+        for last, prompt_key, is_retried in zip(answers, prompt_keys, again, strict=True)
     ]
 
 
-def _changed(past: LastAnswer | None, prompt_key: bytes, now: Provenance, rest: Change) -> Cause:
-    """`rest` is what must have changed where nothing that the store's columns tell has."""
-    if past is None:
+def _changed(
+    last: LastAnswer | None, prompt_key: bytes, now: Provenance, unstored: Change
+) -> Cause:
+    """`unstored` has no column in the store: it has changed if nothing else has."""
+    if last is None:
         return Cause("new")
-    before = past.provenance
-    compared: tuple[tuple[Change, bool], ...] = (
-        ("prompt", past.prompt_key != prompt_key),
-        ("model", before.model != now.model),
-        ("model_revision", before.model_revision != now.model_revision),
-        ("sampling", before.sampling != now.sampling),
-    )
-    changes = tuple(change for change, differs in compared if differs)
-    return Cause("changed", changes or (rest,), before)
+    changes: list[Change] = ["prompt"] if last.prompt_key != prompt_key else []
+    changes += [name for name in COMPARED if getattr(last.provenance, name) != getattr(now, name)]
+    return Cause("changed", tuple(changes) or (unstored,), last.provenance)
 
 
 def _estimated_tokens(work: pa.Table) -> list[int]:
+    """Prompt tokens of every row, by the length of its messages."""
     messages = work["messages"].combine_chunks()
     lengths = pc.utf8_length(messages.flatten().field("content"))
-    sums = pa.array(messages.value_lengths()).to_pylist()
-    characters, tokens, start = lengths.to_pylist(), [], 0
-    for count in sums:
-        tokens.append(sum(characters[start : start + count]) // CHARACTERS_PER_TOKEN)
-        start += count
-    return tokens
+    rows = pc.list_parent_indices(messages)
+    characters = np.bincount(rows, lengths, minlength=len(messages)).astype(int)
+    return list((characters // CHARACTERS_PER_TOKEN).tolist())
+
+
+def _sampled_share(prepared: Prepared) -> float:
+    """The share of papers whose prompts are sampled: none but for vLLM, which has the cache."""
+    if prepared.job.engine.kind != "vllm":
+        return 0.0
+    return min(SAMPLE_BYTES / max(prepared.bucket_bytes, 1), 1.0)

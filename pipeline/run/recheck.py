@@ -1,4 +1,4 @@
-"""Evaluates stored completions again, part by part; no engine takes part."""
+"""Evaluates stored completions again, part by part, without an engine."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,10 +11,9 @@ from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.recheck import Boilerplates, Rechecked, recheck_rows
 from pipeline.cluster.executor import Executor
-from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
 from pipeline.core.arrow import receipt
-from pipeline.core.filesystem import Location, Storage
+from pipeline.core.filesystem import Storage
 from pipeline.prompting.template import load_prompt
 from pipeline.run.recorder import RunRecorder
 from pipeline.store.parts import PartWriter, read_batches
@@ -26,51 +25,35 @@ from pipeline.store.sink import Sink
 
 
 def recheck_store(
-    job: Job,
-    progress: Callable[[Rechecked], object],
-    debug: bool = False,
-    executor: Executor | None = None,
+    job: Job, executor: Executor, progress: Callable[[Rechecked], object]
 ) -> tuple[str, Rechecked]:
-    """Evaluates a store's answers again; returns the id of the run that did, and what changed.
+    """Evaluates a store's answers again; returns the id of this run, and what changed.
 
-    Rows whose evaluation changed are stored anew.
+    Rows whose evaluation changed are stored anew. Raises `KeyboardInterrupt` if interrupted.
     """
     storage = Storage(job.storage)
     store = storage.at(job.output.uri)
+    answers = store.join(ANSWERS_FOLDER)
     source = load_prompt(job.prompt.template, job.answer.max_words)
-    boilerplates = Boilerplates.of_runs(all_runs(store), job.input.text)
     file = RunFile.new(store, job, source.described(), "recheck")
-    stored_bytes = sum(store.join(ANSWERS_FOLDER).files().values())
+    writer = PartWriter(file.run_id, append_only=job.output.append_only)
+    check = partial(
+        _recheck_part,
+        sink=Sink(job.output.uri, storage, writer, job.rows_per_file),
+        evaluator=Evaluator(chosen_checks(job.checks), job.answer.max_words),
+        boilerplates=Boilerplates.of_runs(all_runs(store), job.input.text),
+    )
     changes = Rechecked()
-    with (
-        RunRecorder(file, None, lambda _: None) as record,
-        executor or executor_for(stored_bytes, debug) as running,
-    ):
+    with RunRecorder(file, None, lambda _: None) as record, executor:
         record.timings.cluster_ready = record.timings.now()
-        for of_part in _changes(store, job, boilerplates, storage, file.run_id, running):
-            changes.add(of_part)
+        parts = [part for part in counting_rows(answers) if part.counts.any()]
+        tasks = [(partial(check, part.path, part.counts), len(part.keys)) for part in parts]
+        for part_changes in executor.read(tasks).receipts() if tasks else ():
+            changes.add(part_changes)
             progress(changes)
     if record.document["status"] == "interrupted":
         raise KeyboardInterrupt
     return file.run_id, changes
-
-
-def _changes(
-    store: Location,
-    job: Job,
-    boilerplates: Boilerplates,
-    storage: Storage,
-    run_id: str,
-    executor: Executor,
-) -> Iterator[Rechecked]:
-    """What changed in each part."""
-    parts = [part for part in counting_rows(store.join(ANSWERS_FOLDER)) if part.counts.any()]
-    evaluator = Evaluator(chosen_checks(job.checks), job.answer.max_words)
-    writer = PartWriter(run_id, append_only=job.output.append_only)
-    sink = Sink(job.output.uri, storage, writer, job.rows_per_file)
-    check = partial(_recheck_part, sink=sink, evaluator=evaluator, boilerplates=boilerplates)
-    tasks = [(partial(check, part.path, part.counts), len(part.keys)) for part in parts]
-    return executor.read(tasks).receipts() if tasks else iter(())
 
 
 def _recheck_part(
@@ -80,7 +63,7 @@ def _recheck_part(
     evaluator: Evaluator,
     boilerplates: Boilerplates,
 ) -> Iterator[pa.Table]:
-    """Read task: one part, whose rows at `counts` are evaluated; yields a receipt."""
+    """Read task: evaluates those rows of a part that count; yields a receipt."""
     changes, start = Rechecked(), 0
     for rows in read_batches(sink.storage.at(sink.uri).fs, path, ANSWERS.names):
         mask = counts[start : (start := start + rows.num_rows)]

@@ -17,7 +17,7 @@ from pipeline.core.accounting import Totals
 from pipeline.core.arrow import PREFIX_SUMS
 from pipeline.core.errors import ConfigError, StorageError
 from pipeline.core.filesystem import Location
-from pipeline.core.processes import now_and_then
+from pipeline.core.processes import periodic_calls
 from pipeline.core.redaction import redacted_values
 from pipeline.store.parts import new_run_id
 from pipeline.store.runs import run_named
@@ -130,7 +130,7 @@ class RunFile:
         if self.job.output.append_only:
             yield
         else:
-            with now_and_then(beat_if_possible, RUN_HEARTBEAT_SECONDS):
+            with periodic_calls(beat_if_possible, RUN_HEARTBEAT_SECONDS):
                 yield
 
 
@@ -161,9 +161,9 @@ def _results(totals: Totals) -> dict[str, Any]:
 
 
 def _prefix_cache(totals: Totals) -> dict[str, float | None]:
-    """Cached shares of the prompt tokens: realised by first attempts, predicted for a sample."""
-    prompt, cached, sampled, predicted = (totals.sums[name] for name in PREFIX_SUMS)
+    """Cached shares of the prompt tokens: realised by first attempts, and predicted."""
+    prompt, cached, total, predicted = (totals.sums[name] for name in PREFIX_SUMS)
     return {
         "realised_share": round(cached / prompt, 4) if prompt else None,
-        "predicted_share": round(predicted / sampled, 4) if sampled else None,
+        "predicted_share": round(predicted / total, 4) if total else None,
     }

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.answering.replica import BatchWorker
 from pipeline.core.filesystem import Storage
-from pipeline.core.processes import settle
+from pipeline.core.processes import set_up_worker
 from pipeline.prompting.batching import to_batches
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt
@@ -41,7 +41,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     worker, loop = BatchWorker(recorded, source), asyncio.Runner()
     sink = Sink(str(store), storage, PartWriter("bench"), recorded.rows_per_file)
     seconds = dict.fromkeys(STAGES, 0.0)
-    settle()
+    set_up_worker()
 
     def timed(stage: str, call: Callable[[], T]) -> T:
         began = time.process_time()
@@ -52,7 +52,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     waiting: list[pa.Table] = []
     while (items := timed("read", lambda: next(tables, None))) is not None:
         prompts = timed(STAGES[1], lambda t=items: to_prompts(t, recorded, source, Ledger.empty))
-        packed = timed(STAGES[2], lambda t=prompts: to_batches(t, recorded, source, 1, 0))
+        packed = timed(STAGES[2], lambda t=prompts: to_batches(t, recorded, source, 1))
         for at in range(packed.num_rows):
             table = packed.slice(at, 1)
             waiting.append(timed(STAGES[3], lambda t=table: loop.run(worker(t))))

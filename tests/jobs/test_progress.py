@@ -82,7 +82,7 @@ def test_the_figures_of_a_large_run_fit_a_narrow_terminal(width):
     console = Console(file=out, width=width, soft_wrap=True)
     shown = JobProgress(console, "a job whose name goes on and on")
     shown(ANSWERING)
-    console.print(shown.drawn(), soft_wrap=False)
+    console.print(shown, soft_wrap=False)
     drawn = [said.rstrip() for said in out.getvalue().splitlines()]
     assert len(drawn) == 5
     assert all(len(said) <= width for said in drawn)

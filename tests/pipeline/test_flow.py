@@ -266,8 +266,8 @@ def test_both_executors_plan_and_do_the_same_over_the_demo(ray_cluster, tmp_path
     assert rejects_of(tmp_path / "here") == rejects_of(tmp_path / "there")
     assert counts(run(there)) == counts(run_on_cluster(here))
     lower = {"answer": {"max_words": 8}, "prompt": BETTER_PROMPT}
-    _, changed = recheck_store(job(demo, tmp_path / "here", **lower), ignore, executor=InProcess())
-    _, alike = recheck_store(job(demo, tmp_path / "there", **lower), ignore, executor=RayData())
+    _, changed = recheck_store(job(demo, tmp_path / "here", **lower), InProcess(), ignore)
+    _, alike = recheck_store(job(demo, tmp_path / "there", **lower), RayData(), ignore)
     assert changed.rows == alike.rows == 76
     assert sorted(changed.verdicts) == sorted(alike.verdicts)
     assert changed.verdicts

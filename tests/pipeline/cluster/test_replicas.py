@@ -112,7 +112,10 @@ def test_two_jobs_at_once_share_the_cluster_and_both_get_on(ray_cluster, tmp_pat
     assert max(written[0] for written in times) < min(written[-1] for written in times)
 
 
-SEEN = "from pipeline.core.processes import settle; settle({}); import os; print(os.environ[{!r}])"
+SEEN = (
+    "from pipeline.core.processes import set_up_worker; set_up_worker({}); "
+    "import os; print(os.environ[{!r}])"
+)
 
 
 @pytest.mark.parametrize(("on_gpus", "seen"), [(False, ""), (True, "0,1")])

@@ -67,7 +67,7 @@ def test_a_prompt_that_three_questions_render_differently_is_work_for_those_alon
     assert (cause.kind, cause.changes, records) == ("changed", ("prompt",), 15)
     assert (cause.before.prompt_name, cause.before.prompt_version) == ("trial", "1")
     assert len(work.examples) == 10
-    assert all(e.messages[0].content.endswith("Say how many.") for e in work.examples)
+    assert all(e.prompt.messages[0].content.endswith("Say how many.") for e in work.examples)
     before = stored(tmp_path / "store")
     assert counts(run(night())) == {"read": 140, "answered": 15, "current": 125}
     new = stored(tmp_path / "store").to_pylist()[-15:]

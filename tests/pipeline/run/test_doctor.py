@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.schema import Job
-from pipeline.run.doctor import Diagnosis, examine
+from pipeline.run.doctor import Diagnosis, diagnose
 from tests.support.jobs import free_port, job, rows, vllm_job, write_jsonl
 from tests.support.models import CHAT_TEMPLATE, NO_SYSTEM, make_model
 
@@ -17,18 +17,18 @@ def shards(tmp_path):
 
 
 def findings(night: Job) -> dict[str, Diagnosis]:
-    return {finding.name: finding for finding in examine(night)}
+    return {finding.name: finding for finding in diagnose(night)}
 
 
 def wrong(night: Job) -> dict[str, str]:
-    return {f.name: f.said for f in findings(night).values() if f.exit_code}
+    return {f.name: f.message for f in findings(night).values() if f.exit_code}
 
 
 def test_a_job_that_would_run_has_nothing_wrong_with_it(shards, tmp_path, tiny_model):
     found = findings(vllm_job(tiny_model, shards, tmp_path / "store"))
-    assert [f.said for f in found.values() if f.exit_code] == []
-    assert "8,192 tokens of context, a chat template" in found["model"].said
-    assert "20 of 20 sampled make a prompt" in found["records"].said
+    assert [f.message for f in found.values() if f.exit_code] == []
+    assert "8,192 tokens of context, a chat template" in found["model"].message
+    assert "20 of 20 sampled records make a prompt" in found["records"].message
 
 
 def test_a_cluster_without_a_place_for_a_replica_is_told(shards, tmp_path, tiny_model):
@@ -87,7 +87,7 @@ def test_addresses_that_are_in_the_clear_are_told_and_are_no_fault(shards, tmp_p
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     links = findings(job(shards, tmp_path / "store"))["links"]
     assert links.exit_code == 0
-    assert links.said.startswith("AWS_ENDPOINT_URL: http://")
+    assert links.message.startswith("AWS_ENDPOINT_URL: http://")
 
 
 def test_a_webhook_that_is_no_address_is_told_without_it(shards, tmp_path, monkeypatch):

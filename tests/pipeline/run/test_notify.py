@@ -13,7 +13,7 @@ from pipeline.config.schema import Job, Notify
 from pipeline.config.selection import EVERYTHING
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location
-from pipeline.run.notify import NotTold, check_webhook, notify
+from pipeline.run.notify import NotificationFailed, check_webhook, notify
 from tests.support.jobs import job, job_file, overnight, rows, run, write_jsonl
 from tests.support.proxy import Proxy
 
@@ -107,9 +107,9 @@ def test_what_passes_is_tried_again_and_told_once(receiver, night, ended):
 
 
 def test_what_the_receiver_may_have_taken_is_not_sent_again(receiver, night, ended, monkeypatch):
-    monkeypatch.setattr("pipeline.run.notify.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("pipeline.run.notify.TIMEOUT_SECONDS", 0.3)
     receiver.answers = [None]
-    with pytest.raises(NotTold) as raised:
+    with pytest.raises(NotificationFailed) as raised:
         notify(ended, store_of(night), Notify())
     assert receiver.asked == 1
     assert "planted" not in str(raised.value)
@@ -120,7 +120,7 @@ def test_a_receiver_that_refuses_is_asked_once_and_not_named_in_full(
     status, receiver, night, ended
 ):
     receiver.answers = [status]
-    with pytest.raises(NotTold, match=rf"127\.0\.0\.1 answered {status}$") as raised:
+    with pytest.raises(NotificationFailed, match=rf"127\.0\.0\.1 answered {status}$") as raised:
         notify(ended, store_of(night), Notify())
     assert receiver.asked == 1
     assert "planted" not in str(raised.value)
@@ -128,14 +128,14 @@ def test_a_receiver_that_refuses_is_asked_once_and_not_named_in_full(
 
 def test_an_interrupted_run_has_no_time_to_try_again(receiver, night, ended):
     receiver.answers = [503]
-    with pytest.raises(NotTold):
+    with pytest.raises(NotificationFailed):
         notify({**ended, "status": "interrupted"}, store_of(night), Notify())
     assert receiver.asked == 1
 
 
 def test_nobody_listens_and_the_error_says_so_without_the_address(night, ended, monkeypatch):
     monkeypatch.setenv("OVERNIGHT_WEBHOOK", f"http://127.0.0.1:9/{PATH}")
-    with pytest.raises(NotTold, match="NewConnectionError") as raised:
+    with pytest.raises(NotificationFailed, match="NewConnectionError") as raised:
         notify({**ended, "status": "interrupted"}, store_of(night), Notify())
     assert "planted" not in str(raised.value)
 

@@ -39,7 +39,7 @@ def night(tmp_path):
 
 
 def recheck(job_):
-    return recheck_store(job_, ignore, executor=InProcess())
+    return recheck_store(job_, InProcess(), ignore)
 
 
 def newest(store: Path) -> dict[str, dict]:
