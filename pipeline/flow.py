@@ -18,7 +18,7 @@ from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.core.accounting import Totals
 from pipeline.engines import max_concurrent_batches
-from pipeline.prompting.batching import to_batches, with_prediction
+from pipeline.prompting.batching import to_batches
 from pipeline.prompting.render import to_prompts
 from pipeline.reading.source import read_tasks
 from pipeline.store.ledger import Ledger
@@ -46,7 +46,6 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
         job=job,
         source=source,
         in_flight=job.engine.replicas.max * (concurrent + 1) / partitions,
-        sampled=prepared.sampled_share,
         reporter=reporter,
     )
     writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
@@ -56,8 +55,7 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     outcomes = batches.through_replicas(
         BatchWorker, (job, source, reporter), job.engine, concurrent
     )
-    stored = outcomes.map(partial(with_prediction, job=job)).map(sink.write)
-    return stored.receipts()
+    return outcomes.map(sink.write).receipts()
 
 
 def read_prompts(

@@ -41,7 +41,7 @@ PREFIX_SUMS = (
     "predicted_cached_tokens",
 )
 """Columns of tallies: prompt tokens of all first attempts, and those that the prefix cache held;
-then prompt tokens of a sample of papers, and those that it was predicted to hold.
+then prompt tokens by their characters, and those that it was predicted to hold.
 """
 
 _IDENTITY = [

@@ -49,9 +49,8 @@ Standing: TypeAlias = Literal[
     "rejected",
     "rejected_before",  # the store already holds its reject
     "tally",  # not a record: how many records a read task has passed on
-    "sampled",  # not a record: a copy of one, from which prefix-cache use is predicted
 ]
-"""The status of a row in the flow; each maps to a `State`, except `work`, `tally`, `sampled`."""
+"""The status of a row in the flow; each maps to a `State`, except `work` and `tally`."""
 
 ANSWER_MARKER = "Answer:::"
 

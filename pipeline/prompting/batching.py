@@ -1,24 +1,17 @@
 """Stage: prompts to batches for the engines, arranged so that what they share is read once."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.cluster.counters import StageCounts
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
-from pipeline.core.arrow import (
-    pack,
-    prompts_table,
-    set_column,
-    split_work,
-    structs_of_lists,
-    table_prompts,
-    tally,
-)
-from pipeline.core.records import Message
-from pipeline.engines.token_budget import answer_tokens
-from pipeline.prompting.cache_estimate import is_sampled, predicted_cache_tokens
-from pipeline.prompting.grouping import grouped, split_batches
+from pipeline.core.arrow import PROMPTS, pack, prompts_table, split_work, table_prompts, tally
+from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN, answer_tokens
+from pipeline.prompting.cache_estimate import block_tokens
+from pipeline.prompting.grouping import PromptGroup, grouped, split_batches
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.render import first_of_work
 from pipeline.prompting.template import PromptSource
@@ -32,19 +25,17 @@ def to_batches(
     job: Job,
     source: PromptSource,
     in_flight: float,
-    sampled: float,
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
 ) -> pa.Table:
     """Prompts as `BATCHES`, one a row, none larger than a part of the store.
 
     If a model reads them, a paper's prompts stand together, in the order in which they share the
-    most prefix. `in_flight` batches are at work at a time. The prompts of a share `sampled` of the
-    papers travel once more in a batch of their own, for `with_prediction`.
+    most prefix. `in_flight` batches are at work at a time.
     """
     if reporter.is_ending():
         prompts = first_of_work(prompts, 0)
     if job.engine.generates:
-        batches = _arranged_batches(prompts, job, source, in_flight, sampled)
+        batches = _arranged_batches(prompts, job, source, in_flight)
     else:
         batches = _slices(prompts, job.rows_per_file)
     arranged_work = pc.sum(pc.equal(prompts["standing"], "work")).as_py() or 0
@@ -53,7 +44,7 @@ def to_batches(
 
 
 def _arranged_batches(
-    prompts: pa.Table, job: Job, source: PromptSource, in_flight: float, sampled: float
+    prompts: pa.Table, job: Job, source: PromptSource, in_flight: float
 ) -> list[pa.Table]:
     most = job.rows_per_file
     # A shuffle that Ray has to repeat may hand the rows on in another order.
@@ -64,25 +55,29 @@ def _arranged_batches(
         work = prompts_table(ordered, ["work"] * len(ordered))
     papers = [prompt.record.paper for prompt in ordered]
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in ordered]
-    batches = split_batches(grouped(texts, papers), most, in_flight, answer_tokens(job))
-    chosen = [number for number, paper in enumerate(papers) if is_sampled(paper, sampled)]
-    copies = work.take(pa.array(chosen, pa.int64()))
+    groups = grouped(texts, papers)
+    batches = split_batches(groups, most, in_flight, answer_tokens(job))
     parts = [*(work.take(rows) for rows in batches), *_slices(rest, most)]
-    return [*parts, set_column(copies, "standing", ["sampled"] * len(chosen))] if chosen else parts
+    if job.engine.kind == "vllm" and texts:  # which alone says what its cache held
+        parts.append(tally(PROMPTS, _predicted_sums(groups, texts, job)))
+    return parts
 
 
-def with_prediction(outcomes: pa.Table, job: Job) -> pa.Table:
-    """The table with its `sampled` rows replaced by a tally: what the prefix cache should hold.
-
-    That takes a tokenizer, and seconds; so it is done beside the engines, not before them.
-    """
-    sampled = pc.equal(outcomes["standing"], "sampled")
-    if not pc.any(sampled).as_py():
-        return outcomes
-    copies = outcomes.filter(sampled)
-    messages = structs_of_lists(copies["messages"], Message)
-    sums = predicted_cache_tokens(messages, job)
-    return pa.concat_tables([outcomes.filter(pc.invert(sampled)), tally(outcomes.schema, sums)])
+def _predicted_sums(
+    groups: Sequence[PromptGroup], texts: Sequence[str], job: Job
+) -> dict[str, int]:
+    """How much of prompts in this order the prefix cache should hold in whole blocks."""
+    block = block_tokens(job) * CHARACTERS_PER_TOKEN
+    repeated = (
+        len(texts[number]) - fresh
+        for group in groups
+        for number, fresh in zip(group.prompts, group.fresh, strict=True)
+    )
+    return {
+        "predicted_prompt_tokens": sum(map(len, texts)) // CHARACTERS_PER_TOKEN,
+        "predicted_cached_tokens": sum(n // block * block for n in repeated)
+        // CHARACTERS_PER_TOKEN,
+    }
 
 
 def _slices(table: pa.Table, most_rows: int) -> list[pa.Table]:

@@ -67,12 +67,6 @@ def estimate_cache(sample: Sequence[Prompt], job: Job, source: PromptSource) -> 
     )
 
 
-def predicted_cache_tokens(prompts: Sequence[Sequence[Message]], job: Job) -> dict[str, int]:
-    """Tokens of prompts, and how many of them should come from the cache."""
-    total, cached = _count_tokens(prompts, job)
-    return {"predicted_prompt_tokens": total, "predicted_cached_tokens": cached}
-
-
 def is_sampled(paper: str, share: float) -> bool:
     """Whether a paper is in the sample; decided by its name, so that all its prompts are."""
     return int(digest(paper.encode())[:8], 16) < share * 2**32
@@ -100,17 +94,18 @@ def _count_tokens(prompts: Sequence[Sequence[Message]], job: Job) -> tuple[int, 
     """Tokens of all prompts, and those found in the cache."""
     encoder = shared_encoder(ModelSpec.of(job))
     tokens = [encoder.encode(messages) for messages in prompts]
-    return sum(map(len, tokens)), cached_tokens(tokens, _block_tokens(job))
+    return sum(map(len, tokens)), cached_tokens(tokens, block_tokens(job))
 
 
-def _block_tokens(job: Job) -> int:
+def block_tokens(job: Job) -> int:
+    """Tokens that vLLM finds in its cache together or not at all."""
     default = GPU_BLOCK_TOKENS if job.engine.gpus else CPU_BLOCK_TOKENS
     return int(job.engine.options.get("block_size") or default)
 
 
 def _cache_tokens(job: Job) -> int | None:
     """The size of the cache, if the job sets it in blocks or bytes."""
-    options, size = job.engine.options, _block_tokens(job)
+    options, size = job.engine.options, block_tokens(job)
     blocks, memory = options.get("num_gpu_blocks_override"), options.get("kv_cache_memory_bytes")
     if blocks is None and memory is not None:
         each = cache_bytes_per_token(ModelSpec.of(job))

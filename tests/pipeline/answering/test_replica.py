@@ -35,7 +35,7 @@ def task() -> Task:
 def batch_for(task: Task) -> pa.Table:
     """A packed batch of three records."""
     items = items_table([record(n, recorded_answer="Three herons.") for n in range(RECORDS)])
-    batch = to_batches(to_prompts(items, *task, Ledger.empty), *task, 1, 0)
+    batch = to_batches(to_prompts(items, *task, Ledger.empty), *task, 1)
     assert (batch.num_rows, unpack(batch)["standing"].to_pylist().count("work")) == (1, RECORDS)
     return batch
 
@@ -94,6 +94,15 @@ def test_an_engine_that_does_not_open_is_an_error_of_the_first_batch(
     monkeypatch.setattr(replica, "open_engine", fail)
     worker = BatchWorker(*task, reporter())
     with pytest.raises(EngineError, match="no such model"):
+        asyncio.run(worker(batch_for(task)))
+
+
+def test_an_engine_that_is_not_ready_in_time_is_an_error(task, monkeypatch):
+    recorded, source = task
+    impatient = recorded.engine.model_copy(update={"start_seconds": 0.1})
+    monkeypatch.setattr(replica, "open_engine", lambda *_: Event().wait(5))
+    worker = BatchWorker(recorded.model_copy(update={"engine": impatient}), source)
+    with pytest.raises(EngineError, match=r"engine\.start_seconds: recorded was not ready after"):
         asyncio.run(worker(batch_for(task)))
 
 

@@ -44,7 +44,7 @@ def generating(passages: str, template: str = BETTER_PROMPT) -> Task:
 
 def batches(task: Task, items: Iterable[Item], reporter: Reporter | None = None) -> list[pa.Table]:
     prompts = to_prompts(items_table(list(items)), *task, Ledger.empty)
-    packed = to_batches(prompts, *task, 1, 0, reporter or Reporter())
+    packed = to_batches(prompts, *task, 1, reporter or Reporter())
     return [unpack(packed.slice(at, 1)) for at in range(packed.num_rows)]
 
 
@@ -149,7 +149,7 @@ def test_batches_do_not_depend_on_the_order_in_which_a_shuffle_returns_rows():
     prompts = to_prompts(items_table(items), *task, Ledger.empty)
     order = list(range(prompts.num_rows))
     random.Random(3).shuffle(order)
-    assert to_batches(prompts.take(order), *task, 4, 0).equals(to_batches(prompts, *task, 4, 0))
+    assert to_batches(prompts.take(order), *task, 4).equals(to_batches(prompts, *task, 4))
 
 
 def test_work_that_no_replica_will_begin_counts_as_not_read():

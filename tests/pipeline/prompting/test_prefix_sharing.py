@@ -10,15 +10,14 @@ from pipeline.answering.prepare import prepare
 from pipeline.config.schema import Output, PromptChoice
 from pipeline.core.records import Record
 from pipeline.prompting.cache_estimate import CacheEstimate, estimate_cache
-from pipeline.run.execute import foresee
 from tests.support.jobs import (
     BETTER_PROMPT,
     ROOT,
     Corpus,
     counts,
-    ignore,
     job_file,
     overnight,
+    plan,
     run_on_cluster,
     stored,
     vllm_job,
@@ -60,7 +59,7 @@ def job(papers, tiny_model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def estimated(job) -> CacheEstimate:
     prepared = prepare(job)
-    return estimate_cache(foresee(prepared, ignore).sample, job, prepared.source)
+    return estimate_cache(plan(prepared.job).sample, job, prepared.source)
 
 
 @pytest.fixture(scope="module")
