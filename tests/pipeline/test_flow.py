@@ -161,6 +161,12 @@ def test_a_plan_says_what_a_run_would_do_and_changes_nothing(shards, tmp_path):
     assert not after.records
 
 
+def test_verbatim_prompts_cannot_be_arranged(shards):
+    verbatim = {"template": "verbatim", "passages": "shared_first"}
+    with pytest.raises(ConfigError, match=r"prompt\.passages: shared_first needs a template"):
+        prepare(job(shards, shards.parent / "store", prompt=verbatim))
+
+
 def test_a_store_inside_its_own_input_is_refused(shards):
     for inside in (shards, shards / "store"):
         with pytest.raises(ConfigError, match="is inside the input"):
