@@ -80,7 +80,7 @@ def test_more_than_half_of_the_prompt_tokens_come_from_the_cache(first_run):
 
 def test_plan_and_run_predict_the_share(first_run, estimated):
     shares = first_run[0]["prefix_cache"]
-    assert shares["predicted_share"] == pytest.approx(shares["realised_share"], abs=0.02)
+    assert shares["predicted_share"] == pytest.approx(shares["realised_share"], abs=0.03)
     assert estimated.share == pytest.approx(shares["realised_share"], abs=0.02)
     assert estimated.cache_tokens == 1024 * 32
 
