@@ -1,7 +1,7 @@
 """Counts of what became of records: summed per block in the workers, added up on the driver."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import pyarrow as pa
@@ -70,18 +70,8 @@ class Totals:
         return totals
 
     def add(self, other: Self) -> None:
-        for mine, theirs in zip(self._counters(), other._counters(), strict=True):
-            mine.update(theirs)
-
-    def _counters(self) -> tuple[Counter[str], ...]:
-        return (
-            self.standings,
-            self.reasons,
-            self.stances,
-            self.checks,
-            self.failing,
-            self.sums,
-        )
+        for counter in fields(self):
+            getattr(self, counter.name).update(getattr(other, counter.name))
 
     @property
     def states(self) -> dict[State, int]:
@@ -122,7 +112,4 @@ class Totals:
 
 
 def _value_counts(column: pa.ChunkedArray | pa.Array) -> dict[str, int]:
-    counts = column.drop_null().value_counts()
-    return dict(
-        zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
-    )
+    return {c["values"]: c["counts"] for c in column.drop_null().value_counts().to_pylist()}

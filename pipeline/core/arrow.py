@@ -29,11 +29,16 @@ from pipeline.core.records import (
 
 T = TypeVar("T")
 
-STRINGS = pa.list_(pa.string())
-PASSAGES = pa.list_(pa.struct([("text", pa.string()), ("source", pa.string())]))
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
-_BOOKKEEPING = [("standing", pa.string()), ("read", pa.int64()), ("stored_bytes", pa.int64())]
+def fields(type_: pa.DataType, *names: str) -> list[tuple[str, pa.DataType]]:
+    """Fields of one type, for a schema or a struct."""
+    return [(name, type_) for name in names]
+
+
+STRINGS = pa.list_(pa.string())
+PASSAGES = pa.list_(pa.struct(fields(pa.string(), "text", "source")))
+MESSAGES = pa.list_(pa.struct(fields(pa.string(), "role", "content")))
+
 PREFIX_SUMS = (
     "first_prompt_tokens",
     "first_cached_tokens",
@@ -41,37 +46,24 @@ PREFIX_SUMS = (
     "predicted_cached_tokens",
 )
 """Columns of tallies: prompt tokens of all first attempts, and those that the prefix cache held;
-then prompt tokens by their characters, and those that it was predicted to hold.
-"""
+then prompt tokens by their characters, and those that it was predicted to hold."""
 
-_IDENTITY = [
-    ("record_id", pa.string()),
-    ("paper_id", pa.string()),
-    ("question_id", pa.string()),
-    ("question", pa.string()),
-]
-_SOURCE = [("source_uri", pa.string()), ("source_row", pa.int64())]
-_CONTENT = [
+_BOOKKEEPING = [("standing", pa.string()), *fields(pa.int64(), "read", "stored_bytes")]
+_PREFIX_SUMS = fields(pa.int64(), *PREFIX_SUMS)
+_RECORD = [
+    *fields(pa.string(), "record_id", "paper_id", "question_id", "question", "source_uri"),
+    ("source_row", pa.int64()),
     ("passages", PASSAGES),
     ("messages", MESSAGES),
-    ("recorded_answer", pa.string()),
-    ("boilerplate", pa.string()),
+    *fields(pa.string(), "recorded_answer", "boilerplate"),
     ("input_repairs", STRINGS),
+    ("extra", pa.binary()),
 ]
-REJECTION = [("reason", pa.string()), ("detail", pa.string()), ("payload", pa.binary())]
+_KEYS = fields(pa.string(), "paper", "prompt_key", "generation_key")
+_REJECTION = [*fields(pa.string(), "reason", "detail"), ("payload", pa.binary())]
 
-ITEMS = pa.schema(
-    _BOOKKEEPING + _IDENTITY + _SOURCE + _CONTENT + [("extra", pa.binary())] + REJECTION
-)
-PROMPTS = pa.schema(
-    _BOOKKEEPING
-    + _IDENTITY
-    + _SOURCE
-    + _CONTENT
-    + [(name, pa.string()) for name in ("paper", "prompt_key", "generation_key")]
-    + [("extra", pa.binary()), *((name, pa.int64()) for name in PREFIX_SUMS)]
-    + REJECTION
-)
+ITEMS = pa.schema(_BOOKKEEPING + _RECORD + _REJECTION)
+PROMPTS = pa.schema(_BOOKKEEPING + _RECORD + _KEYS + _PREFIX_SUMS + _REJECTION)
 """Rows with the same `paper` belong together; a record without a paper has its own id there."""
 
 BATCHES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
@@ -80,8 +72,7 @@ BATCHES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
 
 def flow_schema(rows: pa.Schema) -> pa.Schema:
     """The schema of finished rows: bookkeeping, the store's columns `rows`, then a reject's."""
-    bookkeeping = [*_BOOKKEEPING, *((name, pa.int64()) for name in PREFIX_SUMS)]
-    return pa.schema([*pa.schema(bookkeeping), *rows, *pa.schema(REJECTION)])
+    return pa.schema([*_BOOKKEEPING, *_PREFIX_SUMS, *rows, *_REJECTION])
 
 
 def lists_of_structs(
@@ -118,13 +109,11 @@ def structs_of_lists(column: pa.ChunkedArray, make: Callable[..., T]) -> list[tu
 
 def build(schema: pa.Schema, columns: dict[str, Any], rows: int) -> pa.Table:
     """A table of `schema` from Python lists and Arrow arrays; absent columns are null."""
-    return pa.table(
-        [
-            _as_array(columns[f.name], f.type) if f.name in columns else pa.nulls(rows, f.type)
-            for f in schema
-        ],
-        schema=schema,
-    )
+    arrays = [
+        _as_array(columns[f.name], f.type) if f.name in columns else pa.nulls(rows, f.type)
+        for f in schema
+    ]
+    return pa.table(arrays, schema=schema)
 
 
 def _as_array(values: Any, type_: pa.DataType) -> pa.Array | pa.ChunkedArray:
@@ -134,14 +123,8 @@ def _as_array(values: Any, type_: pa.DataType) -> pa.Array | pa.ChunkedArray:
 
 def carry(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` under a later stage's schema: columns by name, null where `table` has none."""
-    names = set(table.column_names)
-    return pa.table(
-        [
-            table.column(f.name) if f.name in names else pa.nulls(table.num_rows, f.type)
-            for f in schema
-        ],
-        schema=schema,
-    )
+    columns = {name: table[name] for name in table.column_names}
+    return build(schema, columns, table.num_rows)
 
 
 def tally(schema: pa.Schema, sums: Mapping[str, int]) -> pa.Table:
@@ -238,20 +221,16 @@ def _records_table(records: Sequence[Record]) -> pa.Table:
 
 def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> pa.Table:
     """Prompts as a table of `PROMPTS`; those that are not `work` go without texts and `extra`."""
-    is_work = [s == "work" for s in standings]
+    contents = [
+        (p.record.passages, p.messages, p.record.extra) if standing == "work" else ((), (), {})
+        for p, standing in zip(prompts, standings, strict=True)
+    ]
     columns = {
         "standing": standings,
-        "passages": lists_of_structs(
-            [p.record.passages if w else () for p, w in zip(prompts, is_work, strict=True)],
-            PASSAGES,
-        ),
-        "messages": lists_of_structs(
-            [p.messages if w else () for p, w in zip(prompts, is_work, strict=True)], MESSAGES
-        ),
+        "passages": lists_of_structs([passages for passages, _, _ in contents], PASSAGES),
+        "messages": lists_of_structs([messages for _, messages, _ in contents], MESSAGES),
         "boilerplate": [p.boilerplate for p in prompts],
-        "extra": [
-            dump_extra(p.record.extra) if w else None for p, w in zip(prompts, is_work, strict=True)
-        ],
+        "extra": [dump_extra(extra) for _, _, extra in contents],
         "prompt_key": [p.prompt_key for p in prompts],
         "generation_key": [p.generation_key for p in prompts],
         **record_columns([p.record for p in prompts]),
@@ -295,9 +274,7 @@ def table_prompts(table: pa.Table) -> list[Prompt]:
 
 
 def _table_records(
-    table: pa.Table,
-    messages: Iterable[tuple[Message, ...]],
-    boilerplates: Iterable[str],
+    table: pa.Table, messages: Iterable[tuple[Message, ...]], boilerplates: Iterable[str]
 ) -> list[Record]:
     def cells(*names: str) -> Iterable[Any]:
         return (table[name].to_pylist() for name in names)

@@ -10,6 +10,7 @@ from pipeline.core.arrow import (
     MESSAGES,
     STRINGS,
     build,
+    fields,
     flow_schema,
     lists_of_structs,
     record_columns,
@@ -20,25 +21,21 @@ ANSWERS_FOLDER, REJECTS_FOLDER, RUNS_FOLDER = "answers", "rejects", "runs"
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
+_TOKENS = fields(pa.int32(), "prompt_tokens", "cached_tokens", "completion_tokens")
+_SOURCE = [("source_uri", pa.string()), ("source_row", pa.int64())]
+_WRITTEN = [("run_id", pa.string()), ("written_at", TIMESTAMP)]
+
 CHECKS = pa.list_(
     pa.struct(
-        [
-            ("name", pa.string()),
-            ("passed", pa.bool_()),
-            ("level", pa.string()),
-            ("evidence", pa.string()),
-        ]
+        [("name", pa.string()), ("passed", pa.bool_()), *fields(pa.string(), "level", "evidence")]
     )
 )
 ATTEMPTS = pa.list_(
     pa.struct(
         [
-            ("completion", pa.string()),
-            ("finish_reason", pa.string()),
+            *fields(pa.string(), "completion", "finish_reason"),
             ("failed_checks", STRINGS),
-            ("prompt_tokens", pa.int32()),
-            ("cached_tokens", pa.int32()),
-            ("completion_tokens", pa.int32()),
+            *_TOKENS,
             ("seconds", pa.float64()),
         ]
     )
@@ -46,50 +43,28 @@ ATTEMPTS = pa.list_(
 
 ANSWERS = pa.schema(
     [
-        ("generation_key", pa.string()),
-        ("record_id", pa.string()),
-        ("paper_id", pa.string()),
-        ("question_id", pa.string()),
-        ("question", pa.string()),
-        ("prompt_name", pa.string()),
-        ("prompt_version", pa.string()),
-        ("prompt_key", pa.string()),
+        *fields(pa.string(), "generation_key", "record_id", "paper_id", "question_id", "question"),
+        *fields(pa.string(), "prompt_name", "prompt_version", "prompt_key"),
         ("messages", MESSAGES),
-        ("model", pa.string()),
-        ("model_revision", pa.string()),
-        ("engine", pa.string()),
-        ("engine_version", pa.string()),
-        ("sampling", pa.string()),
-        ("status", pa.string()),
-        ("stance", pa.string()),
-        ("answer", pa.string()),
-        ("completion", pa.string()),
-        ("finish_reason", pa.string()),
+        *fields(pa.string(), "model", "model_revision", "engine", "engine_version", "sampling"),
+        *fields(pa.string(), "status", "stance", "answer", "completion", "finish_reason"),
         ("failed_checks", STRINGS),
         ("checks", CHECKS),
         ("attempts", ATTEMPTS),
         ("word_count", pa.int32()),
-        ("prompt_tokens", pa.int32()),
-        ("cached_tokens", pa.int32()),
-        ("completion_tokens", pa.int32()),
+        *_TOKENS,
         ("input_repairs", STRINGS),
-        ("source_uri", pa.string()),
-        ("source_row", pa.int64()),
-        ("run_id", pa.string()),
-        ("written_at", TIMESTAMP),
+        *_SOURCE,
+        *_WRITTEN,
     ]
 )
 
 REJECTS = pa.schema(
     [
-        ("record_id", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("source_uri", pa.string()),
-        ("source_row", pa.int64()),
+        *fields(pa.string(), "record_id", "reason", "detail"),
+        *_SOURCE,
         ("payload", pa.binary()),
-        ("run_id", pa.string()),
-        ("written_at", TIMESTAMP),
+        *_WRITTEN,
     ]
 )
 
