@@ -1,4 +1,4 @@
-"""The Ray cluster under a job: the one it was started on, or one of its own on this machine."""
+"""The Ray cluster that a job runs on: an existing one, or one of its own on this machine."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,40 +21,39 @@ from ray.util.scheduling_strategies import (
 from pipeline.config.schema import EngineConfig
 from pipeline.core.errors import EngineError, OvernightError, describe
 from pipeline.core.redaction import redacted
+from pipeline.core.text import plural
 
 BLOCK_BYTES = 16 * 2**20
-"""Blocks between stages: small, so that work streams and a crash costs little; never one row."""
+"""Size of blocks between stages: small, so that work streams and a crash costs little."""
 
 STORE_BYTES_PER_CPU = 96 * 2**20
-"""Shared memory for blocks on a cluster of one's own; Ray would take a third of the machine, and
-fill it with what is read too early."""
+"""Shared memory for blocks, on a cluster that the job starts. By default Ray takes a third of the
+machine, and fills it with blocks long before they are needed."""
 
-
-MANY_NODES = 10_000
-"""What an autoscaler without a limit counts for."""
+UNLIMITED_NODES = 10_000
+"""Stands for an autoscaler without a limit."""
 
 _RAISED = re.compile(r"[\w.]+(?:Error|Exception|Exit|Interrupt): ")
 
 NO_PROGRESS_SECONDS = 2 * 3600
-"""Ray Data gives up after so long without any table moving; engines that hang are found sooner."""
+"""Ray Data gives up if no block moves for this long; an engine that hangs is found sooner."""
 
 
 @contextmanager
 def cluster(engine: EngineConfig | None = None, debug: bool = False) -> Iterator[None]:
     """Joins the cluster that `RAY_ADDRESS` names or that the caller has joined; else starts one.
 
-    One of its own is ended with the job. It never joins a cluster that merely happens to run on
-    this machine, as `ray.init()` would. Raises `EngineError` where the replicas of `engine` would
-    find no place.
+    A cluster that it starts ends with the block. It never joins one that merely runs on this
+    machine, as `ray.init()` would. Raises `EngineError` if the cluster has no room for the replicas
+    of `engine`.
     """
-    fewest, most = (engine.replicas.min, engine.replicas.max) if engine else (0, 0)
     joined = ray.is_initialized()
-    with open(os.devnull, "wb") as nowhere, _backend_lines_to(2 if debug else nowhere.fileno()):
+    with open(os.devnull, "wb") as nowhere, _output_to(2 if debug else nowhere.fileno()):
         if not joined:
-            _start(most, debug)
+            _start(engine.replicas.max if engine else 0, debug)
         _configure(engine, debug)
         try:
-            _require_cpus(fewest)
+            _require_cpus(engine.replicas.min if engine else 0)
             if engine and engine.gpus:
                 _require_gpus(engine)
             yield
@@ -64,35 +63,34 @@ def cluster(engine: EngineConfig | None = None, debug: bool = False) -> Iterator
 
 
 @contextmanager
-def _backend_lines_to(target: int) -> Iterator[None]:
-    """Sends what Ray writes to standard output and standard error to another descriptor.
+def _output_to(target: int) -> Iterator[None]:
+    """Redirects standard output and standard error to another descriptor, to keep Ray quiet.
 
-    Its C++ core warns in capitals of things that Ray Data does by itself, and its Python part
-    reports lost processes on standard output, where a document may be expected. Who has something
-    to say meanwhile writes to a descriptor of its own.
+    Its C++ core warns of what Ray Data does by design, and its Python code reports lost processes
+    on standard output, where `--json` prints a document. Our own messages go to a copy of standard
+    error.
     """
     sys.stdout.flush()
-    shown = os.dup(1), os.dup(2)
+    originals = [(stream, os.dup(stream)) for stream in (1, 2)]
     try:
-        os.dup2(target, 1)
-        os.dup2(target, 2)
+        for stream, _ in originals:
+            os.dup2(target, stream)
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(shown[0], 1)
-        os.dup2(shown[1], 2)
-        for descriptor in shown:
-            os.close(descriptor)
+        for stream, original in originals:
+            os.dup2(original, stream)
+            os.close(original)
 
 
 def _start(replicas: int, debug: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
-    # A replica holds a CPU for good. On a cluster of few CPUs Ray Data would let reading have all
-    # the others, and the first rows would be written when the last record has been read.
+    # A replica holds its CPU to the end. With few CPUs Ray Data would give all others to reading,
+    # and nothing would be written until the last record has been read.
     cpus = (os.cpu_count() or 1) + replicas + 1
-    if not address:  # a process that tells Ray's makers of runs; who starts a cluster decides
+    if not address:  # on an existing cluster whoever started it decides about usage reports
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    at_sigterm = signal.getsignal(signal.SIGTERM)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address or "local",
@@ -104,43 +102,42 @@ def _start(replicas: int, debug: bool) -> None:
         )
     except Exception as error:
         raise EngineError(f"Ray did not start: {describe(error)}") from error
-    if at_sigterm is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own would end the process with 15
+    if on_sigterm is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's handler would exit with 15
 
 
 def _configure(engine: EngineConfig | None, debug: bool) -> None:
     context = DataContext.get_current()
-    # Nothing is read before every replica has its place, so that a missing one is told of early.
+    # Nothing is read before every replica is placed, so that missing GPUs are reported early.
     context.wait_for_min_actors_s = engine.start_seconds if engine else -1
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     context.enable_progress_bars = False
-    context.raise_original_map_exception = True  # else an error arrives as text, without its kind
+    context.raise_original_map_exception = True  # else errors arrive as text
     context.print_on_execution_start = debug
     context.target_max_block_size = BLOCK_BYTES
-    # A pool grows as soon as its replicas have all they can work on; by Ray Data's own measure it
-    # would have to wait for more than they may be handed.
+    # A pool grows as soon as its replicas are fully occupied. Ray Data's default asks for more
+    # batches per replica than a replica is ever given.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     logging.getLogger("ray.data").setLevel(logging.INFO if debug else logging.ERROR)
 
 
 def _require_cpus(replicas: int) -> None:
-    cpus = int(cluster_resources().get("CPU", 0)) + _to_come(lambda held: int(held.get("CPU", 0)))
+    cpus = sum(int(node.get("CPU", 0)) * nodes for node, nodes in _nodes())
     if cpus < replicas + 1:
         raise EngineError(
-            f"the cluster has {cpus} CPUs; {replicas} replicas need one each and reading and "
-            "writing one more: lower engine.replicas"
+            f"the cluster has {plural(cpus, 'CPU')}; {plural(replicas, 'replica')} at 1 CPU each, "
+            f"and 1 for reading and writing, need {replicas + 1} CPUs: lower engine.replicas"
         )
 
 
 def _require_gpus(engine: EngineConfig) -> None:
-    """A replica's GPUs are all on one node; so it is places on nodes that count, not GPUs."""
+    """Counts places for replicas node by node, as all GPUs of a replica are on one node."""
     kind = engine.accelerator_type
-
-    def places_on(held: Mapping[str, float]) -> int:
-        fits = kind is None or f"accelerator_type:{kind}" in held
-        return int(held.get("GPU", 0)) // engine.gpus if fits else 0
-
-    places = sum(places_on(node["Resources"]) for node in living_nodes()) + _to_come(places_on)
+    places = sum(
+        int(node.get("GPU", 0)) // engine.gpus * nodes
+        for node, nodes in _nodes()
+        if kind is None or f"accelerator_type:{kind}" in node
+    )
     if places < engine.replicas.min:
         of_kind = f" of kind {kind}" if kind else ""
         raise EngineError(
@@ -150,30 +147,26 @@ def _require_gpus(engine: EngineConfig) -> None:
         )
 
 
-def living_nodes() -> list[dict[str, Any]]:
-    """Ray's words on each node of the cluster that lives."""
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+def _nodes() -> Iterator[tuple[Mapping[str, float], int]]:
+    """A node's resources and the number of such nodes, with those that an autoscaler may add.
 
-
-def _to_come(counted: Callable[[Mapping[str, float]], int]) -> int:
-    """What the nodes hold that an autoscaler may add, by its own word.
-
-    Ray has no public call for it; Ray Data asks the same way.
+    Ray has no public call for the autoscaler's nodes; Ray Data asks in the same way.
     """
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["Alive"]:
+            yield node["Resources"], 1
     config: Any = ray._private.state.state.get_cluster_config()
-    groups = config.node_group_configs if config else ()
-    return sum(
-        counted(dict(group.resources)) * (MANY_NODES if group.max_count < 0 else group.max_count)
-        for group in groups
-    )
+    for group in config.node_group_configs if config else ():
+        most = group.max_count
+        yield dict(group.resources), UNLIMITED_NODES if most < 0 else most
 
 
 @contextmanager
 def placement(engine: EngineConfig, memory: int) -> Iterator[dict[str, Any]]:
-    """How Ray places the replicas: over the nodes, as Ray Data has it, or on as few as hold them.
+    """The options that place replicas: spread over nodes, Ray Data's default, or on few nodes.
 
-    Packed ones stand in one placement group, so that their places are found together; a replica
-    that starts again keeps its own. With the block they are free for others.
+    Packed replicas share one placement group, so that they are placed all at once, and one that
+    restarts keeps its place. The group ends with the block. `memory` is in bytes per replica.
     """
     if engine.placement == "spread":
         yield {}
@@ -190,34 +183,32 @@ def placement(engine: EngineConfig, memory: int) -> Iterator[dict[str, Any]]:
         remove_placement_group(group)
 
 
-def beside_driver(keeper: type[Any]) -> Any:
-    """An actor class that takes no CPU and stands on the driver's node: no other one takes it
-    along when it fails.
-    """
+def beside_driver(kind: type[Any]) -> Any:
+    """An actor class on the driver's node, safe from the loss of other nodes; it takes no CPU."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     remote: Any = ray.remote
-    return remote(num_cpus=0, scheduling_strategy=here)(keeper)
+    return remote(num_cpus=0, scheduling_strategy=here)(kind)
 
 
 def cluster_resources() -> dict[str, float]:
-    """What the cluster has, in Ray's names: CPU, GPU, memory in bytes, ..."""
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return found
+    """The cluster's resources under Ray's names: CPU, GPU, memory in bytes, ..."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources
 
 
 def cause_of(error: Exception) -> OvernightError:
-    """The error of ours inside what Ray raises for a failed task, or one with Ray's words."""
+    """The error of ours inside one that Ray raised for a failed task, else one with its message."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OvernightError):
             # Ray's own class for it carries the remote traceback in its message.
-            held = getattr(inner, "cause", inner)
-            return held if isinstance(held, OvernightError) else inner
+            cause = getattr(inner, "cause", inner)
+            return cause if isinstance(cause, OvernightError) else inner
         inner = getattr(inner, "cause", None) or inner.__cause__
-    return EngineError(f"the cluster failed: {_last_words(error)}")
+    return EngineError(f"the cluster failed: {_message(error)}")
 
 
-def _last_words(error: Exception) -> str:
-    """What Ray says of an error in a line; of a remote traceback inside it, the exception."""
+def _message(error: Exception) -> str:
+    """An error of Ray's in one line; of a remote traceback in it, the exception."""
     raised = [line for line in str(error).splitlines() if _RAISED.match(line)]
     return redacted(raised[-1])[:500] if raised else describe(error)[:500]

@@ -1,8 +1,8 @@
-"""A run's metrics for Prometheus, through Ray's own.
+"""A run's metrics for Prometheus, exported by Ray.
 
-The agent of the driver's node exports them, as `ray_` and the name, if `ray[default]` is installed
-there. Counters are exact: they add up what is stored. Gauges show what the terminal shows. No label
-has a value for each record, paper or run.
+The agent of the driver's node exports them, with names that begin with `ray_`, if `ray[default]` is
+installed there. Counters are exact: they count what is stored. Gauges show what the terminal shows.
+No label has as many values as there are records, papers or runs.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pipeline.run.progress import RunProgress
 
 
 class Metric(NamedTuple):
-    """A metric; `label` tells its series apart, if it has several."""
+    """A metric; `label` is the one that distinguishes its series, if it has several."""
 
     name: str
     help: str
@@ -22,7 +22,7 @@ class Metric(NamedTuple):
 
 
 JOB_LABEL = "job_name"
-"""Of every metric. `job` is what Prometheus calls the place that it has a metric from."""
+"""A label of every metric. Prometheus itself calls a group of scrape targets `job`."""
 
 RECORDS = Metric("overnight_records_total", "Records by the state they ended in.", "state")
 TOKENS = Metric("overnight_tokens_total", "Tokens of all attempts; cached: of the prompt.", "kind")
@@ -44,10 +44,10 @@ GAUGES = (STAGE_RECORDS, REPLICAS, RECORDS_RATE, TOKENS_RATE, CACHED, PASSING, S
 class Sample(NamedTuple):
     metric: Metric
     value: float
-    of: str = ""  # the label's value
+    label: str = ""  # the value of the metric's label
 
 
-def counted(progress: RunProgress) -> Iterator[Sample]:
+def _counters(progress: RunProgress) -> Iterator[Sample]:
     """The values of counters since the run began."""
     totals = progress.totals
     for state, records in totals.states.items():
@@ -59,8 +59,8 @@ def counted(progress: RunProgress) -> Iterator[Sample]:
     yield Sample(REPAIRS, totals.sums["repairs"])
 
 
-def gauged(progress: RunProgress) -> Iterator[Sample]:
-    """The values of gauges now, less those that are unknown."""
+def _gauges(progress: RunProgress) -> Iterator[Sample]:
+    """The values of gauges now, without those that are unknown."""
     for stage, records in progress.stages.items():
         yield Sample(STAGE_RECORDS, records, stage)
     for state in ("placed", "loading", "ready", "answering"):
@@ -79,7 +79,7 @@ def gauged(progress: RunProgress) -> Iterator[Sample]:
 
 
 class Metrics:
-    """Records the metrics of one run; called by one thread at a time, once Ray is up."""
+    """Exports the metrics of one run; called by one thread at a time, once Ray has started."""
 
     def __init__(self, job_name: str) -> None:
         self._job_name = job_name
@@ -87,20 +87,20 @@ class Metrics:
         self._last: dict[tuple[Metric, str], float] = {}
 
     def __call__(self, progress: RunProgress) -> None:
-        for sample in counted(progress):
-            series = sample.metric, sample.of
-            if (more := sample.value - self._last.get(series, 0)) > 0:
+        for sample in _counters(progress):
+            series = sample.metric, sample.label
+            if (increase := sample.value - self._last.get(series, 0)) > 0:
                 self._last[series] = sample.value
-                self._of(sample.metric, Counter).inc(more, self._labels(sample))
-        for sample in gauged(progress):
-            self._of(sample.metric, Gauge).set(sample.value, self._labels(sample))
+                self._declare(sample.metric, Counter).inc(increase, self._labels(sample))
+        for sample in _gauges(progress):
+            self._declare(sample.metric, Gauge).set(sample.value, self._labels(sample))
 
-    def _of(self, metric: Metric, kind: type[Counter] | type[Gauge]) -> Any:
+    def _declare(self, metric: Metric, kind: type[Counter] | type[Gauge]) -> Any:
         if metric not in self._declared:
             labels = (JOB_LABEL, metric.label) if metric.label else (JOB_LABEL,)
             self._declared[metric] = kind(metric.name, metric.help, labels)
         return self._declared[metric]
 
     def _labels(self, sample: Sample) -> dict[str, str]:
-        label = {sample.metric.label: sample.of} if sample.metric.label else {}
+        label = {sample.metric.label: sample.label} if sample.metric.label else {}
         return {JOB_LABEL: self._job_name, **label}

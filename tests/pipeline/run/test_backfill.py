@@ -11,7 +11,7 @@ from pipeline.cluster.in_process import InProcess
 from pipeline.run.execute import execute
 from pipeline.run.plan import Cause
 from pipeline.run.progress import RunProgress
-from pipeline.store import measured, run_file, runs
+from pipeline.store import run_file, runs
 from tests.support.jobs import counts, job, plan, rows, run, stored, write_jsonl
 
 PAPERS, QUESTIONS = 5, 28
@@ -70,7 +70,7 @@ def test_a_prompt_that_three_questions_render_differently_is_work_for_those_alon
     assert all(e.prompt.messages[0].content.endswith("Say how many.") for e in work.examples)
     before = stored(tmp_path / "store")
     assert counts(run(night())) == {"read": 140, "answered": 15, "current": 125}
-    new = stored(tmp_path / "store").to_pylist()[-15:]
+    new = sorted(stored(tmp_path / "store").to_pylist(), key=lambda row: row["written_at"])[-15:]
     assert {row["question_id"] for row in new} == {"q3", "q5", "q7"}
     assert stored(tmp_path / "store").num_rows == before.num_rows + 15
     assert counts(run(night())) == {"read": 140, "current": 140}
@@ -174,7 +174,7 @@ def test_a_run_file_without_heartbeats_is_no_active_run(night, tmp_path):
     path.write_text(json.dumps({**held, "status": "running"}))
     store = prepare(night()).store
     assert runs.active_runs(store) == []
-    assert measured.last_measured(store, night()) is None  # an engine without tokens has no rate
+    assert runs.last_measured(store, night()) is None  # an engine without tokens has no rate
 
 
 def test_a_second_run_says_that_the_first_is_at_work(night, tmp_path, monkeypatch):
