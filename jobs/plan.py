@@ -110,12 +110,12 @@ def _examples(plan: WorkPlan, prepared: Prepared, now: Provenance) -> Iterator[d
         record_id = prompt.record.record_id
         stored, planned = _lines(last_messages.get(record_id, ())), _lines(prompt.messages)
         if prepared.job.prompt.passages == "shared_first":
-            stored, planned = lines_apart(stored, planned)
+            stored, planned = differing_lines(stored, planned)
         diff = unified_diff(stored, planned, "stored", "planned", lineterm="", n=1)
         yield {"record_id": record_id, "said": _reason(cause, now), "diff": list(diff)}
 
 
-def lines_apart(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
+def differing_lines(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
     """The lines that only one of two texts has, in any place: another order is no change."""
     first, second = Counter(one), Counter(other)
     return list((first - second).elements()), list((second - first).elements())

@@ -1,1 +1,1 @@
-"""What a command does with a job: execute, plan, recheck, examine."""
+"""What a command does with a job: execute, plan, recheck, diagnose."""
