@@ -19,7 +19,8 @@ from tests.support.scripted import scripted, scripted_job
 
 ROUNDS = 3
 DEMO = "conf/demo/job.yaml"
-BARE = "import ray.data; ray.init(); ray.data.range(10).map_batches(lambda b: b).take_all()"
+BARE = "import ray.data; ray.init('local'); ray.data.range(10).map_batches(lambda b: b).take_all()"
+"""It starts a cluster; without an address it would join any that happens to run on this machine."""
 
 SLOW_SECONDS, RECORDS, ROWS_PER_FILE = 30.0, 600, 100
 """What loading the model takes, and reading the input as well."""

@@ -1,4 +1,4 @@
-"""Hosts that are network namespaces of this machine: links between them can be cut for real."""
+"""Hosts as network namespaces of this machine: the links between them can really be cut."""
 
 import os
 import secrets
@@ -28,35 +28,35 @@ class Host:
     switch: str
     address: str
 
-    def popen(self, *command: object, **how: Any) -> subprocess.Popen[Any]:
-        """A process on this host; `ip` becomes the command, so the id is the command's own."""
+    def popen(self, *command: object, **options: Any) -> subprocess.Popen[Any]:
+        """A process on this host; `ip` executes the command, so that it keeps the id."""
         return subprocess.Popen(
             [*_within(self.space), *map(str, command)],
-            **{"cwd": ROOT, "start_new_session": True, "stdin": subprocess.DEVNULL, **how},
+            **{"cwd": ROOT, "start_new_session": True, "stdin": subprocess.DEVNULL, **options},
         )
 
     def cut(self) -> None:
-        """Pulls the cable: the host keeps its address, and nothing comes or goes."""
+        """Pulls the cable: the host keeps its address, and no packet passes."""
         _ip("-n", self.switch, "link", "set", "dev", self.name, "down")
 
     def mend(self) -> None:
         _ip("-n", self.switch, "link", "set", "dev", self.name, "up")
 
     def pids(self) -> list[int]:
-        """Every process of the host, whoever its parent is by now."""
+        """Every process of the host, whatever its parent."""
         return [int(pid) for pid in _ip("netns", "pids", self.space).split()]
 
     def titles(self) -> dict[int, str]:
-        """What each process of the host calls itself."""
-        found = {}
+        """The title of each process of the host, by its id."""
+        titles = {}
         for pid in self.pids():
             with suppress(OSError):  # it has ended meanwhile
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
-                found[pid] = command.replace(b"\0", b" ").decode(errors="replace").strip()
-        return found
+                titles[pid] = command.replace(b"\0", b" ").decode(errors="replace").strip()
+        return titles
 
     def end_all(self) -> None:
-        """Kills all that runs on the host. Told to end, Ray would first wait for half a minute."""
+        """Kills every process of the host. At a SIGTERM Ray would wait for half a minute."""
         while pids := self.pids():
             for pid in pids:
                 with suppress(ProcessLookupError):
@@ -65,34 +65,34 @@ class Host:
 
 
 def lacking() -> str:
-    """Why there can be no network here; empty where there can."""
+    """Why there can be no network here; empty if there can."""
     if IP is None:
         return "iproute2 is not installed"
     probe = f"on-{secrets.token_hex(3)}"
-    made = subprocess.run([IP, "netns", "add", probe], capture_output=True, text=True, check=False)
-    if made.returncode:
-        return f"ip netns add: {made.stderr.strip()}"
+    added = subprocess.run([IP, "netns", "add", probe], capture_output=True, text=True, check=False)
+    if added.returncode:
+        return f"ip netns add: {added.stderr.strip()}"
     _ip("netns", "del", probe)
     return ""
 
 
 @contextmanager
 def network(*names: str) -> Iterator[list[Host]]:
-    """Hosts on one switch, which is a namespace too: the machine's own network has no part in it.
+    """Hosts on one switch, a namespace too, apart from the machine's own network.
 
-    With the block all that ran on them is ended, and with a namespace go its links.
+    At the end of the block their processes are killed and the namespaces are deleted.
     """
     mark = f"on-{secrets.token_hex(3)}"
     switch = f"{mark}-switch"
-    with ExitStack() as made:
-        _namespace(made, switch)
+    with ExitStack() as block:
+        _namespace(block, switch)
         _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
         _ip("-n", switch, "link", "set", "bridge", "up")
         hosts = []
         for number, name in enumerate(names, 1):
             host = Host(name, f"{mark}-{name}", switch, f"{SUBNET}.{number}")
-            _namespace(made, host.space)
-            made.callback(host.end_all)
+            _namespace(block, host.space)
+            block.callback(host.end_all)
             _plug_in(host)
             hosts.append(host)
         yield hosts
@@ -110,9 +110,9 @@ def _plug_in(host: Host) -> None:
     _ip(*own, "route", "add", "default", "dev", "eth0")
 
 
-def _namespace(made: ExitStack, name: str) -> None:
+def _namespace(block: ExitStack, name: str) -> None:
     _ip("netns", "add", name)
-    made.callback(_ip, "netns", "del", name)
+    block.callback(_ip, "netns", "del", name)
 
 
 def _within(space: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A Slurm of one's own: Debian's daemons on the loopback, two nodes that are this one machine."""
+"""A Slurm for tests: Debian's daemons on the loopback; its two nodes are this machine."""
 
 import os
 import secrets
@@ -50,7 +50,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=60 State=UP
 
 @dataclass(frozen=True)
 class State:
-    """What Slurm says of a job."""
+    """What Slurm reports of a job."""
 
     job: str
     name: str
@@ -65,23 +65,23 @@ class Slurm:
     def submit(
         self, job_file: Path, *overrides: str, options: tuple[str, ...] = (), **environment: str
     ) -> str:
-        """Hands the batch script to Slurm as a person does, from the root; returns the job's id."""
-        where = {"cwd": ROOT, "env": {**self._environment(), **environment}}
-        return self._said(
+        """Submits the batch script as a person does, from the root; returns the job's id."""
+        options_ = {"cwd": ROOT, "env": {**self._environment(), **environment}}
+        return self._output(
             *("sbatch", "--parsable", "--nodes=2", "--cpus-per-task=2"),
             *(f"--output={self.folder}/%j.log", *options),
             *(str(SCRIPT), str(job_file), *overrides),
-            **where,
+            **options_,
         ).strip()
 
     def state(self, job: str) -> State:
-        said = self._said("scontrol", "--oneliner", "show", "job", job)
-        fields = dict(field.split("=", 1) for field in said.split() if "=" in field)
+        line = self._output("scontrol", "--oneliner", "show", "job", job)
+        fields = dict(field.split("=", 1) for field in line.split() if "=" in field)
         exit_code = int(fields["ExitCode"].split(":")[0])
         return State(job, fields["JobState"], exit_code, int(fields["Restarts"]))
 
     def end_of(self, job: str, seconds: float = 120) -> State:
-        """The state a job ends in. `sbatch --wait` would look every half a minute."""
+        """The state a job ends in. `sbatch --wait` would look only twice a minute."""
         for _ in range(round(seconds / 0.2)):
             state = self.state(job)
             if state.name in ENDED:
@@ -94,30 +94,30 @@ class Slurm:
         return file.read_text(errors="replace") if file.exists() else ""
 
     def interrupt(self, job: str) -> None:
-        """What an operator sends, and what Slurm sends before a job's time is up."""
-        self._said("scancel", "--signal=TERM", "--batch", job)
+        """Sends the signal that Slurm sends before a job's time is up."""
+        self._output("scancel", "--signal=TERM", "--batch", job)
 
     def cancel(self, job: str) -> None:
-        self._said("scancel", job)
+        self._output("scancel", job)
 
     def left_of(self, job: str) -> list[list[str]]:
-        """Living processes that carry a job's id, wherever in the tree of processes they are."""
-        found = []
+        """Command lines of living processes with a job's id in their environment."""
+        commands = []
         for process in psutil.process_iter():
-            # Some end meanwhile, and some wait for a parent to hear of their end.
+            # Some end meanwhile, and some are zombies.
             with suppress(psutil.Error, OSError):
                 if process.environ().get("SLURM_JOB_ID") == job:
-                    found.append(process.cmdline())
-        return found
+                    commands.append(process.cmdline())
+        return commands
 
     def _environment(self) -> dict[str, str]:
         settings = str(self.folder / "slurm.conf")
         return {**os.environ, "SLURM_CONF": settings, "OVERNIGHT_VENV": sys.prefix}
 
-    def _said(self, *command: str, **where: object) -> str:
+    def _output(self, *command: str, **options: object) -> str:
         done = subprocess.run(
             command,
-            **{"env": self._environment(), **where},
+            **{"env": self._environment(), **options},
             capture_output=True,
             text=True,
             timeout=30,
@@ -128,14 +128,14 @@ class Slurm:
 
 
 def missing() -> list[str]:
-    """Programs that this machine lacks for a Slurm; or the right to start one."""
+    """What this machine lacks for a Slurm: programs, or root."""
     lacking = [program for program in NEEDED if not shutil.which(program, path=PATH)]
     return lacking if os.geteuid() == 0 else [*lacking, "root"]
 
 
 @contextmanager
 def slurm(folder: Path) -> Iterator[Slurm]:
-    """Munge, a controller and two nodes, all ended with the block; nothing of the system's own."""
+    """Munge, a controller and two nodes, beside the system's own; they end with the block."""
     (folder / "state").mkdir()
     key = folder / "munge.key"
     key.write_bytes(secrets.token_bytes(128))
@@ -154,7 +154,7 @@ def slurm(folder: Path) -> Iterator[Slurm]:
         (folder / f"spool-{name}").mkdir()
     running = Slurm(folder)
     with ExitStack() as daemons:
-        # `--force`: folders of tests are open to more users than munge likes.
+        # `--force`: folders of tests are open to more users than munge accepts.
         files = (
             "key-file=munge.key",
             "socket=munge.socket",
@@ -173,7 +173,9 @@ def slurm(folder: Path) -> Iterator[Slurm]:
 
 def _both_idle(running: Slurm) -> bool:
     try:
-        return running._said("sinfo", "--noheader", "--Node", "--format=%t").split() == ["idle"] * 2
+        return (
+            running._output("sinfo", "--noheader", "--Node", "--format=%t").split() == ["idle"] * 2
+        )
     except AssertionError:
         return False
 

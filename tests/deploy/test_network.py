@@ -1,6 +1,6 @@
-"""A worker host that is cut off in the middle of a run: three hosts, as network namespaces.
+"""A worker host that is cut off in the middle of a run, among three network namespaces.
 
-The driver, an S3 server and Ray's head are on one host; the parts of the others travel to it.
+The driver, an S3 server and Ray's head are on one host; the others send their parts there.
 """
 
 import json
@@ -25,21 +25,21 @@ from tests.support.jobs import counts, job, job_file, rows, stored, write_jsonl
 
 ROWS_PER_FILE, REPLICAS = 20, 2
 BEFORE = 15 * ROWS_PER_FILE
-"""So much is stored when the link goes down."""
+"""Rows that are stored when the link goes down."""
 
 IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
-"""Rows that may be generated and not yet stored: a few tables for each replica, on their way."""
+"""Rows that may be generated and not yet stored: a few batches for each replica."""
 
 SOON_MISSED = {
     "health_check_period_ms": 1000,
     "health_check_timeout_ms": 5000,
     "health_check_failure_threshold": 4,
 }
-"""A host that says nothing is given up after 24 seconds.
+"""A silent host is given up after 24 seconds.
 
-A host that fell over refuses connections, and Ray knows in seconds. One that is cut off is silent:
-left to itself Ray waits for ten seconds, five times, with three between. A task that was sent there
-may be waited for even then, until its connection breaks; at the latest as the link is back.
+A host that crashed refuses connections, and Ray knows in seconds. One that is cut off is silent: by
+default Ray waits for ten seconds, five times, with three in between. It may wait even longer for a
+task that was sent there, until its connection breaks, at the latest when the link is back.
 """
 
 GCS_PORT, S3_PORT = 6379, 9000
@@ -54,7 +54,7 @@ print(json.dumps([node["NodeManagerAddress"] for node in ray.nodes() if node["Al
 
 @dataclass
 class Hosts:
-    """A head and its workers, each with a Ray of its own; the head has the store, too."""
+    """A head and its workers, each with its own Ray; the head has the store too."""
 
     folder: Path
     head: Host
@@ -71,7 +71,7 @@ class Hosts:
 
     @property
     def bucket(self) -> Path:
-        return self.folder / "s3/nights"
+        return self.folder / "s3/stores"
 
     def serve_s3(self) -> None:
         self.bucket.mkdir(parents=True)
@@ -93,9 +93,9 @@ class Hosts:
             )
 
     def keep_workers(self) -> None:
-        """As a supervisor does: where Ray is not, or has ended, it is started.
+        """Starts Ray on hosts without it, as a supervisor does.
 
-        A raylet that was given up ends as soon as it hears of that. It never comes back by itself.
+        A raylet that was given up ends when it learns of that, and does not restart by itself.
         """
         for host in self.workers:
             if host.name not in self.rays or self.rays[host.name].poll() is not None:
@@ -103,23 +103,23 @@ class Hosts:
 
     def living(self) -> list[str]:
         """The addresses of the hosts that Ray counts as living."""
-        asked = self.python("-c", LIVING, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = self.python("-c", LIVING, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
-            said: bytes = asked.communicate(timeout=30)[0]
-        except subprocess.TimeoutExpired:  # it came before Ray was ready for it
-            asked.kill()
-            said = asked.communicate()[0]
-        return list(json.loads(said.splitlines()[0])) if said else []
+            output: bytes = process.communicate(timeout=30)[0]
+        except subprocess.TimeoutExpired:  # Ray was not ready
+            process.kill()
+            output = process.communicate()[0]
+        return list(json.loads(output.splitlines()[0])) if output else []
 
-    def python(self, *arguments: object, **how: Any) -> "subprocess.Popen[bytes]":
+    def python(self, *arguments: object, **options: Any) -> "subprocess.Popen[bytes]":
         """A driver, on the head's host."""
         environment = {**os.environ, "RAY_ADDRESS": self.address}
-        return self.head.popen(sys.executable, *arguments, env=environment, **how)
+        return self.head.popen(sys.executable, *arguments, env=environment, **options)
 
-    def until(self, seen: Callable[[], bool], what: str, seconds: float = 150) -> None:
-        """Waits, and keeps the workers' Ray up meanwhile."""
+    def until(self, is_so: Callable[[], bool], what: str, seconds: float = 150) -> None:
+        """Waits, and meanwhile keeps Ray up on the workers."""
         end = time.monotonic() + seconds
-        while not seen():
+        while not is_so():
             if time.monotonic() > end:
                 logs = (log.read_text(errors="replace") for log in self.folder.glob("*.log"))
                 raise TimeoutError(f"{what}: not in {seconds} s\n" + "\n".join(logs))
@@ -128,26 +128,26 @@ class Hosts:
 
 
 @dataclass(frozen=True)
-class Night:
-    """A run in whose midst a host with an engine was cut off for a while."""
+class CutRun:
+    """A run during which a host with an engine was cut off for a while."""
 
     exit_code: int
     document: dict[str, Any]
-    told: str
+    messages: str
     store: Path
-    asked: list[str]
+    record_ids: list[str]
     stored_before: int
     stored_meanwhile: int
 
     @property
     def counting(self) -> list[str]:
-        """The records whose answers count by the reader rule, as often as they do."""
+        """The record of every answer that counts by the reader rule."""
         rows = read_answers(str(self.store)).to_table(columns=["record_id"])
         return sorted(rows["record_id"].to_pylist())
 
     @property
-    def made_again(self) -> int:
-        """Rows that newer ones have superseded."""
+    def superseded(self) -> int:
+        """How many rows newer ones have superseded."""
         return stored(self.store).num_rows - len(self.counting)
 
 
@@ -161,65 +161,64 @@ def hosts(environment: None) -> Iterator[Hosts]:
         tempfile.TemporaryDirectory(prefix="net-") as folder,
         network("head", "w1", "w2") as (head, *workers),
     ):
-        # Without these Ray would write a token of its own into the user's home.
+        # Without these Ray would write its own token into the user's home.
         patched.setenv("RAY_AUTH_MODE", "token")
         patched.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        made = Hosts(Path(folder), head, workers)
-        made.serve_s3()
-        made.start_ray(
+        three = Hosts(Path(folder), head, workers)
+        three.serve_s3()
+        three.start_ray(
             head,
             *("--head", f"--port={GCS_PORT}", "--include-dashboard=false"),
             f"--system-config={json.dumps(KEEPS_WORKERS | SOON_MISSED)}",
         )
-        made.until(lambda: len(made.living()) == 3, "three hosts")
-        yield made
+        three.until(lambda: len(three.living()) == 3, "three hosts")
+        yield three
 
 
 @pytest.fixture(scope="module")
-def cut(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    return night(hosts, tmp_path_factory.mktemp("cut"), records=4_000, seconds=60)
+def cut(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> CutRun:
+    return cut_run(hosts, tmp_path_factory.mktemp("cut"), records=4_000, seconds=60)
 
 
-def test_a_run_completes_though_a_host_is_cut_off_for_a_minute(cut: Night):
-    assert cut.exit_code == 0, cut.told
-    assert counts(cut.document) == accounts_of(cut.asked)
-    assert cut.counting == cut.asked
-    assert cut.made_again <= IN_FLIGHT
+def test_a_run_completes_even_if_a_host_is_cut_off_for_a_minute(cut: CutRun):
+    assert cut.exit_code == 0, cut.messages
+    records = len(cut.record_ids)
+    assert counts(cut.document) == {"read": records, "answered": records}
+    assert cut.counting == cut.record_ids
+    assert cut.superseded <= IN_FLIGHT
 
 
-def test_a_run_goes_on_without_a_host_that_was_given_up(cut: Night):
-    assert cut.stored_before + IN_FLIGHT < len(cut.asked)
+def test_a_run_goes_on_without_a_host_that_was_given_up(cut: CutRun):
+    assert cut.stored_before + IN_FLIGHT < len(cut.record_ids)
     assert cut.stored_meanwhile > IN_FLIGHT
-    assert len(cut.document["replicas"]) > REPLICAS  # the lost one was made again elsewhere
+    assert len(cut.document["replicas"]) > REPLICAS  # the lost one was replaced
 
 
-def test_a_host_that_was_given_up_is_one_of_the_cluster_again_after_the_cut(
-    hosts: Hosts, cut: Night
-):
+def test_a_host_that_was_given_up_joins_the_cluster_again_after_the_cut(hosts: Hosts, cut: CutRun):
     hosts.until(lambda: len(hosts.living()) == 3, "three hosts")
     assert set(hosts.living()) == {host.address for host in (hosts.head, *hosts.workers)}
 
 
-def night(hosts: Hosts, folder: Path, records: int, seconds: int) -> Night:
-    """A run, and in the middle of it a cut of so many seconds."""
-    given = rows(range(records))
+def cut_run(hosts: Hosts, folder: Path, records: int, seconds: int) -> CutRun:
+    """Cuts off a host with an engine for some seconds in the middle of a run."""
+    lines = rows(range(records))
     for at in range(0, records, 100):
-        write_jsonl(folder / f"shards/{at:05}.jsonl", given[at : at + 100])
+        write_jsonl(folder / f"shards/{at:05}.jsonl", lines[at : at + 100])
     store = hosts.bucket / folder.name
-    asked = job(
+    task = job(
         folder / "shards",
         f"s3://{hosts.bucket.name}/{store.name}",
         ROWS_PER_FILE,
         engine={"kind": "extractive", "replicas": REPLICAS},
         storage={"endpoint_url": f"http://{hosts.endpoint}"},
     )
-    file, said, told = (folder / name for name in ("job.yaml", "said", "told"))
-    with said.open("wb") as out, told.open("wb") as err:
-        command = ("-m", "jobs", "run", job_file(file, asked), "--json")
+    stdout, stderr = folder / "stdout", folder / "stderr"
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        command = ("-m", "jobs", "run", job_file(folder / "job.yaml", task), "--json")
         run = hosts.python(*command, stdout=out, stderr=err)
 
     hosts.until(lambda: rows_in(store) >= BEFORE or run.poll() is not None, "rows in the store")
-    assert run.poll() is None, told.read_text()  # it is cut in the middle, or nothing is shown
+    assert run.poll() is None, stderr.read_text()  # else nothing is shown
     host = next(worker for worker in hosts.workers if has_engine(worker))
     before, end = rows_in(store), time.monotonic() + seconds
     host.cut()
@@ -230,26 +229,21 @@ def night(hosts: Hosts, folder: Path, records: int, seconds: int) -> Night:
     host.mend()
     hosts.until(lambda: run.poll() is not None, "the end of the run")
     ended = time.monotonic()
-    made = Night(
+    done = CutRun(
         run.returncode,
-        json.loads(said.read_text() or "{}"),
-        told.read_text(),
+        json.loads(stdout.read_text() or "{}"),
+        stderr.read_text(),
         store,
-        sorted(str(row["record_id"]) for row in given),
+        sorted(str(row["record_id"]) for row in lines),
         stored_before=before,
         stored_meanwhile=after - before,
     )
     print(
-        f"cut off for {seconds} s: {before} rows stored before, {made.stored_meanwhile} meanwhile, "
+        f"cut off for {seconds} s: {before} rows stored before, {done.stored_meanwhile} meanwhile, "
         f"exit {run.returncode} {ended - mended:.0f} s after, "
-        f"{made.made_again} superseded"
+        f"{done.superseded} superseded"
     )
-    return made
-
-
-def accounts_of(records: list[str]) -> dict[str, int]:
-    """What a run counts that has answered all of them: the states sum up to what was read."""
-    return {"read": len(records), "answered": len(records)}
+    return done
 
 
 def rows_in(store: Path) -> int:
@@ -258,4 +252,4 @@ def rows_in(store: Path) -> int:
 
 def has_engine(host: Host) -> bool:
     titles = host.titles().values()
-    return any(title.startswith("ray::MapWorker(MapBatches(Answerer)") for title in titles)
+    return any(title.startswith("ray::MapWorker(MapBatches(BatchWorker)") for title in titles)

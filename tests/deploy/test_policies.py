@@ -1,7 +1,7 @@
-"""The policies for buckets, under which whole runs pass: no delete, and where asked no overwrite.
+"""Whole runs pass under the policies for buckets: no delete, and under one of them no overwrite.
 
-moto enforces what users may do, by action. Conditions it does not know: for the one that forbids to
-overwrite stands a proxy before it, which refuses what has no `If-None-Match: *` as S3 would.
+moto enforces which actions users may do, but no conditions. For the condition that forbids to
+overwrite, a proxy before it refuses requests without `If-None-Match: *`, as S3 would.
 """
 
 import json
@@ -31,7 +31,6 @@ from tests.support.jobs import (
     free_port,
     job,
     job_file,
-    overnight,
     rows,
     run,
 )
@@ -43,14 +42,14 @@ APPEND_ONLY, READER_WRITER = "append-only", "reader-writer"
 
 @dataclass(frozen=True)
 class Guarded:
-    """A server on which the user with these keys may do what a policy says, and nothing else."""
+    """A server on which the user with these keys may do what a policy allows, and nothing else."""
 
     endpoint: str
     keys: dict[str, str]
 
     @property
     def options(self) -> dict[str, Any]:
-        """With the user's keys, which no job *file* could hold."""
+        """With the user's keys, which a job *file* must not hold."""
         return {**self.keys, "endpoint_url": self.endpoint}
 
     def client(self) -> Any:
@@ -59,7 +58,7 @@ class Guarded:
 
 @pytest.fixture(scope="module", params=[APPEND_ONLY, READER_WRITER])
 def guarded(request, environment) -> Iterator[tuple[str, Guarded]]:
-    """moto in a process of its own, which asks for rights from when all is set up."""
+    """moto in a process of its own, which enforces rights once all is set up."""
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -71,7 +70,7 @@ def guarded(request, environment) -> Iterator[tuple[str, Guarded]]:
     keys = set_up(endpoint, request.param)
     proxy = Proxy(endpoint).start()
     if request.param == APPEND_ONLY:
-        proxy.fault = nothing_is_overwritten
+        proxy.fault = refuse_overwrite
     yield request.param, Guarded(proxy.url, keys)
     proxy.close()
     server.terminate()
@@ -91,34 +90,32 @@ def set_up(endpoint: str, policy: str) -> dict[str, str]:
     iam.put_user_policy(
         UserName="overnight", PolicyName=policy, PolicyDocument=without_conditions(document)
     )
-    made = iam.create_access_key(UserName="overnight")["AccessKey"]
-    from_now_on = {"Content-Type": "text/plain"}
-    said = urllib3.request(
-        "POST", f"{endpoint}/moto-api/reset-auth", body=b"0", headers=from_now_on
-    )
-    assert said.status == 200
-    return {"key": made["AccessKeyId"], "secret": made["SecretAccessKey"]}
+    access = iam.create_access_key(UserName="overnight")["AccessKey"]
+    enforce = f"{endpoint}/moto-api/reset-auth"
+    response = urllib3.request("POST", enforce, body=b"0", headers={"Content-Type": "text/plain"})
+    assert response.status == 200
+    return {"key": access["AccessKeyId"], "secret": access["SecretAccessKey"]}
 
 
 def without_conditions(document: str) -> str:
-    """The policy as far as moto knows: what is allowed, and what is refused whatever else holds."""
+    """The part of a policy that moto supports: what is allowed, and what is always refused."""
     policy = json.loads(document)
-    kept = [s for s in policy["Statement"] if s["Effect"] == "Allow" or "Condition" not in s]
-    for statement in kept:
+    supported = [s for s in policy["Statement"] if s["Effect"] == "Allow" or "Condition" not in s]
+    for statement in supported:
         statement.pop("Condition", None)
-    return json.dumps({**policy, "Statement": kept})
+    return json.dumps({**policy, "Statement": supported})
 
 
-async def nothing_is_overwritten(request: web.Request, body: bytes) -> web.Response | None:
-    """The policy's statement of that name."""
-    makes = request.method == "PUT" and "partNumber" not in request.query
-    if makes and request.headers.get("If-None-Match") != "*":
-        said = "<Error><Code>AccessDenied</Code><Message>If-None-Match</Message></Error>"
-        return web.Response(status=403, text=said, content_type="application/xml")
+async def refuse_overwrite(request: web.Request, body: bytes) -> web.Response | None:
+    """The policy's statement `NothingIsOverwritten`."""
+    creates = request.method == "PUT" and "partNumber" not in request.query
+    if creates and request.headers.get("If-None-Match") != "*":
+        error = "<Error><Code>AccessDenied</Code><Message>If-None-Match</Message></Error>"
+        return web.Response(status=403, text=error, content_type="application/xml")
     return None
 
 
-def night(guarded: Guarded, policy: str, **sections: Any) -> Job:
+def guarded_job(guarded: Guarded, policy: str, **sections: Any) -> Job:
     return job(
         "s3://example-records/papers/",
         "unused",
@@ -135,7 +132,7 @@ def night(guarded: Guarded, policy: str, **sections: Any) -> Job:
     )
 
 
-def test_the_policy_forbids_what_it_says(guarded):
+def test_the_policy_forbids_deletes_and_one_of_them_overwrites(guarded):
     policy, server = guarded
     client = server.client()
     client.pipe_file("example-answers/papers/a", b"1", mode="create")
@@ -154,17 +151,18 @@ def test_a_whole_run_and_a_backfill_pass_under_the_policy(guarded, tmp_path):
     policy, server = guarded
     edited = tmp_path / "edited.md"
     edited.write_text(Path(BETTER_PROMPT).read_text() + "\nBe brief.\n")
-    backfill = night(server, policy, prompt=str(edited))
-    assert counts(run(night(server, policy), "monday")) == {"read": 60, "answered": 60}
+    first = guarded_job(server, policy)
+    backfill = guarded_job(server, policy, prompt=str(edited))
+    assert counts(run(first, "monday")) == {"read": 60, "answered": 60}
     assert counts(run(backfill, "tuesday")) == {"read": 60, "answered": 60}
     assert counts(run(backfill, "tuesday")) == {"read": 60, "current": 60}
     store = Storage(backfill.storage).at(backfill.output.uri)
     for _ in range(2):
         write_report(store, backfill, "tuesday")
     assert count_rows(store) == 120
-    told = {run["run_id"]: run for run in all_runs(store)}
-    assert [told[r]["status"] for r in ("monday", "tuesday")] == ["done", "done"]
-    assert [start["counts"]["answered"] for start in told["tuesday"]["resumed"]] == [60]
+    runs = {run["run_id"]: run for run in all_runs(store)}
+    assert [runs[r]["status"] for r in ("monday", "tuesday")] == ["done", "done"]
+    assert [start["counts"]["answered"] for start in runs["tuesday"]["resumed"]] == [60]
     names = {path.rpartition("/runs/tuesday/")[2] for path in store.files()} - {""}
     written_once = {"run.json", "report.html"}
     again = {"started.json", "started-2.json", "run-2.json", "report-2.html"}
@@ -172,10 +170,10 @@ def test_a_whole_run_and_a_backfill_pass_under_the_policy(guarded, tmp_path):
     assert own == (written_once | again if policy == APPEND_ONLY else written_once)
 
 
-def test_compaction_is_refused_where_nothing_may_be_deleted(tmp_path):
+def test_compaction_is_refused_if_nothing_may_be_deleted(command, tmp_path):
     append = {"uri": str(tmp_path / "store"), "append_only": True}
     file = job_file(tmp_path / "job.yaml", job(tmp_path, "unused", output=append))
-    refused = overnight("compact", file)
+    refused = command("compact", file)
     assert refused.returncode == 2
     assert "output.append_only" in refused.stderr
 

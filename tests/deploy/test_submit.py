@@ -1,4 +1,4 @@
-"""A job submitted to a standing cluster, whose nodes come and go while it works."""
+"""A job submitted to a standing cluster, whose nodes come and go during the run."""
 
 import json
 import os
@@ -27,7 +27,7 @@ GRACE_SECONDS, STOP_SECONDS = 8, 20
 
 @dataclass(frozen=True)
 class Standing:
-    """A head without work and three nodes with a GPU each, that are none."""
+    """A head without work and three nodes that claim a GPU each."""
 
     cluster: Cluster
     dashboard: str
@@ -51,7 +51,7 @@ def standing(environment) -> Iterator[Standing]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
-    """What travels to the cluster, beside a job file of its own."""
+    """What is uploaded to the cluster, besides a job file."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("jobs", "pipeline", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -71,15 +71,15 @@ def submit(checkout: Path, standing: Standing, file: Path, *more: str) -> subpro
     )
 
 
-def document(said: str) -> dict:
-    """What `--json` printed, among what else the driver's log holds."""
-    return json.loads(said[said.index("\n{\n") : said.rindex("\n}\n") + 3])
+def document(log: str) -> dict:
+    """The document that `--json` printed, from the driver's log."""
+    return json.loads(log[log.index("\n{\n") : log.rindex("\n}\n") + 3])
 
 
-def night(checkout: Path, server: S3, records: int, name: str):
+def write_job(checkout: Path, server: S3, records: int, name: str) -> Path:
     for at in range(0, records, 250):
         write_jsonl(checkout / f"{name}/{at:05}.jsonl", rows(range(at, at + 250)))
-    made = job(
+    submitted = job(
         checkout / name,
         f"s3://submitted/{name}",
         50,
@@ -88,7 +88,7 @@ def night(checkout: Path, server: S3, records: int, name: str):
         grace_seconds=GRACE_SECONDS,
         storage=server.storage(),
     )
-    return job_file(checkout / f"{name}.yaml", made)
+    return job_file(checkout / f"{name}.yaml", submitted)
 
 
 def stored_ids(server: S3, name: str) -> list[str]:
@@ -98,7 +98,7 @@ def stored_ids(server: S3, name: str) -> list[str]:
 
 
 def parts(server: S3, name: str) -> int:
-    """Counted where the server keeps them: asking it would slow the run down."""
+    """Counted in the server's folder: requests would slow the run down."""
     assert server.folder
     return sum(1 for _ in (server.folder / "submitted" / name / "answers").glob("part-*"))
 
@@ -115,12 +115,12 @@ def bucket(rclone_s3) -> S3:
     return rclone_s3
 
 
-def test_a_run_outlives_each_of_its_nodes(standing, checkout, bucket):
-    run = submit(checkout, standing, night(checkout, bucket, RECORDS, "nodes"))
+def test_a_run_survives_the_loss_of_each_node(standing, checkout, bucket):
+    run = submit(checkout, standing, write_job(checkout, bucket, RECORDS, "nodes"))
     killed = 0
     for node in list(standing.cluster.worker_nodes):
         wait_for_parts(run, bucket, "nodes", 5)
-        assert run.poll() is None, run.communicate()  # killed in the middle, or nothing is shown
+        assert run.poll() is None, run.communicate()  # else nothing is shown
         standing.cluster.remove_node(node, allow_graceful=False)
         killed += 1
         time.sleep(3)
@@ -131,14 +131,14 @@ def test_a_run_outlives_each_of_its_nodes(standing, checkout, bucket):
     assert killed == NODES
     assert ended["counts"]["read"] == RECORDS
     assert ended["counts"]["answered"] + ended["counts"]["failed"] == RECORDS
-    held = stored_ids(bucket, "nodes")
-    assert (len(held), len(set(held))) == (RECORDS, RECORDS)
+    ids = stored_ids(bucket, "nodes")
+    assert (len(ids), len(set(ids))) == (RECORDS, RECORDS)
     assert len({r["node_id"] for r in ended["replicas"]}) > 1
     assert {r["devices"] for r in ended["replicas"]} == {"0"}
 
 
-def test_its_end_is_that_of_the_job(standing, checkout, bucket):
-    file = night(checkout, bucket, 250, "wrong")
+def test_the_submission_ends_with_the_exit_code_of_the_job(standing, checkout, bucket):
+    file = write_job(checkout, bucket, 250, "wrong")
     file.write_text(file.read_text().replace("extractive", "extractiv"))
     run = submit(checkout, standing, file)
     out, err = run.communicate(timeout=120)
@@ -149,21 +149,21 @@ def test_its_end_is_that_of_the_job(standing, checkout, bucket):
 def test_a_sigterm_reaches_the_job_which_the_next_submission_resumes_under_its_id(
     standing, checkout, bucket
 ):
-    file = night(checkout, bucket, FEW, "stopped")
-    run = submit(checkout, standing, file, "--run-id", "night-7")
+    file = write_job(checkout, bucket, FEW, "stopped")
+    run = submit(checkout, standing, file, "--run-id", "run-7")
     wait_for_parts(run, bucket, "stopped", 1)
     run.send_signal(signal.SIGTERM)
     out, err = run.communicate(timeout=120)
     assert run.returncode == 130, f"{out}\n{err}"
-    (held,) = all_runs(Storage(bucket.storage()).at("s3://submitted/stopped"))
+    (recorded,) = all_runs(Storage(bucket.storage()).at("s3://submitted/stopped"))
     before = len(stored_ids(bucket, "stopped"))
-    assert held["status"] == "interrupted"
-    assert 0 < held["counts"]["answered"] <= before  # what is stored last may not be counted
-    run = submit(checkout, standing, file, "--run-id", "night-7")
+    assert recorded["status"] == "interrupted"
+    assert 0 < recorded["counts"]["answered"] <= before  # the last parts may not be counted
+    run = submit(checkout, standing, file, "--run-id", "run-7")
     out, err = run.communicate(timeout=240)
     assert run.returncode == 0, f"{out}\n{err}"
     ended = document(out)
-    assert ended["run_id"] == "night-7"
+    assert ended["run_id"] == "run-7"
     assert [start["status"] for start in ended["resumed"]] == ["interrupted"]
     assert ended["counts"]["current"] == before
     assert len(stored_ids(bucket, "stopped")) == FEW
