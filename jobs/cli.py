@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.core.errors import OvernightError, describe
+from pipeline.core.errors import OvernightError, message_of
 from pipeline.core.redaction import redacted
 
 app = typer.Typer(
@@ -82,7 +82,8 @@ def plan(
         int, typer.Option("--examples", help="Show this many prompts that an edit changed.")
     ] = 0,
     rate: Annotated[
-        float | None, typer.Option("--rate", help="Tokens a second per GPU, prompt and completion.")
+        float | None,
+        typer.Option("--rate", help="Tokens per second per GPU, prompt and completion."),
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
@@ -180,7 +181,7 @@ def export(
     to: Annotated[str, typer.Option("--to", help="A .parquet, .csv, .xlsx or .jsonl file.")],
     overrides: Overrides = None,
     wide: Annotated[
-        bool, typer.Option("--wide", help="One row a paper, with columns for every question.")
+        bool, typer.Option("--wide", help="One row per paper, with columns for every question.")
     ] = False,
     json: AsJson = False,
     debug: Debug = False,
@@ -242,16 +243,14 @@ def _finish(json: bool, debug: bool, command: Callable[[Console], Outcome]) -> N
     console = Console(file=_own_stderr(), highlight=False, soft_wrap=True)
     try:
         code, document = command(console)
-    except OvernightError as error:
+    except Exception as error:  # noqa: BLE001  a bug too: 1 would say that the job was done
         if debug:
             _print_traceback()
-        code, document = error.exit_code, {"error": str(error)}
-        console.print(f"[bold red]error:[/] {escape(str(error))}")
-    except Exception as error:  # noqa: BLE001  a bug; 1 would say that the job was done
-        if debug:
-            _print_traceback()
-        code, document = OvernightError.exit_code, {"error": describe(error)}
-        console.print(f"[bold red]error:[/] {escape(document['error'])}; --debug says where")
+        code, hint = OvernightError.exit_code, "; --debug says where"
+        if isinstance(error, OvernightError):
+            code, hint = error.exit_code, ""
+        document = {"error": message_of(error)}
+        console.print(f"[bold red]error:[/] {escape(document['error'])}{hint}")
     except KeyboardInterrupt:
         code, document = INTERRUPTED, {"error": "interrupted"}
         console.print("interrupted")

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.progress import PLANNING, JobProgress
@@ -148,7 +149,7 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     for cause in document["causes"]:
         tokens = plural(cause["estimated_prompt_tokens"], "prompt token")
         reason = f"{harmless(cause['said'])} (about {tokens})"
-        table.add_row("generate", f"{cause['records']:,}", reason)
+        table.add_row("generate", f"{cause['records']:,}", escape(reason))
     if not document["causes"]:
         table.add_row("generate", "0")
     failed = document["current_failed"]

@@ -39,7 +39,11 @@ class LocalStream:
         )
 
     def together(self, column: str, partitions: int) -> "LocalStream":
-        return LocalStream(pa.concat_tables(tables) for tables in [list(self._tables)] if tables)
+        return LocalStream(self._all_in_one())
+
+    def _all_in_one(self) -> Iterator[pa.Table]:
+        if tables := list(self._tables):
+            yield pa.concat_tables(tables)
 
     def through_replicas(
         self, replica: type[Any], arguments: tuple[Any, ...], engine: EngineConfig, batches: int

@@ -74,25 +74,25 @@ def _read(tables: Callable[[], Iterable[pa.Table]], stages: Sequence[Stage]) -> 
         yield reduce(lambda made, stage: stage(made), stages, table)
 
 
-def _settled(stage: Stage) -> Stage:
+def _in_worker(stage: Stage) -> Stage:
     """The stage in a process that is set up for it, under the name that Ray Data shows."""
 
     @wraps(getattr(stage, "func", stage))
-    def settled(table: pa.Table) -> pa.Table:
+    def in_worker(table: pa.Table) -> pa.Table:
         set_up_worker()
         return stage(table)
 
-    return settled
+    return in_worker
 
 
-def _settled_replica(replica: type[Any], on_gpus: bool) -> type[Any]:
+def _replica_in_worker(replica: type[Any], on_gpus: bool) -> type[Any]:
     """The same for a class of replicas."""
 
-    def settled(self: Any, *arguments: Any) -> None:
+    def in_worker(self: Any, *arguments: Any) -> None:
         set_up_worker(on_gpus)
         replica.__init__(self, *arguments)
 
-    return type(replica.__name__, (replica,), {"__init__": settled})
+    return type(replica.__name__, (replica,), {"__init__": in_worker})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class RayStream:
     executor: "RayData"
 
     def map(self, stage: Stage) -> "RayStream":
-        call = _settled(stage)
+        call = _in_worker(stage)
         return self._with(self.dataset.map_batches(call, batch_format="pyarrow", batch_size=None))
 
     def in_blocks(self, rows: int) -> "RayStream":
@@ -117,7 +117,7 @@ class RayStream:
     ) -> "RayStream":
         return self._with(
             self.dataset.map_batches(
-                _settled_replica(replica, on_gpus=engine.gpus > 0),
+                _replica_in_worker(replica, on_gpus=engine.gpus > 0),
                 fn_constructor_args=arguments,
                 batch_format="pyarrow",
                 batch_size=1,

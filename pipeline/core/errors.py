@@ -65,6 +65,11 @@ def describe(error: BaseException) -> str:
     return f"{kind}: {redacted(text)[:DESCRIBED_CHARACTERS]}" if text else kind
 
 
+def message_of(error: BaseException) -> str:
+    """What a person is told of an error: our own words as they are, or another's described."""
+    return str(error) if isinstance(error, OvernightError) else describe(error)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a message on an unknown name: `; did you mean 'x'?`, else all known names."""
     names = sorted(known)

@@ -44,10 +44,11 @@ def recheck_store(
         boilerplates=Boilerplates.of_runs(all_runs(store), job.input.text),
     )
     changes = Rechecked()
-    with RunRecorder(file, None, lambda _: None) as record, executor:
+    with RunRecorder(file) as record, executor:
         record.timings.cluster_ready = record.timings.now()
         parts = [part for part in counting_rows(answers) if part.counts.any()]
-        tasks = [(partial(check, part.path, part.counts), len(part.keys)) for part in parts]
+        sizes = answers.files()
+        tasks = [(partial(check, p.path, p.counts), sizes.get(p.path, 0)) for p in parts]
         for part_changes in executor.read(tasks).receipts() if tasks else ():
             changes.add(part_changes)
             progress(changes)

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from threading import Event
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from pipeline.core.accounting import Totals
-from pipeline.core.errors import OvernightError, StorageError, describe
+from pipeline.core.errors import OvernightError, StorageError, message_of
 from pipeline.store.run_file import RunFile, RunStatus
 
 Document: TypeAlias = dict[str, Any]
@@ -45,7 +44,10 @@ class RunRecorder:
     """
 
     def __init__(
-        self, file: RunFile, totals: Totals | None, on_end: Callable[[Document], object]
+        self,
+        file: RunFile,
+        totals: Totals | None = None,
+        on_end: Callable[[Document], object] = lambda _: None,
     ) -> None:
         self.file = file
         self.totals = totals
@@ -61,12 +63,7 @@ class RunRecorder:
         self._heartbeats.enter_context(self.file.heartbeats(lambda: self._write("running")))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         self._heartbeats.close()
         if self.totals and self._status(error) == "interrupted":
             self.totals.leave_rest_unread()
@@ -76,7 +73,7 @@ class RunRecorder:
             self._end(status)
             return True
         with suppress(StorageError):  # a store that fails may be what ended the run
-            self._end(status, _message(failure))
+            self._end(status, message_of(failure) if failure else None)
         if failure and not error:
             raise failure
         return False
@@ -118,7 +115,3 @@ class RunRecorder:
         if status != "running":
             self.document = document
         self.file.write(document)
-
-
-def _message(error: BaseException | None) -> str:
-    return str(error) if isinstance(error, OvernightError) else describe(error or Exception())
