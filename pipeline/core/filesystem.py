@@ -8,11 +8,13 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -90,12 +92,10 @@ class Location:
         rename leaves the hidden file, `.<name>.<random>.tmp`, which no reader opens.
         """
         with storage_errors(self.uri):
-            if not isinstance(self.fs, LocalFileSystem):
+            if isinstance(self.fs, LocalFileSystem):
+                self._publish(lambda draft: Path(draft).write_bytes(data), os.replace)
+            else:
                 self.fs.pipe_file(self.path, data)
-                return
-            with self._draft() as draft:
-                _write_through(draft, data)
-                os.replace(draft, self.path)
 
     def create(self, data: bytes) -> None:
         """Writes the file whole; raises `FileExistsError` if there is one already.
@@ -104,12 +104,10 @@ class Location:
         *Crash window:* as for `write_whole`.
         """
         with storage_errors(self.uri, FileExistsError):
-            if not isinstance(self.fs, LocalFileSystem):
+            if isinstance(self.fs, LocalFileSystem):
+                self._publish(lambda draft: Path(draft).write_bytes(data), os.link)
+            else:
                 self.fs.pipe_file(self.path, data, mode="create")
-                return
-            with self._draft() as draft:
-                _write_through(draft, data)
-                os.link(draft, self.path)
 
     def create_beside(self, data: bytes) -> "Location":
         """Creates the file, or the first of `name-2`, `name-3`, … that does not exist yet.
@@ -129,37 +127,24 @@ class Location:
     def adopt(self, finished: str) -> None:
         """Copies a finished local file of any size here, whole or not at all."""
         with storage_errors(self.uri):
-            if not isinstance(self.fs, LocalFileSystem):
+            if isinstance(self.fs, LocalFileSystem):
+                self._publish(partial(shutil.copyfile, finished), os.replace)
+            else:
                 self.fs.put_file(finished, self.path)
-                return
-            with self._draft() as draft:
-                shutil.copyfile(finished, draft)
-                _flush(draft)
-                os.replace(draft, self.path)
 
-    @contextmanager
-    def _draft(self) -> Iterator[str]:
-        """A hidden path in the same folder for a file that will be renamed to this one."""
+    def _publish(self, fill: Callable[[str], object], rename: Callable[[str, str], None]) -> None:
+        """Fills a hidden file in the same folder, and gives it this name once it is on the disk."""
         folder, name = os.path.split(self.path)
         os.makedirs(folder, exist_ok=True)
         draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
-            yield draft
+            fill(draft)
+            with open(draft, "rb") as file:
+                os.fsync(file.fileno())
+            rename(draft, self.path)
         finally:
             if os.path.exists(draft):
                 os.unlink(draft)
-
-
-def _write_through(path: str, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-    _flush(path)
-
-
-def _flush(path: str) -> None:
-    """Forces a file's bytes onto the disk, before a rename makes it visible."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def _modified(info: Mapping[str, Any]) -> float:

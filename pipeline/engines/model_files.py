@@ -117,18 +117,16 @@ def cache_bytes_per_token(model: ModelSpec) -> int | None:
 def _config(model: ModelSpec) -> dict[str, Any]:
     files = model_files(model, weights=False)
     try:
-        config = orjson.loads(_config_path(files).read_bytes())
+        if Path(files.where).is_dir():
+            path = Path(files.where, "config.json")
+        else:
+            from huggingface_hub import hf_hub_download
+
+            path = hf_hub_download(files.where, "config.json", revision=files.revision)
+        config = orjson.loads(Path(path).read_bytes())
     except Exception as error:  # the hub's client raises exceptions of many families
         raise EngineError(f"engine.model: {model.name}: {describe(error)}") from error
     return config if isinstance(config, dict) else {}
-
-
-def _config_path(files: ModelFiles) -> Path:
-    if Path(files.where).is_dir():
-        return Path(files.where, "config.json")
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(files.where, "config.json", revision=files.revision))
 
 
 def _fetched(source: Location, weights: bool) -> Path:

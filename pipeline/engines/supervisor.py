@@ -132,23 +132,16 @@ class Supervisor:
 
     def _admit(self) -> None:
         """Sends waiting requests up to the capacity; during trials only the suspects."""
-        if not self._is_alive:
+        is_trying = self._trial or self._trials
+        if not self._is_alive or (is_trying and self._running):
             return
-        if self._trials or self._trial:
-            self._next_trial()
+        self._trial = self._trials.popleft() if self._trials else None
+        if self._trial:
+            for suspect in self._trial.suspects:
+                self._send(suspect, self._trial.is_probe)
             return
         while self._waiting and len(self._running) < self._capacity:
             self._send(heapq.heappop(self._waiting))
-
-    def _next_trial(self) -> None:
-        if self._running:
-            return
-        self._trial = self._trials.popleft() if self._trials else None
-        if not self._trial:
-            self._admit()
-            return
-        for suspect in self._trial.suspects:
-            self._send(suspect, self._trial.is_probe)
 
     def _send(self, pending: PendingRequest, is_probe: bool = False) -> None:
         if not self._running:

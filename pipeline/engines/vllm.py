@@ -82,7 +82,7 @@ class VllmProcess:
         self._request_ids = count()
         self._llm: Any = None
         self._processes: set[Any] = set()
-        self._default_sampling: dict[str, Any] = {}
+        self._defaults: dict[str, Any] = {}  # the sampling parameters that the model came with
 
     @property
     def max_num_seqs(self) -> int:
@@ -104,7 +104,7 @@ class VllmProcess:
             reason = self._log.first_error() or describe(error)
             raise EngineError(f"engine.model: {self._model.name}: {reason}") from error
         self._processes = descendants() - before
-        self._default_sampling = self._llm.model_config.get_diff_sampling_param()
+        self._defaults = self._llm.model_config.get_diff_sampling_param()
 
     def kill(self) -> None:
         if self._llm is not None:
@@ -121,14 +121,13 @@ class VllmProcess:
             raise GenerationError(
                 f"the conversation has {len(tokens):,} tokens, the context {self._context:,}"
             )
-        limit = token_limit(self._job.answer, self._job.sampling, request, room)
+        job = self._job
+        limit = token_limit(job.answer, job.sampling, request, room)
         pieces, length = [], 0
         try:
-            async for update in self._llm.generate(
-                tokens_input(tokens),
-                self._sampling(request, limit),
-                request_id=str(next(self._request_ids)),
-            ):
+            sampling = sampling_params(job.answer, job.sampling, request, limit, self._defaults)
+            number = str(next(self._request_ids))
+            async for update in self._llm.generate(tokens_input(tokens), sampling, number):
                 on_tokens()
                 (output,) = update.outputs
                 pieces.append(output.text)
@@ -157,10 +156,6 @@ class VllmProcess:
             )
         except Fault as fault:
             raise GenerationError(str(fault)) from fault
-
-    def _sampling(self, request: Request, limit: int) -> SamplingParams:
-        job = self._job
-        return sampling_params(job.answer, job.sampling, request, limit, self._default_sampling)
 
     def _arguments(self) -> dict[str, Any]:
         """vLLM's engine arguments: defaults for batch jobs, the job's options over them, and over

@@ -46,11 +46,13 @@ class CacheEstimate:
 def estimate_cache(sample: Sequence[Prompt], job: Job, source: PromptSource) -> CacheEstimate:
     """For a job of kind vllm, from all prompts of a few papers."""
 
+    encoder = shared_encoder(ModelSpec.of(job))
+
     def share(shared_first: bool, words_first: bool) -> float:
         prompts = arranged(sample, source) if shared_first else sample
         messages = [_words_first(p) if words_first else p.messages for p in prompts]
-        total, cached = _count_tokens(messages, job)
-        return cached / max(total, 1)
+        tokens = list(map(encoder.encode, messages))
+        return cached_tokens(tokens, block_tokens(job)) / max(sum(map(len, tokens)), 1)
 
     is_first = job.prompt.passages == "shared_first"
     size, current = _cache_tokens(job), share(is_first, False)
@@ -88,13 +90,6 @@ def cached_tokens(prompts: Sequence[Sequence[int]], block_tokens: int) -> int:
             blocks += is_known
             known.add(name)
     return blocks * block_tokens
-
-
-def _count_tokens(prompts: Sequence[Sequence[Message]], job: Job) -> tuple[int, int]:
-    """Tokens of all prompts, and those found in the cache."""
-    encoder = shared_encoder(ModelSpec.of(job))
-    tokens = [encoder.encode(messages) for messages in prompts]
-    return sum(map(len, tokens)), cached_tokens(tokens, block_tokens(job))
 
 
 def block_tokens(job: Job) -> int:

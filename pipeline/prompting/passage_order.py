@@ -12,7 +12,7 @@ greedily, saves the most.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from pipeline.core.records import Fault, Passage, Prompt
 from pipeline.prompting.template import PromptSource, render
@@ -30,15 +30,8 @@ Bundles: TypeAlias = Mapping[Members, int]
 """Characters of the passages that exactly these records hold."""
 
 
-class Arranged(NamedTuple):
-    """A record, by its number in the group, and its passages in their new order."""
-
-    record: int
-    passages: tuple[Passage, ...]
-
-
-def arrange(records: Sequence[Sequence[Passage]]) -> list[Arranged]:
-    """The records of a group in the tree's order, each with its passages in that of its path.
+def arrange(records: Sequence[Sequence[Passage]]) -> list[tuple[int, tuple[Passage, ...]]]:
+    """A group's records, by number, in the tree's order, each with its passages in its path's.
 
     Passages are equal if text and source are. A passage that a record holds twice counts as two.
     The result is deterministic.
@@ -56,7 +49,7 @@ def arrange(records: Sequence[Sequence[Passage]]) -> list[Arranged]:
     arranged = []
     for record, path in _leaves((1 << len(records)) - 1, lengths, tried):
         order = sorted(numbered[record], key=lambda p: (_depth(path, holders[p]), at[p]))
-        arranged.append(Arranged(record, tuple(passage for passage, _ in order)))
+        arranged.append((record, tuple(passage for passage, _ in order)))
     return arranged
 
 

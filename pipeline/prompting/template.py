@@ -18,17 +18,17 @@ from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 
 VERBATIM = "verbatim"
-FIELDS = (
-    "record_id",
-    "paper_id",
-    "question_id",
-    "question",
-    "passages",
-    "prompt",
-    "extra",
-    "max_words",
-)
 _FRONT_MATTER = {"name", "version", "system"}
+
+_SAMPLE = Record(
+    record_id="record",
+    place=Place("", 0),
+    paper_id="paper",
+    question_id="question",
+    question="A question?",
+    passages=(Passage("Text.", "p. 1"),) * 2,
+    messages=(Message(PLAIN, "Text."),),
+)
 
 _environment = SandboxedEnvironment(
     undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
@@ -52,12 +52,7 @@ class PromptSource:
 
     def described(self) -> dict[str, str]:
         """Name, version and text, for the run file."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "system": self.system,
-            "body": self.body,
-        }
+        return {name: getattr(self, name) for name in ("name", "version", "system", "body")}
 
     @property
     def is_verbatim(self) -> bool:
@@ -126,19 +121,20 @@ def boilerplate_of(source: PromptSource) -> str:
 
 def _context(record: Record, max_words: int) -> dict[str, Any]:
     """A record's fields for a template; missing ones are left undefined."""
-    optional = {
+    fields = {
+        "record_id": record.record_id,
         "paper_id": record.paper_id,
         "question_id": record.question_id,
         "question": record.question,
-        "prompt": "\n\n".join(m.content for m in record.messages if m.role == PLAIN) or None,
-    }
-    return {
-        "record_id": record.record_id,
         "passages": record.passages,
+        "prompt": "\n\n".join(m.content for m in record.messages if m.role == PLAIN) or None,
         "extra": record.extra,
         "max_words": max_words,
-        **{name: value for name, value in optional.items() if value is not None},
     }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+FIELDS = frozenset(_context(_SAMPLE, max_words=0))
 
 
 def _parse(path: str, text: str, max_words: int) -> PromptSource:
@@ -181,7 +177,7 @@ def _check_names(path: str, text: str, first_line: int) -> None:
         raise ConfigError(
             f"{path}:{first_line + other.lineno - 1}: a prompt is one file; it includes no other"
         )
-    unknown = meta.find_undeclared_variables(tree) - set(FIELDS)
+    unknown = meta.find_undeclared_variables(tree) - FIELDS
     for node in tree.find_all(nodes.Name):
         if node.name in unknown:
             raise ConfigError(
@@ -198,17 +194,8 @@ def _try_out(source: PromptSource) -> None:
         for name in _environment.parse(text).find_all(nodes.Name)
     ):
         return  # only real records can tell which extra columns there are
-    sample = Record(
-        "record",
-        Place("", 0),
-        "paper",
-        "question",
-        "A question?",
-        (Passage("Text.", "p. 1"),) * 2,
-        (Message(PLAIN, "Text."),),
-    )
     try:
-        render(source, sample)
+        render(source, _SAMPLE)
     except Fault as fault:
         raise ConfigError(fault.detail) from fault
 

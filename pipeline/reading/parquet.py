@@ -109,7 +109,8 @@ def _item(values: dict[str, Any], place: Place, limit: int) -> Record | Reject:
             )
         return row_record(values, place)
     except Fault as fault:
-        return fault.at(place, _payload(values), id_of(values))
+        payload = orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)
+        return fault.at(place, payload, id_of(values))
 
 
 def _size(value: Any) -> int:
@@ -121,10 +122,6 @@ def _size(value: Any) -> int:
     if isinstance(value, list):
         return sum(map(_size, value))
     return 0
-
-
-def _payload(values: dict[str, Any]) -> bytes:
-    return orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _lost(uri: str, group: int, rows: range, error: Exception) -> Reject:

@@ -9,16 +9,8 @@ from pipeline.reading.mojibake import repair_record
 
 ID_FIELDS = ("record_id", "id", "custom_id")
 ANSWER_FIELDS = ("recorded_answer", "answer", "completion")
-_RECORD_FIELDS = {
-    *ID_FIELDS,
-    *ANSWER_FIELDS,
-    "paper_id",
-    "question_id",
-    "question",
-    "passages",
-    "prompt",
-    "messages",
-}
+_NEEDED, _READY = ("question", "passages"), ("prompt", "messages")
+_RECORD_FIELDS = {*ID_FIELDS, *ANSWER_FIELDS, *_NEEDED, *_READY, "paper_id", "question_id"}
 
 
 def row_record(row: Any, place: Place) -> Record:
@@ -29,7 +21,7 @@ def row_record(row: Any, place: Place) -> Record:
         row = _batch_row(row)
     messages = _messages(row)
     if not messages:
-        _require(row, "question", "passages")
+        _require(row, *_NEEDED)
     return repair_record(
         Record(
             record_id=_first_id(row) or f"{place.uri}#{place.row}",
@@ -66,7 +58,7 @@ def id_of(row: Any) -> str | None:
 def _batch_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A batch line as a row, with the request's prompt or messages as fields of their own."""
     body = row["body"]
-    prompt = {name: body[name] for name in ("prompt", "messages") if name in body}
+    prompt = {name: body[name] for name in _READY if name in body}
     settings = {name: value for name, value in body.items() if name not in prompt}
     return {**{k: v for k, v in row.items() if k != "body"}, **prompt, "body": settings}
 
@@ -75,11 +67,8 @@ def _require(row: Mapping[str, Any], *names: str) -> None:
     for name in names:
         value = row.get(name)
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise Fault("missing_field", f"no {name}" + _alternative(name))
-
-
-def _alternative(name: str) -> str:
-    return ", and no prompt or messages instead" if name in ("question", "passages") else ""
+            instead = ", and no prompt or messages instead" if name in _NEEDED else ""
+            raise Fault("missing_field", f"no {name}{instead}")
 
 
 def _first_id(row: Mapping[str, Any]) -> str | None:

@@ -151,7 +151,8 @@ def _opened(
         starts = [0 if shard.size else None for shard in group]
         fetched = fs.cat_ranges([s.path for s in group], starts, None, on_error="return")
         for shard, data in zip(group, fetched, strict=True):
-            yield shard, data if isinstance(data, Exception) else _in_memory(shard, data)
+            is_read = not isinstance(data, Exception)
+            yield shard, GuardedStream(io.BytesIO(data), shard.uri) if is_read else data
 
 
 def _open_large(fs: AbstractFileSystem, shard: Shard) -> GuardedStream | Exception:
@@ -159,10 +160,6 @@ def _open_large(fs: AbstractFileSystem, shard: Shard) -> GuardedStream | Excepti
         return GuardedStream(fs.open(shard.path, block_size=READ_AHEAD_BYTES), shard.uri)
     except Exception as error:  # noqa: BLE001  for the caller, who knows what it means
         return error
-
-
-def _in_memory(shard: Shard, data: bytes) -> GuardedStream:
-    return GuardedStream(io.BytesIO(data), shard.uri)
 
 
 def fetch_groups(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
