@@ -1,4 +1,4 @@
-"""Whole runs after a change: exactly what it touched is work, and a plan says why."""
+"""Whole runs after a change: only what it affects is work, and a plan says why."""
 
 import json
 import re
@@ -49,38 +49,38 @@ def template(tmp_path) -> Path:
 
 
 @pytest.fixture
-def night(shards, tmp_path, template):
+def task(shards, tmp_path, template):
     def with_(**sections):
         return job(shards, tmp_path / "store", prompt=str(template), **sections)
 
     return with_
 
 
-def test_a_prompt_that_three_questions_render_differently_is_work_for_those_alone(
-    night, tmp_path, template
+def test_an_edit_that_changes_the_prompts_of_three_questions_is_work_for_those_only(
+    task, tmp_path, template
 ):
-    assert counts(run(night())) == {"read": 140, "answered": 140}
+    assert counts(run(task())) == {"read": 140, "answered": 140}
     edited = "{{ question }}{% if question_id in ('q3', 'q5', 'q7') %} Say how many.{% endif %}"
     template.write_text(TEMPLATE.format(version=2, text=edited))
-    work = plan(night(), examples=10)
+    work = plan(task(), examples=10)
     ((cause, records),) = work.records.items()
     assert (cause.kind, cause.changes, records) == ("changed", ("prompt",), 15)
     assert (cause.before.prompt_name, cause.before.prompt_version) == ("trial", "1")
     assert len(work.examples) == 10
     assert all(e.prompt.messages[0].content.endswith("Say how many.") for e in work.examples)
     before = stored(tmp_path / "store")
-    assert counts(run(night())) == {"read": 140, "answered": 15, "current": 125}
+    assert counts(run(task())) == {"read": 140, "answered": 15, "current": 125}
     new = sorted(stored(tmp_path / "store").to_pylist(), key=lambda row: row["written_at"])[-15:]
     assert {row["question_id"] for row in new} == {"q3", "q5", "q7"}
     assert stored(tmp_path / "store").num_rows == before.num_rows + 15
-    assert counts(run(night())) == {"read": 140, "current": 140}
+    assert counts(run(task())) == {"read": 140, "current": 140}
 
 
-def test_a_comment_in_a_template_is_no_work(night, template):
-    run(night())
+def test_a_comment_in_a_template_is_no_work(task, template):
+    run(task())
     template.write_text(TEMPLATE.format(version=9, text="{# to be kept short #}" + PLAIN))
-    assert not plan(night()).records
-    assert counts(run(night())) == {"read": 140, "current": 140}
+    assert not plan(task()).records
+    assert counts(run(task())) == {"read": 140, "current": 140}
 
 
 @pytest.mark.parametrize(
@@ -90,18 +90,18 @@ def test_a_comment_in_a_template_is_no_work(night, template):
         ({"engine": {"model": "other"}, "sampling": {"top_p": 0.5}}, ("model", "sampling")),
     ],
 )
-def test_another_model_revision_or_sampling_is_work_for_all(night, sections, changes):
-    run(night())
-    ((cause, records),) = plan(night(**sections)).records.items()
+def test_another_model_revision_or_sampling_is_work_for_all(task, sections, changes):
+    run(task())
+    ((cause, records),) = plan(task(**sections)).records.items()
     assert (cause.kind, cause.changes, records) == ("changed", changes, 140)
-    assert counts(run(night(**sections))) == {"read": 140, "answered": 140}
+    assert counts(run(task(**sections))) == {"read": 140, "answered": 140}
 
 
-def test_a_new_shard_is_the_only_work(night, shards):
-    run(night())
+def test_a_new_shard_is_the_only_work(task, shards):
+    run(task())
     write_jsonl(shards / "b.jsonl", library(range(PAPERS, PAPERS + 1)))
-    assert plan(night()).records == {Cause("new"): 28}
-    assert counts(run(night())) == {"read": 168, "answered": 28, "current": 140}
+    assert plan(task()).records == {Cause("new"): 28}
+    assert counts(run(task())) == {"read": 168, "answered": 28, "current": 140}
 
 
 @pytest.fixture
@@ -112,13 +112,14 @@ def cut(tmp_path):
         "There were herons at the",
         "There were three (provide your answer to query) of them.",
     )
-    said = [broken, broken, echo, *[good] * 7]
-    lines = [{**row, "recorded_answer": a} for row, a in zip(rows(range(10)), said, strict=True)]
+    answers = [broken, broken, echo, *[good] * 7]
+    recorded = zip(rows(range(10)), answers, strict=True)
+    lines = [{**row, "recorded_answer": answer} for row, answer in recorded]
     write_jsonl(tmp_path / "shards/a.jsonl", lines)
     return job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"})
 
 
-def test_what_failed_is_work_when_it_is_asked_for_and_by_its_check(cut):
+def test_failed_answers_are_retried_on_request_all_or_by_check(cut):
     assert counts(run(cut)) == {"read": 10, "answered": 7, "failed": 3}
     assert counts(run(cut)) == {"read": 10, "current": 10, "current_failed": 3}
     assert counts(run(cut, retry=["failed:complete"])) == {
@@ -132,7 +133,7 @@ def test_what_failed_is_work_when_it_is_asked_for_and_by_its_check(cut):
     assert (cause.kind, records) == ("failed_before", 1)
 
 
-def test_a_new_recorded_answer_is_work_and_called_so(cut, tmp_path):
+def test_a_new_recorded_answer_is_work_and_named_as_the_cause(cut, tmp_path):
     run(cut)
     lines = [{**row, "recorded_answer": "None nested."} for row in rows(range(4))]
     write_jsonl(tmp_path / "shards/a.jsonl", [*lines, *rows(range(4, 10))])
@@ -140,52 +141,52 @@ def test_a_new_recorded_answer_is_work_and_called_so(cut, tmp_path):
     assert causes == {("recorded_answer",): 10}
 
 
-def test_only_some_papers_are_read_at_all(night):
-    assert counts(run(night(), only=["paper_id=p1", "paper_id=p3"])) == {
+def test_only_selected_papers_are_read(task):
+    assert counts(run(task(), only=["paper_id=p1", "paper_id=p3"])) == {
         "read": 56,
         "answered": 56,
     }
-    assert counts(run(night(), only=["paper_id=p1", "question_id=q2"])) == {
+    assert counts(run(task(), only=["paper_id=p1", "question_id=q2"])) == {
         "read": 1,
         "current": 1,
     }
-    assert counts(run(night())) == {"read": 140, "answered": 84, "current": 56}
+    assert counts(run(task())) == {"read": 140, "answered": 84, "current": 56}
 
 
-def test_a_limit_bounds_the_work_and_the_accounting_holds(night):
-    assert counts(run(night(), limit=20)) == {"read": 20, "answered": 20}
-    second = counts(run(night(), limit=30))
+def test_a_limit_bounds_the_work_and_the_accounts_balance(task):
+    assert counts(run(task(), limit=20)) == {"read": 20, "answered": 20}
+    second = counts(run(task(), limit=30))
     assert second["answered"] == 30
-    assert counts(run(night())) == {"read": 140, "answered": 90, "current": 50}
+    assert counts(run(task())) == {"read": 140, "answered": 90, "current": 50}
 
 
-def test_rejects_are_written_again_when_they_are_asked_for(night, shards, tmp_path):
+def test_rejects_are_written_again_on_request(task, shards, tmp_path):
     (shards / "broken.jsonl").write_bytes(b'{"record_id": "x"\n')
-    for asked in ({}, {}, {"retry": ["rejected"]}):
-        assert run(night(), **asked)["rejects"] == {"invalid_json": 1}
+    for selected in ({}, {}, {"retry": ["rejected"]}):
+        assert run(task(), **selected)["rejects"] == {"invalid_json": 1}
     assert stored(tmp_path / "store", "rejects").num_rows == 2
 
 
-def test_a_run_file_without_heartbeats_is_no_active_run(night, tmp_path):
-    run_id = run(night())["run_id"]
+def test_a_running_run_without_heartbeats_is_not_active(task, tmp_path):
+    run_id = run(task())["run_id"]
     path = tmp_path / f"store/runs/{run_id}/run.json"
-    held = json.loads(path.read_text())
-    del held["seen_at"], held["command"]
-    path.write_text(json.dumps({**held, "status": "running"}))
-    store = prepare(night()).store
+    document = json.loads(path.read_text())
+    del document["seen_at"], document["command"]
+    path.write_text(json.dumps({**document, "status": "running"}))
+    store = prepare(task()).store
     assert runs.active_runs(store) == []
-    assert runs.last_measured(store, night()) is None  # an engine without tokens has no rate
+    assert runs.last_measured(store, task()) is None  # an engine without tokens has no rate
 
 
-def test_a_second_run_says_that_the_first_is_at_work(night, tmp_path, monkeypatch):
+def test_a_run_is_active_while_it_lasts(task, tmp_path, monkeypatch):
     monkeypatch.setattr(run_file, "RUN_HEARTBEAT_SECONDS", 0.05)
-    prepared = prepare(night())
-    met = set()
+    prepared = prepare(task())
+    active = set()
 
-    def look(view: RunProgress) -> None:
-        met.update(runs.active_runs(prepared.store))
+    def look(progress: RunProgress) -> None:
+        active.update(runs.active_runs(prepared.store))
 
     first = execute(prepared, InProcess(), [look])
-    assert met == {first["run_id"]}
+    assert active == {first["run_id"]}
     assert runs.active_runs(prepared.store) == []
     assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", first["run_id"])

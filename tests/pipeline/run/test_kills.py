@@ -1,7 +1,7 @@
-"""Kills in the middle of a run against an S3 server: the next run makes the store whole.
+"""Kills in the middle of a run against an S3 server: the next run completes the store.
 
-`OVERNIGHT_KILLS` says at how many random moments each victim is killed on each server. Where it
-does not, each is killed once, on one of them.
+`OVERNIGHT_KILLS` is the number of random moments at which each victim is killed on each server. By
+default each is killed once, on one of them.
 """
 
 import json
@@ -40,12 +40,12 @@ KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
 RECORDS, ROWS_PER_FILE, REPLICAS = 1_200, 20, 2
 
 IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
-"""Rows that may be generated and not yet stored: a few tables for each replica, on their way."""
+"""Rows that may be generated and not yet stored: a few batches for each replica."""
 
 
 @pytest.fixture(scope="module")
 def own_cluster(environment) -> Iterator[Cluster]:
-    """Three nodes that nobody else works on; the head holds no records."""
+    """Three nodes for these tests only; the head holds no records."""
     node, system = {"num_cpus": 3}, KEEPS_WORKERS | SOON_MISSED
     with nodes({"num_cpus": 0}, node, node, system=system) as cluster:
         yield cluster
@@ -61,13 +61,13 @@ def shards(tmp_path_factory):
 
 @pytest.fixture
 def server(request) -> S3:
-    held: S3 = request.getfixturevalue(request.param)
+    chosen: S3 = request.getfixturevalue(request.param)
     fs = fsspec.filesystem(
-        "s3", key=S3_KEY, secret=S3_SECRET, endpoint_url=held.endpoint, skip_instance_cache=True
+        "s3", key=S3_KEY, secret=S3_SECRET, endpoint_url=chosen.endpoint, skip_instance_cache=True
     )
     if not fs.exists("kills"):
         fs.mkdir("kills")
-    return held
+    return chosen
 
 
 def start(file, address: str) -> subprocess.Popen:
@@ -81,17 +81,17 @@ def start(file, address: str) -> subprocess.Popen:
 
 
 def kill_driver(run: subprocess.Popen, cluster: Cluster) -> bool:
-    """Its run says of itself for good that it is running."""
+    """Its run file will say `running` for ever."""
     run.kill()
     return True
 
 
-ANSWERER = "ray::MapWorker(MapBatches(Answerer)"
+WORKER = "ray::MapWorker(MapBatches(BatchWorker)"
 
 
 def kill_actor(run: subprocess.Popen, cluster: Cluster) -> bool:
-    actors = list(processes_titled(ANSWERER))
-    if not actors:  # all is answered, and waits for the store
+    actors = list(processes_titled(WORKER))
+    if not actors:  # everything is answered, and waits for the store
         return False
     victim = random.choice(actors)
     victim.send_signal(signal.SIGKILL)
@@ -107,20 +107,20 @@ def kill_raylet(run: subprocess.Popen, cluster: Cluster) -> bool:
 
 
 def has_begun(kill: "Victim", answers: Location) -> bool:
-    """Something is stored, or an actor is at work: they may be done before the store is."""
+    """Whether something is stored or, if an actor is to be killed, one is at work."""
     if kill is kill_actor:
-        return any(processes_titled(f"{ANSWERER}).submit"))
+        return any(processes_titled(f"{WORKER}).submit"))
     return bool(list_parts(answers))
 
 
 Victim = Callable[[subprocess.Popen, Cluster], bool]
-"""Kills, and says whether there was something to kill."""
+"""Kills, and returns whether there was something to kill."""
 
 ONCE: list[tuple[str, Victim]] = [
     ("moto_s3", kill_driver),
     ("rclone_s3", kill_actor),
 ]
-"""Nodes are killed by tests/deploy/test_submit.py."""
+"""Nodes are killed in tests/deploy/test_submit.py."""
 
 VICTIMS = (kill_driver, kill_actor, kill_raylet)
 EVERYWHERE = [(s3, kill) for s3 in ("moto_s3", "rclone_s3") for kill in VICTIMS]
@@ -134,27 +134,27 @@ def test_after_a_kill_the_next_run_has_every_record_once(
     moment = 0
     while moment < KILLS:
         uri = f"s3://kills/{kill.__name__}-{moment}-{time.time_ns()}"
-        night = job(
+        task = job(
             shards,
             uri,
             ROWS_PER_FILE,
             engine={"kind": "extractive", "replicas": REPLICAS},
             storage=server.storage(),
         )
-        file = job_file(tmp_path / "job.yaml", night)
+        file = job_file(tmp_path / "job.yaml", task)
         run = start(file, own_cluster.address)
         store = Storage(server.storage()).at(uri)
         while not has_begun(kill, store.join("answers")) and run.poll() is None:
             time.sleep(0.2)
         time.sleep(random.uniform(0, 1.5))
-        assert run.poll() is None  # it is killed in the middle, or nothing is shown
+        assert run.poll() is None  # else nothing is shown
         hit = kill(run, own_cluster)
         run.communicate(timeout=120)
         if not hit:
-            continue  # too late a moment: another one
+            continue  # too late: try another moment
         if kill is kill_driver:
-            (held,) = all_runs(store)
-            assert held["status"] == "running"
+            (recorded,) = all_runs(store)
+            assert recorded["status"] == "running"
         stored_before = Counter(_record_ids(store))
         next_run = overnight("run", file, "--json", address=own_cluster.address)
         assert next_run.returncode == 0, next_run.stderr

@@ -1,4 +1,4 @@
-"""What can be seen of a run before anything of it is stored."""
+"""Progress of a run can be seen before anything is stored."""
 
 import pytest
 
@@ -16,21 +16,21 @@ RECORDS = 40
 def seen(
     ray_cluster, tmp_path_factory
 ) -> tuple[dict, list[tuple[RunProgress, dict[StageName, int]]]]:
-    """A run whose every table waits for its slow half; and what was shown of it."""
+    """A run in which every batch waits for its slow half, with all progress that was shown."""
     folder = tmp_path_factory.mktemp("watch")
     write_jsonl(folder / "shards/a.jsonl", [*rows(range(RECORDS)), {"record_id": "empty"}])
-    views: list[tuple[RunProgress, dict[StageName, int]]] = []
+    shown: list[tuple[RunProgress, dict[StageName, int]]] = []
     with scripted(slow_seconds=2.5) as url:
-        night = scripted_job(url, folder / "shards", folder / "store", RECORDS, "watched")
-        look = lambda view: views.append((view, view.stages))  # noqa: E731
-        document = execute(prepare(night), RayData(night.engine), [look])
-    return document, views
+        task = scripted_job(url, folder / "shards", folder / "store", RECORDS, "watched")
+        look = lambda progress: shown.append((progress, progress.stages))  # noqa: E731
+        document = execute(prepare(task), RayData(task.engine), [look])
+    return document, shown
 
 
 def test_every_stage_is_seen_while_nothing_is_stored(seen):
-    """Papers are brought together before an engine gets any: that too is to be seen."""
-    _, views = seen
-    waiting = [(view, stages) for view, stages in views if not stages["stored"]]
+    """Papers are brought together before an engine gets any; that is seen too."""
+    _, shown = seen
+    waiting = [(progress, stages) for progress, stages in shown if not stages["stored"]]
     reached = {stage: max(stages[stage] for _, stages in waiting) for stage in waiting[0][1]}
     assert (reached["read"], reached["work"], reached["arranged"]) == (
         RECORDS + 1,
@@ -39,25 +39,25 @@ def test_every_stage_is_seen_while_nothing_is_stored(seen):
     )
     assert 0 < reached["answered"] < RECORDS
     assert reached["in_engines"]
-    assert any(view.rates.done and view.seconds_left for view, _ in waiting)
+    assert any(progress.rates.done and progress.seconds_left for progress, _ in waiting)
 
 
-def test_replicas_are_seen_by_how_far_they_have_got(seen):
-    _, views = seen
-    assert {state for view, _ in views for state in view.counts.replicas} >= {"ready"}
-    assert all(sum(view.counts.replicas.values()) <= 1 for view, _ in views)
+def test_the_states_of_replicas_are_seen(seen):
+    _, shown = seen
+    assert {state for progress, _ in shown for state in progress.counts.replicas} >= {"ready"}
+    assert all(sum(progress.counts.replicas.values()) <= 1 for progress, _ in shown)
 
 
-def test_in_the_end_signs_of_an_undisturbed_run_agree_with_the_accounting(seen):
-    document, views = seen
-    view, stages = views[-1]
-    engines, counts, sums = view.counts.engines, document["counts"], document["sums"]
-    assert (engines.asked, view.counts.in_engines) == (RECORDS, 0)
+def test_the_last_progress_of_an_undisturbed_run_agrees_with_the_accounting(seen):
+    document, shown = seen
+    progress, stages = shown[-1]
+    engines, counts, sums = progress.counts.engines, document["counts"], document["sums"]
+    assert (engines.asked, progress.counts.in_engines) == (RECORDS, 0)
     assert (engines.answered, engines.failed) == (counts["answered"], counts["failed"]) == (38, 2)
-    assert view.counts.stages.read == counts["read"]
-    assert view.counts.stages.rejected == counts["rejected"] == 1
+    assert progress.counts.stages.read == counts["read"]
+    assert progress.counts.stages.rejected == counts["rejected"] == 1
     assert engines.repairs == sums["repairs"] == 2 * 2 + 6
     for kind in ("prompt_tokens", "cached_tokens", "completion_tokens"):
         assert getattr(engines, kind) == sums[kind] > 0
     assert stages["stored"] == RECORDS
-    assert (view.phase, view.share, view.seconds_left) == ("answering", 1.0, 0.0)
+    assert (progress.phase, progress.share, progress.seconds_left) == ("answering", 1.0, 0.0)

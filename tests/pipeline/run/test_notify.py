@@ -1,4 +1,4 @@
-"""A webhook is told once how a run ended, and nothing that it should not know."""
+"""A webhook is notified once of how a run ended, and gets nothing that it should not."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from pipeline.config.selection import EVERYTHING
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location
 from pipeline.run.notify import NotificationFailed, check_webhook, notify
-from tests.support.jobs import job, job_file, overnight, rows, run, write_jsonl
+from tests.support.jobs import job, job_file, rows, run, write_jsonl
 from tests.support.proxy import Proxy
 
 PATH = "T0000/B0000/planted-webhook-path"
@@ -22,25 +22,25 @@ PATH = "T0000/B0000/planted-webhook-path"
 
 @dataclass
 class Receiver:
-    """Keeps what it is told; answers as `answers` say, then with 200."""
+    """Keeps its messages; responds with the `statuses` in turn, then with 200."""
 
     proxy: Proxy
-    answers: list[int | None] = field(default_factory=list)
-    asked: int = 0
+    statuses: list[int | None] = field(default_factory=list)
+    requests: int = 0
 
     @property
     def url(self) -> str:
         return f"{self.proxy.url}/{PATH}"
 
     @property
-    def told(self) -> list[dict]:
+    def messages(self) -> list[dict]:
         return [json.loads(body) for body in self.proxy.bodies]
 
     async def answer(self, request: web.Request, body: bytes) -> web.Response:
-        self.asked += 1
-        status = self.answers.pop(0) if self.answers else 200
+        self.requests += 1
+        status = self.statuses.pop(0) if self.statuses else 200
         if status is None:
-            await asyncio.sleep(3)  # it has heard, and its reply is lost
+            await asyncio.sleep(3)  # the message has arrived, and the response is lost
             status = 200
         return web.Response(status=status, headers={"Retry-After": "0"})
 
@@ -57,9 +57,9 @@ def receiver(monkeypatch) -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory) -> Job:
+def task(tmp_path_factory) -> Job:
     """A run of six records, two of which fail."""
-    folder = tmp_path_factory.mktemp("night")
+    folder = tmp_path_factory.mktemp("notify")
     lines = rows(range(6))
     for line in lines[:2]:
         line["recorded_answer"] = "Answer:::\nunsaid " + "word " * 400 + "\nAnswer:::"
@@ -68,100 +68,98 @@ def night(tmp_path_factory) -> Job:
 
 
 @pytest.fixture(scope="module")
-def ended(night) -> dict:
-    return run(night)
+def ended(task) -> dict:
+    return run(task)
 
 
-def store_of(night: Job) -> Location:
-    return prepare(night, EVERYTHING).store
+def store_of(task: Job) -> Location:
+    return prepare(task, EVERYTHING).store
 
 
-def test_it_is_told_the_run_file_and_a_line(receiver, night, ended):
-    assert notify(ended, store_of(night), Notify()) == "127.0.0.1"
-    (told,) = receiver.told
-    assert told["run"] == json.loads(json.dumps(ended))
-    assert "over budget" in told["text"]
-    assert "6 records read: 4 answered, 2 failed" in told["text"]
-    assert "unsaid" not in json.dumps(told)
-    assert "herons at pond" not in json.dumps(told)
+def test_the_message_is_the_run_file_and_a_line(receiver, task, ended):
+    assert notify(ended, store_of(task), Notify()) == "127.0.0.1"
+    (message,) = receiver.messages
+    assert message["run"] == json.loads(json.dumps(ended))
+    assert "over budget" in message["text"]
+    assert "6 records read: 4 answered, 2 failed" in message["text"]
+    assert "unsaid" not in json.dumps(message)
+    assert "herons at pond" not in json.dumps(message)
 
 
-def test_a_chat_is_told_the_line_alone(receiver, night, ended):
-    notify(ended, store_of(night), Notify(format="slack"))
-    (told,) = receiver.told
-    assert list(told) == ["text"]
+def test_a_chat_gets_the_line_only(receiver, task, ended):
+    notify(ended, store_of(task), Notify(format="slack"))
+    (message,) = receiver.messages
+    assert list(message) == ["text"]
 
 
-def test_failed_answers_are_told_where_the_job_asks_for_them(receiver, night, ended):
-    notify(ended, store_of(night), Notify(answers=1))
-    (told,) = receiver.told
-    (answer,) = told["answers"]
+def test_failed_answers_are_sent_if_the_job_asks_for_them(receiver, task, ended):
+    notify(ended, store_of(task), Notify(answers=1))
+    (message,) = receiver.messages
+    (answer,) = message["answers"]
     assert answer["answer"].startswith("unsaid word")
     assert "word_count" in answer["failed_checks"]
 
 
-def test_what_passes_is_tried_again_and_told_once(receiver, night, ended):
-    receiver.answers = [503, 429, 500]
-    notify(ended, store_of(night), Notify())
-    assert receiver.asked == 4
+def test_a_temporary_error_is_retried_until_the_message_arrives(receiver, task, ended):
+    receiver.statuses = [503, 429, 500]
+    notify(ended, store_of(task), Notify())
+    assert receiver.requests == 4
 
 
-def test_what_the_receiver_may_have_taken_is_not_sent_again(receiver, night, ended, monkeypatch):
+def test_a_message_that_may_have_arrived_is_not_sent_again(receiver, task, ended, monkeypatch):
     monkeypatch.setattr("pipeline.run.notify.TIMEOUT_SECONDS", 0.3)
-    receiver.answers = [None]
+    receiver.statuses = [None]
     with pytest.raises(NotificationFailed) as raised:
-        notify(ended, store_of(night), Notify())
-    assert receiver.asked == 1
+        notify(ended, store_of(task), Notify())
+    assert receiver.requests == 1
     assert "planted" not in str(raised.value)
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404])
-def test_a_receiver_that_refuses_is_asked_once_and_not_named_in_full(
-    status, receiver, night, ended
-):
-    receiver.answers = [status]
+def test_a_refusal_is_not_retried_and_the_error_hides_the_path(status, receiver, task, ended):
+    receiver.statuses = [status]
     with pytest.raises(NotificationFailed, match=rf"127\.0\.0\.1 answered {status}$") as raised:
-        notify(ended, store_of(night), Notify())
-    assert receiver.asked == 1
+        notify(ended, store_of(task), Notify())
+    assert receiver.requests == 1
     assert "planted" not in str(raised.value)
 
 
-def test_an_interrupted_run_has_no_time_to_try_again(receiver, night, ended):
-    receiver.answers = [503]
+def test_an_interrupted_run_does_not_retry(receiver, task, ended):
+    receiver.statuses = [503]
     with pytest.raises(NotificationFailed):
-        notify({**ended, "status": "interrupted"}, store_of(night), Notify())
-    assert receiver.asked == 1
+        notify({**ended, "status": "interrupted"}, store_of(task), Notify())
+    assert receiver.requests == 1
 
 
-def test_nobody_listens_and_the_error_says_so_without_the_address(night, ended, monkeypatch):
+def test_a_connection_error_is_reported_without_the_path(task, ended, monkeypatch):
     monkeypatch.setenv("OVERNIGHT_WEBHOOK", f"http://127.0.0.1:9/{PATH}")
     with pytest.raises(NotificationFailed, match="NewConnectionError") as raised:
-        notify({**ended, "status": "interrupted"}, store_of(night), Notify())
+        notify({**ended, "status": "interrupted"}, store_of(task), Notify())
     assert "planted" not in str(raised.value)
 
 
-def test_without_a_webhook_nobody_is_told(night, ended):
-    assert notify(ended, store_of(night), Notify()) is None
+def test_without_a_webhook_nothing_is_sent(task, ended):
+    assert notify(ended, store_of(task), Notify()) is None
 
 
-def test_an_address_that_is_none_stops_the_run_before_it_starts(monkeypatch):
+def test_a_malformed_address_is_refused_before_the_run(monkeypatch):
     monkeypatch.setenv("OVERNIGHT_WEBHOOK", "hooks.example.org/planted")
     with pytest.raises(ConfigError) as raised:
         check_webhook()
     assert "planted" not in str(raised.value)
 
 
-def test_a_run_that_fails_is_told_of_with_its_error(receiver, ray_cluster, tmp_path):
+def test_a_run_that_fails_is_reported_with_its_error(command, receiver, ray_cluster, tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3)))
-    lost = {"kind": "openai", "model": "m", "options": {"base_url": "http://127.0.0.1:9/v1"}}
-    lost["options"]["max_retries"] = 0
+    down = {"kind": "openai", "model": "m", "options": {"base_url": "http://127.0.0.1:9/v1"}}
+    down["options"]["max_retries"] = 0
     file = job_file(
-        tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store", engine=lost)
+        tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store", engine=down)
     )
-    said = overnight("run", file, address=ray_cluster.address)
-    assert said.returncode == 3
-    assert "notified  127.0.0.1" in said.stderr
-    (told,) = receiver.told
-    assert told["run"]["status"] == "failed"
-    assert "127.0.0.1:9" in told["run"]["error"]
-    assert told["run"]["error"] in told["text"]
+    done = command("run", file)
+    assert done.returncode == 3
+    assert "notified  127.0.0.1" in done.stderr
+    (message,) = receiver.messages
+    assert message["run"]["status"] == "failed"
+    assert "127.0.0.1:9" in message["run"]["error"]
+    assert message["run"]["error"] in message["text"]

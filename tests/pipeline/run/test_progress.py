@@ -1,4 +1,4 @@
-"""Rates, shares and time left, from what stages and engines have counted."""
+"""Rates, shares and time left, computed from the counts of stages and engines."""
 
 from typing import Any
 
@@ -25,31 +25,31 @@ def progress(
     )
 
 
-def test_what_is_unread_is_taken_to_hold_as_much_work_as_what_was_read():
+def test_unread_input_is_assumed_to_hold_as_much_work_as_what_was_read():
     assert progress(read=0.5, work=500).expected_work == 1000
     assert progress(read=1.0, work=500).expected_work == 500
     assert progress(read=0.5, work=500, limit=600).expected_work == 600
 
 
-def test_time_left_is_that_of_reading_or_answering_whichever_takes_longer():
+def test_time_left_is_the_longer_of_reading_and_answering():
     assert progress(read=1.0, work=500, done=100).seconds_left == 400 / 5
     assert progress(read=0.5, work=500, done=100).seconds_left == 900 / 5
     assert progress(read=0.5, work=0, done=0).seconds_left == 500 / 10
     assert progress(read=1.0, work=500, done=500).seconds_left == 0
 
 
-def test_time_left_is_not_guessed_before_there_is_a_rate():
+def test_time_left_is_unknown_until_there_is_a_rate():
     assert progress(read=1.0, rates=Rates(stored_bytes=10)).seconds_left is None
     assert progress(read=0.5, rates=Rates(done=5)).seconds_left is None
     assert progress(read=0.0, work=0, done=0).seconds_left is None
 
 
-def test_under_a_limit_reading_is_over_as_soon_as_there_is_work_enough():
+def test_under_a_limit_reading_ends_once_there_is_enough_work():
     enough = progress(read=0.1, work=100, done=50, limit=100)
     assert (enough.read_share, enough.share, enough.seconds_left) == (1.0, 0.5, 10.0)
 
 
-def test_what_was_done_twice_does_not_lead_beyond_the_end():
+def test_work_done_twice_does_not_lead_beyond_the_end():
     twice = progress(read=1.2, work=600, done=700)
     assert (twice.read_share, twice.share, twice.seconds_left) == (1.0, 1.0, 0.0)
 
@@ -66,7 +66,7 @@ def test_what_was_done_twice_does_not_lead_beyond_the_end():
         (progress(read=1, work=0, done=0), "reading", 1.0),
     ],
 )
-def test_a_run_says_what_it_is_about(seen, phase, share):
+def test_the_phase_and_its_share_are_those_of_the_slowest_step(seen, phase, share):
     assert (seen.phase, seen.share) == (phase, share)
 
 
@@ -81,7 +81,7 @@ def test_rates_are_those_of_the_last_minute():
     assert slow > WINDOW_SECONDS
 
 
-def test_the_time_that_a_model_takes_to_load_slows_no_rate():
+def test_loading_a_model_does_not_lower_the_rates():
     window = RateWindow()
     window.rates(RunCounts(replicas={"placed": 1}), 0.0)
     window.rates(RunCounts(engines=EngineCounts(asked=50), replicas={"loading": 1}), 40.0)

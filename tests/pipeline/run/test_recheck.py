@@ -1,4 +1,4 @@
-"""Stored completions judged again: what changes is stored anew, everything else stays."""
+"""Stored completions are evaluated again: changed rows are stored anew, all others stay."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,15 @@ TEMPLATE = (
 
 
 @pytest.fixture
-def night(tmp_path):
+def task(tmp_path):
     """Ten recorded answers: one of twelve words, one that repeats the template, the rest short."""
-    said = [
+    answers = [
         "There were three herons and two storks at the pond that day.",
         "Write one plain sentence about what was seen there.",
         *["There were three."] * 8,
     ]
-    lines = [{**row, "recorded_answer": a} for row, a in zip(rows(range(10)), said, strict=True)]
+    recorded = zip(rows(range(10)), answers, strict=True)
+    lines = [{**row, "recorded_answer": answer} for row, answer in recorded]
     write_jsonl(tmp_path / "shards/a.jsonl", lines)
     (tmp_path / "trial.md").write_text(TEMPLATE)
 
@@ -47,18 +48,18 @@ def newest(store: Path) -> dict[str, dict]:
     return {row["record_id"]: row for row in ordered}
 
 
-def test_the_same_checks_change_nothing_and_write_nothing(night, tmp_path):
-    run(night())
-    _, found = recheck(night())
-    assert (found.rows, found.verdicts) == (10, [])
+def test_the_same_checks_change_nothing_and_write_nothing(task, tmp_path):
+    run(task())
+    _, changes = recheck(task())
+    assert (changes.rows, changes.verdicts) == (10, [])
     assert stored(tmp_path / "store").num_rows == 10
 
 
-def test_a_lower_limit_fails_what_is_longer_and_that_is_work_when_asked(night, tmp_path):
-    assert run(night())["counts"]["failed"] == 1
-    lower = night(answer={"max_words": 8})
-    run_id, found = recheck(lower)
-    changed = {v.record_id: v for v in found.verdicts}
+def test_a_lower_limit_fails_longer_answers_which_can_be_retried(task, tmp_path):
+    assert run(task())["counts"]["failed"] == 1
+    lower = task(answer={"max_words": 8})
+    run_id, changes = recheck(lower)
+    changed = {v.record_id: v for v in changes.verdicts}
     long, echo = (r["record_id"] for r in rows(range(2)))
     assert changed[long].status == ("answered", "failed")
     assert changed[long].missed[1] == (*changed[long].missed[0], "word_count")
@@ -77,31 +78,31 @@ def test_a_lower_limit_fails_what_is_longer_and_that_is_work_when_asked(night, t
     assert run(lower, retry=["failed:word_count"])["counts"]["failed"] == 2
 
 
-def test_a_check_that_is_off_lets_a_failed_answer_pass(night):
-    run(night())
-    _, found = recheck(night(checks={"echo": "off"}))
-    (verdict,) = [v for v in found.verdicts if v.status[0] == "failed"]
+def test_a_check_that_is_off_lets_a_failed_answer_pass(task):
+    run(task())
+    _, changes = recheck(task(checks={"echo": "off"}))
+    (verdict,) = [v for v in changes.verdicts if v.status[0] == "failed"]
     assert verdict.status == ("failed", "answered")
-    assert run(night())["counts"]["current_failed"] == 0
+    assert run(task())["counts"]["current_failed"] == 0
 
 
-def test_the_template_s_own_words_are_known_from_the_run(night, tmp_path):
-    """The template may have gone to another version since: rows are held against their own."""
-    run(night(checks={"echo": "off"}))
+def test_the_template_s_own_words_are_those_of_the_run(task, tmp_path):
+    """Rows are compared with the version of the template that made them."""
+    run(task(checks={"echo": "off"}))
     (tmp_path / "trial.md").write_text(TEMPLATE.replace("version: 1", "version: 2"))
-    _, found = recheck(night())
-    assert [v.status for v in found.verdicts if v.status[0] != v.status[1]] == [
+    _, changes = recheck(task())
+    assert [v.status for v in changes.verdicts if v.status[0] != v.status[1]] == [
         ("answered", "failed")
     ]
 
 
-def test_a_recheck_is_recorded_among_the_runs(night, tmp_path):
-    run(night())
-    run_id, _ = recheck(night())
-    held = json.loads((tmp_path / f"store/runs/{run_id}/run.json").read_text())
-    assert (held["command"], held["status"]) == ("recheck", "done")
+def test_a_recheck_is_recorded_among_the_runs(task, tmp_path):
+    run(task())
+    run_id, _ = recheck(task())
+    document = json.loads((tmp_path / f"store/runs/{run_id}/run.json").read_text())
+    assert (document["command"], document["status"]) == ("recheck", "done")
 
 
-def test_an_empty_store_has_nothing_to_judge(night):
-    _, found = recheck(night())
-    assert found.rows == 0
+def test_an_empty_store_has_nothing_to_recheck(task):
+    _, changes = recheck(task())
+    assert changes.rows == 0
