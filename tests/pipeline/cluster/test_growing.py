@@ -1,7 +1,7 @@
-"""A cluster that has no GPU when a job starts, and more when it asks for them.
+"""A cluster without a GPU at the start of a job, which grows when replicas ask for them.
 
-For the autoscaler, whose own fake is not in Ray's package, stands the test: it says to the cluster
-what may come, in the autoscaler's words, and adds nodes when replicas wait for them.
+The test takes the place of the autoscaler, whose own fake is not in Ray's package: it tells the
+cluster which nodes may be added, as an autoscaler would, and adds them when replicas wait.
 """
 
 import json
@@ -26,7 +26,7 @@ MOST_NODES = 2
 
 @pytest.fixture(scope="module")
 def growing(environment) -> Iterator[Cluster]:
-    """A head, and an autoscaler's word that two nodes of a GPU each may come."""
+    """A head, and an autoscaler's statement that it can add two nodes with one GPU each."""
     config = ClusterConfig()
     group = config.node_group_configs.add(name="gpu", min_count=0, max_count=MOST_NODES)
     group.resources.update({"CPU": 1, "GPU": 1})
@@ -42,25 +42,25 @@ def waits_for_gpus(state: GlobalState) -> bool:
     )
 
 
-def night(folder: Path, **engine: object) -> Path:
+def write_job(folder: Path, **engine: object) -> Path:
     write_jsonl(folder / "shards/a.jsonl", rows(range(60)))
-    asked = {"kind": "recorded", "gpus_per_replica": 1, "start_seconds": 60, **engine}
-    return job_file(folder / "job.yaml", job(folder / "shards", folder / "store", 5, engine=asked))
+    engine = {"kind": "recorded", "gpus_per_replica": 1, "start_seconds": 60, **engine}
+    return job_file(folder / "job.yaml", job(folder / "shards", folder / "store", 5, engine=engine))
 
 
-def test_more_than_may_ever_come_is_told_at_once(growing, tmp_path):
+def test_more_replicas_than_the_cluster_can_grow_to_are_refused_at_once(growing, tmp_path):
     began = time.monotonic()
-    done = overnight("run", night(tmp_path, replicas=MOST_NODES + 1), address=growing.address)
+    done = overnight("run", write_job(tmp_path, replicas=MOST_NODES + 1), address=growing.address)
     assert done.returncode == 3
     assert f"{MOST_NODES} of {MOST_NODES + 1} have a place" in done.stderr
     assert time.monotonic() - began < 55  # and not after start_seconds
 
 
-def test_gpus_come_when_a_job_asks_for_them(growing, tmp_path):
+def test_nodes_with_gpus_are_added_when_a_job_asks_for_them(growing, tmp_path):
     state = GlobalState()
     state._initialize_global_state(GcsClientOptions.create(growing.address, None, True, True))
     run = subprocess.Popen(
-        [sys.executable, "-m", "jobs", "run", str(night(tmp_path, replicas=2)), "--json"],
+        [sys.executable, "-m", "jobs", "run", str(write_job(tmp_path, replicas=2)), "--json"],
         cwd=ROOT,
         env={**os.environ, "RAY_ADDRESS": growing.address},
         stdout=subprocess.PIPE,

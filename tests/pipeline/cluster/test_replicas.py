@@ -1,4 +1,4 @@
-"""Replicas and their GPUs, on a cluster whose nodes say that they have some."""
+"""Replicas and their GPUs, on a cluster whose nodes claim to have some."""
 
 import os
 import subprocess
@@ -30,39 +30,39 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def replay(tmp_path: Path, **engine) -> Job:
-    """Records whose engine needs no model but asks for GPUs all the same."""
+    """A job whose engine needs no model and yet asks for GPUs."""
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(60)))
     return job(tmp_path / "shards", tmp_path / "store", 5, engine={"kind": "recorded", **engine})
 
 
-def places(found: list[dict]) -> set[tuple[str, str]]:
-    """The node of each replica and what it sees of its GPUs, by the run's own document."""
-    return {(replica["node_id"], replica["devices"]) for replica in found}
+def places(replicas: list[dict]) -> set[tuple[str, str]]:
+    """The node of each replica and its GPUs there, by the run file."""
+    return {(replica["node_id"], replica["devices"]) for replica in replicas}
 
 
-def test_three_replicas_have_the_three_gpus(tmp_path):
-    """They are spread over two nodes, then: one of two GPUs, and one of one."""
-    found = run_on_cluster(replay(tmp_path, replicas=3, gpus_per_replica=1))["replicas"]
-    assert len(places(found)) == 3
-    assert sorted(devices for _, devices in places(found)) == ["0", "0", "1"]
+def test_three_replicas_take_the_three_gpus(tmp_path):
+    """These are on two nodes, with two GPUs and one."""
+    replicas = run_on_cluster(replay(tmp_path, replicas=3, gpus_per_replica=1))["replicas"]
+    assert len(places(replicas)) == 3
+    assert sorted(devices for _, devices in places(replicas)) == ["0", "0", "1"]
 
 
 def test_a_replica_of_two_gpus_has_both_on_one_node(tmp_path):
-    (found,) = run_on_cluster(replay(tmp_path, gpus_per_replica=2))["replicas"]
-    assert sorted(found["devices"].split(",")) == ["0", "1"]
+    (replica,) = run_on_cluster(replay(tmp_path, gpus_per_replica=2))["replicas"]
+    assert sorted(replica["devices"].split(",")) == ["0", "1"]
 
 
-def test_a_replica_goes_where_the_kind_of_gpu_is_that_it_asks_for(tmp_path):
-    """Without asking, it would be one of the two GPUs of the other node as well."""
+def test_a_replica_is_placed_where_the_kind_of_gpu_is_that_it_asks_for(tmp_path):
+    """Otherwise it could get one of the two GPUs of the other node as well."""
     (scarce,) = (n["NodeID"] for n in ray.nodes() if "accelerator_type:SCARCE" in n["Resources"])
     for n in range(2):
-        asked = replay(tmp_path / str(n), gpus_per_replica=1, accelerator_type="SCARCE")
-        (found,) = run_on_cluster(asked)["replicas"]
-        assert found["node_id"] == scarce
+        task = replay(tmp_path / str(n), gpus_per_replica=1, accelerator_type="SCARCE")
+        (replica,) = run_on_cluster(task)["replicas"]
+        assert replica["node_id"] == scarce
 
 
-def test_packed_replicas_stand_on_one_node_and_spread_ones_on_two(tmp_path):
-    """Two of one GPU each, where one node has two and another one."""
+def test_packed_replicas_share_a_node_and_spread_ones_do_not(tmp_path):
+    """Two replicas with a GPU each, on a node with two GPUs and another with one."""
     two = {"replicas": 2, "gpus_per_replica": 1}
     for n in range(2):  # their places are free again with the first run
         packed = run_on_cluster(replay(tmp_path / str(n), placement="packed", **two))["replicas"]
@@ -72,31 +72,31 @@ def test_packed_replicas_stand_on_one_node_and_spread_ones_on_two(tmp_path):
     assert len({node for node, _ in places(spread)}) == 2
 
 
-def test_packed_replicas_are_of_a_fixed_number(tmp_path):
+def test_the_number_of_packed_replicas_is_fixed(tmp_path):
     with pytest.raises(ConfigError, match="packed replicas are placed"):
         run_on_cluster(replay(tmp_path, placement="packed", replicas={"min": 1, "max": 2}))
 
 
-def test_a_pool_takes_what_there_is_between_its_bounds(tmp_path):
-    """Nine may be wanted; it starts with one and never has more than the three that have a GPU."""
+def test_a_pool_grows_to_what_the_cluster_has_between_its_bounds(tmp_path):
+    """At most nine are wanted; one starts, and no more than three ever find a GPU."""
     write_jsonl(tmp_path / "many/a.jsonl", rows(range(1500)))
     engine = {"kind": "extractive", "replicas": {"min": 1, "max": 9}, "gpus_per_replica": 1}
-    night = job(tmp_path / "many", tmp_path / "store", 20, engine=engine)
-    found = run_on_cluster(night)["replicas"]
-    assert 1 < len(found) <= 3
+    task = job(tmp_path / "many", tmp_path / "store", 20, engine=engine)
+    replicas = run_on_cluster(task)["replicas"]
+    assert 1 < len(replicas) <= 3
     assert stored(tmp_path / "store").num_rows == 1500
-    assert all(replica["seconds"] > 0 for replica in found)
+    assert all(replica["seconds"] > 0 for replica in replicas)
 
 
-def test_two_jobs_at_once_share_the_cluster_and_both_get_on(ray_cluster, tmp_path):
+def test_two_jobs_share_the_cluster_and_both_progress(ray_cluster, tmp_path):
     """Each has parts in the store before the other has its last."""
     runs, stores = [], []
     for name in ("one", "other"):
         write_jsonl(tmp_path / name / "shards/a.jsonl", rows(range(900)))
         stores.append(tmp_path / name / "store")
         engine = {"kind": "extractive", "replicas": {"min": 1, "max": 3}, "gpus_per_replica": 1}
-        night = job(tmp_path / name / "shards", stores[-1], 20, engine=engine)
-        file = job_file(tmp_path / name / "job.yaml", night)
+        task = job(tmp_path / name / "shards", stores[-1], 20, engine=engine)
+        file = job_file(tmp_path / name / "job.yaml", task)
         runs.append(
             subprocess.Popen(
                 [sys.executable, "-m", "jobs", "run", str(file)],
@@ -105,8 +105,8 @@ def test_two_jobs_at_once_share_the_cluster_and_both_get_on(ray_cluster, tmp_pat
                 stderr=subprocess.PIPE,
             )
         )
-    said = [run.communicate(timeout=240)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], said
+    messages = [run.communicate(timeout=240)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], messages
     times = [sorted(stored(store)["written_at"].to_pylist()) for store in stores]
     assert [len(written) for written in times] == [900, 900]
     assert max(written[0] for written in times) < min(written[-1] for written in times)
@@ -121,7 +121,7 @@ SEEN = (
 @pytest.mark.parametrize(("on_gpus", "seen"), [(False, ""), (True, "0,1")])
 def test_only_a_replica_with_gpus_sees_any(on_gpus, seen):
     name = "CUDA_VISIBLE_DEVICES"
-    said = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", SEEN.format(on_gpus, name)],
         capture_output=True,
         text=True,
@@ -129,11 +129,11 @@ def test_only_a_replica_with_gpus_sees_any(on_gpus, seen):
         cwd=ROOT,
         env={**os.environ, name: "0,1"},
     )
-    assert said.stdout.strip() == seen
+    assert done.stdout.strip() == seen
 
 
 @pytest.mark.parametrize(
-    ("engine", "said"),
+    ("engine", "message"),
     [
         (
             {"replicas": 2, "gpus_per_replica": 2},
@@ -145,54 +145,54 @@ def test_only_a_replica_with_gpus_sees_any(on_gpus, seen):
         ),
     ],
 )
-def test_replicas_that_will_never_find_a_place_are_told_at_once(tmp_path, engine, said):
-    with pytest.raises(EngineError) as told:
+def test_replicas_that_can_never_find_a_place_are_refused_at_once(tmp_path, engine, message):
+    with pytest.raises(EngineError) as refused:
         run_on_cluster(replay(tmp_path, **engine))
-    assert said in str(told.value)
+    assert message in str(refused.value)
 
 
-def test_replicas_whose_gpus_are_taken_are_told_when_their_time_is_over(tmp_path):
+def test_a_run_whose_gpus_are_taken_ends_after_the_start_time(tmp_path):
     occupant = ray.remote(num_gpus=2)(Occupant).remote()
     try:
         assert ray.get(occupant.is_here.remote())
-        with pytest.raises(EngineError) as told:
+        with pytest.raises(EngineError) as failed:
             run_on_cluster(replay(tmp_path, replicas=2, gpus_per_replica=1, start_seconds=6))
     finally:
         ray.kill(occupant)
-    said = "after 6 s 1 of 2 replicas had a place in the cluster (GPUs for each: 1)"
-    assert said in str(told.value)
-    assert "\n" not in str(told.value)
+    message = "after 6 s 1 of 2 replicas had a place in the cluster (GPUs for each: 1)"
+    assert message in str(failed.value)
+    assert "\n" not in str(failed.value)
 
 
 class Occupant:
-    """Another's replica."""
+    """A replica of another job."""
 
     def is_here(self) -> bool:
         return True
 
 
-def test_replicas_that_only_ever_die_end_the_run(tmp_path):
-    """Ray by itself would start them again until morning."""
+def test_replicas_that_always_die_end_the_run(tmp_path):
+    """Ray would restart them for ever."""
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3000)))
-    night = job(tmp_path / "shards", tmp_path / "store", 3000)
+    task = job(tmp_path / "shards", tmp_path / "store", 3000)
     worker = "ray::MapWorker(MapBatches(BatchWorker)).submit"
     often = f"died {BARREN_DEATHS} times without answering"
     with (
         each_killed_at_work(worker, BARREN_DEATHS) as killed,
         pytest.raises(EngineError, match=often),
     ):
-        run_on_cluster(night)
+        run_on_cluster(task)
     assert len(killed) == BARREN_DEATHS
 
 
 @contextmanager
 def each_killed_at_work(title: str, times: int) -> Iterator[set[int]]:
-    """Kills every process of that title as it appears, so many times."""
+    """Kills the first `times` processes of that title as they appear."""
     killed: set[int] = set()
-    over = Event()
+    ended = Event()
 
     def look_and_kill() -> None:
-        while not over.is_set() and len(killed) < times:
+        while not ended.is_set() and len(killed) < times:
             for process in processes_titled(title):
                 if process.pid not in killed:
                     killed.add(process.pid)
@@ -204,5 +204,5 @@ def each_killed_at_work(title: str, times: int) -> Iterator[set[int]]:
     try:
         yield killed
     finally:
-        over.set()
+        ended.set()
         watcher.join(10)

@@ -66,7 +66,7 @@ def test_work_done_twice_does_not_lead_beyond_the_end():
         (progress(read=1, work=0, done=0), "reading", 1.0),
     ],
 )
-def test_the_phase_and_its_share_are_those_of_the_slowest_step(seen, phase, share):
+def test_progress_names_the_phase_of_the_run_and_its_share(seen, phase, share):
     assert (seen.phase, seen.share) == (phase, share)
 
 

@@ -1,6 +1,6 @@
-"""A run that is told to end: SIGTERM at any moment, and its scheduler's id when it starts again.
+"""SIGTERM ends a run at any moment, and under its scheduler's id the run is resumed.
 
-`OVERNIGHT_TERMS` says at how many random moments.
+`OVERNIGHT_TERMS` is the number of random moments.
 """
 
 import json
@@ -33,7 +33,7 @@ from tests.support.scripted import scripted, scripted_job
 TERMS = int(os.environ.get("OVERNIGHT_TERMS", "3"))
 RECORDS, ROWS_PER_FILE, GRACE_SECONDS = 1_600, 20, 10
 LATER_SECONDS = 8
-"""What a command takes to leave beyond the grace, on a machine with much else to do."""
+"""Time for a command to exit after the grace, on a busy machine."""
 
 
 def start(file: Path, address: str, *more: str) -> subprocess.Popen:
@@ -46,8 +46,8 @@ def start(file: Path, address: str, *more: str) -> subprocess.Popen:
     )
 
 
-def told_to_end(run: subprocess.Popen) -> tuple[dict, float]:
-    """The document of a run that is sent a SIGTERM now, and the seconds that it took."""
+def terminate(run: subprocess.Popen) -> tuple[dict, float]:
+    """Sends a SIGTERM; returns the document of the run, and the seconds until its end."""
     began = time.monotonic()
     run.send_signal(signal.SIGTERM)
     out, _ = run.communicate(timeout=60)
@@ -62,19 +62,19 @@ def parts_of(store: Path) -> int:
 def test_a_sigterm_at_any_moment_leaves_a_store_that_the_next_run_completes(ray_cluster, tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(RECORDS)))
     store = tmp_path / "store"
-    night = job(
+    task = job(
         tmp_path / "shards",
         store,
         ROWS_PER_FILE,
         engine={"kind": "extractive", "replicas": 2},
         grace_seconds=GRACE_SECONDS,
     )
-    file = job_file(tmp_path / "job.yaml", night)
+    file = job_file(tmp_path / "job.yaml", task)
     moment = random.Random(time.time_ns())
-    held, kept = 0, 0
+    rows_before, turns_with_rows = 0, 0
     for turn in range(TERMS):
-        running = start(file, ray_cluster.address, "--run-id", "night-7")
-        if turn % 2:  # on its way to its first part, or while it stores them
+        running = start(file, ray_cluster.address, "--run-id", "run-7")
+        if turn % 2:  # before its first part, or while it stores parts
             time.sleep(moment.uniform(2, 6))
         else:
             before = parts_of(store)
@@ -82,11 +82,11 @@ def test_a_sigterm_at_any_moment_leaves_a_store_that_the_next_run_completes(ray_
                 time.sleep(0.05)
             time.sleep(moment.uniform(0, 2))
         if running.poll() is not None:  # it was done before
-            held, kept = stored(store).num_rows, kept + 1
+            rows_before, turns_with_rows = stored(store).num_rows, turns_with_rows + 1
             break
-        document, seconds = told_to_end(running)
+        document, seconds = terminate(running)
         stored_now = stored(store).num_rows
-        print(f"{seconds:.1f} s, {stored_now - held} stored, {document.get('status')}")
+        print(f"{seconds:.1f} s, {stored_now - rows_before} stored, {document.get('status')}")
         assert running.returncode == 130
         assert seconds < GRACE_SECONDS + LATER_SECONDS
         if "counts" in document:
@@ -95,36 +95,37 @@ def test_a_sigterm_at_any_moment_leaves_a_store_that_the_next_run_completes(ray_
             assert done["read"] == sum(
                 done[s] for s in ("current", "answered", "failed", "rejected")
             )
-            assert done["answered"] <= stored_now - held
+            assert done["answered"] <= stored_now - rows_before
             if seconds < GRACE_SECONDS:  # what was in flight was waited for
-                assert done["answered"] == stored_now - held
-        held, kept = stored_now, kept + (stored_now > held)
-    assert kept
-    last = overnight("run", file, "--json", "--run-id", "night-7", address=ray_cluster.address)
+                assert done["answered"] == stored_now - rows_before
+        turns_with_rows += stored_now > rows_before
+        rows_before = stored_now
+    assert turns_with_rows
+    last = overnight("run", file, "--json", "--run-id", "run-7", address=ray_cluster.address)
     assert last.returncode == 0, last.stderr
     done = json.loads(last.stdout)
     assert counts(done)["read"] == RECORDS
-    assert counts(done).get("current", 0) == held
+    assert counts(done).get("current", 0) == rows_before
     assert "interrupted" in {start["status"] for start in done["resumed"]}
     record_ids = stored(store)["record_id"].to_pylist()
     assert len(record_ids) == len(set(record_ids)) == RECORDS
 
 
-def test_what_is_in_flight_is_finished_and_nothing_is_begun(ray_cluster, tmp_path):
-    """Half of the answers take three seconds, ten are asked for at a time."""
+def test_after_a_sigterm_replicas_finish_what_is_in_flight_and_begin_nothing(ray_cluster, tmp_path):
+    """Half of the answers take three seconds, with ten requests at a time."""
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(400)))
     store = tmp_path / "store"
     with scripted(slow_seconds=3) as url:
-        night = scripted_job(url, tmp_path / "shards", store, 10, "ended")
-        engine = night.engine.model_copy(
-            update={"options": {**night.engine.options, "concurrency": 10}}
+        task = scripted_job(url, tmp_path / "shards", store, 10, "ended")
+        engine = task.engine.model_copy(
+            update={"options": {**task.engine.options, "concurrency": 10}}
         )
-        night = night.model_copy(update={"engine": engine, "grace_seconds": GRACE_SECONDS})
-        file = job_file(tmp_path / "job.yaml", night)
+        task = task.model_copy(update={"engine": engine, "grace_seconds": GRACE_SECONDS})
+        file = job_file(tmp_path / "job.yaml", task)
         running = start(file, ray_cluster.address)
         while not parts_of(store):
             time.sleep(0.05)
-        document, seconds = told_to_end(running)
+        document, seconds = terminate(running)
     assert running.returncode == 130
     assert seconds < GRACE_SECONDS + LATER_SECONDS
     done = counts(document)
@@ -133,16 +134,16 @@ def test_what_is_in_flight_is_finished_and_nothing_is_begun(ray_cluster, tmp_pat
     assert {len(rows) for rows in stored(store)["attempts"].to_pylist()} <= {1, 2, 3}
 
 
-def test_without_grace_a_run_ends_at_once(ray_cluster, tmp_path):
+def test_without_grace_a_sigterm_ends_a_run_at_once(ray_cluster, tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(400)))
     with scripted(slow_seconds=30) as url:
-        night = scripted_job(url, tmp_path / "shards", tmp_path / "store", 10, "ended")
-        file = job_file(tmp_path / "job.yaml", night.model_copy(update={"grace_seconds": 0}))
+        task = scripted_job(url, tmp_path / "shards", tmp_path / "store", 10, "ended")
+        file = job_file(tmp_path / "job.yaml", task.model_copy(update={"grace_seconds": 0}))
         running = start(file, ray_cluster.address)
         while not (tmp_path / "store/runs").exists():
             time.sleep(0.05)
         time.sleep(4)
-        document, seconds = told_to_end(running)
+        document, seconds = terminate(running)
     assert (running.returncode, document["status"]) == (130, "interrupted")
     assert seconds < LATER_SECONDS
 
@@ -150,44 +151,44 @@ def test_without_grace_a_run_ends_at_once(ray_cluster, tmp_path):
 # The scheduler's id.
 
 
-def test_a_run_that_is_started_again_goes_on_under_its_id(ray_cluster, tmp_path):
+def test_a_run_that_is_started_again_is_resumed_under_its_id(tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(60)))
-    night = job(tmp_path / "shards", tmp_path / "store")
-    run(night, limit=20, run_id="night-7")
-    again = run(night, run_id="night-7")
+    task = job(tmp_path / "shards", tmp_path / "store")
+    run(task, limit=20, run_id="run-7")
+    again = run(task, run_id="run-7")
     assert counts(again) == {"read": 60, "current": 20, "answered": 40}
     (start,) = again["resumed"]
     assert (start["status"], start["counts"]["answered"]) == ("done", 20)
-    assert set(stored(tmp_path / "store")["run_id"].to_pylist()) == {"night-7"}
-    assert [p.name for p in (tmp_path / "store/runs").iterdir()] == ["night-7"]
+    assert set(stored(tmp_path / "store")["run_id"].to_pylist()) == {"run-7"}
+    assert [p.name for p in (tmp_path / "store/runs").iterdir()] == ["run-7"]
 
 
-def test_what_went_over_its_budget_is_not_made_good_by_starting_it_again(ray_cluster, tmp_path):
+def test_a_resumed_run_stays_over_the_budget_of_its_earlier_start(tmp_path):
     lines = rows(range(6))
     lines[0]["recorded_answer"] = ""
     write_jsonl(tmp_path / "shards/a.jsonl", lines)
-    night = job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"})
-    assert run(night, run_id="night-7")["status"] == "over_budget"
-    again = run(night, run_id="night-7")
+    task = job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"})
+    assert run(task, run_id="run-7")["status"] == "over_budget"
+    again = run(task, run_id="run-7")
     assert (again["status"], counts(again)["current_failed"]) == ("over_budget", 1)
-    assert run(night)["status"] == "done"  # another run has failed at nothing
+    assert run(task)["status"] == "done"  # in another run nothing has failed
 
 
-def test_runs_are_in_the_order_in_which_they_began_whatever_their_ids(ray_cluster, tmp_path):
+def test_runs_are_listed_in_the_order_of_their_starts_whatever_their_ids(tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(6)))
-    night = job(tmp_path / "shards", tmp_path / "store")
+    task = job(tmp_path / "shards", tmp_path / "store")
     for run_id in ("z-first", None, "a-last"):
-        run(night, run_id=run_id)
+        run(task, run_id=run_id)
     names = [r["run_id"] for r in all_runs(Storage().at(str(tmp_path / "store")))]
     assert (names[0], names[2]) == ("z-first", "a-last")
 
 
 @pytest.mark.parametrize(
-    "run_id", ["../up", "a/b", ".hidden", "x" * 101, "a b", "a\n", "night-b3of64"]
+    "run_id", ["../up", "a/b", ".hidden", "x" * 101, "a b", "a\n", "run-b3of64"]
 )
-def test_an_id_that_is_no_name_of_a_folder_is_refused(run_id, ray_cluster, tmp_path):
+def test_an_id_that_cannot_name_a_folder_is_refused(run_id, tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(6)))
-    night = job(tmp_path / "shards", tmp_path / "store")
+    task = job(tmp_path / "shards", tmp_path / "store")
     with pytest.raises(ConfigError, match="--run-id"):
-        run(night, run_id=run_id)
+        run(task, run_id=run_id)
     assert not (tmp_path / "store").exists()
