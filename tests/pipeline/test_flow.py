@@ -1,4 +1,4 @@
-"""Whole runs: what they answer, store and count, in this process unless a test says otherwise."""
+"""Whole runs: what they answer, store and count; in this process unless a test says otherwise."""
 
 import json
 import re
@@ -45,10 +45,10 @@ def shards(tmp_path) -> Path:
 
 
 def test_every_record_is_answered_once_and_then_current(shards, tmp_path):
-    night = job(shards, tmp_path / "store")
-    assert counts(run(night)) == {"read": 40, "answered": 40}
+    task = job(shards, tmp_path / "store")
+    assert counts(run(task)) == {"read": 40, "answered": 40}
     parts = sorted((tmp_path / "store/answers").iterdir())
-    assert counts(run(night)) == {"read": 40, "current": 40}
+    assert counts(run(task)) == {"read": 40, "current": 40}
     assert sorted((tmp_path / "store/answers").iterdir()) == parts
     assert sorted(stored(tmp_path / "store")["record_id"].to_pylist()) == sorted(
         r["record_id"] for r in rows(range(40))
@@ -56,54 +56,52 @@ def test_every_record_is_answered_once_and_then_current(shards, tmp_path):
 
 
 def test_a_new_shard_is_the_only_work(shards, tmp_path):
-    night = job(shards, tmp_path / "store")
-    run(night)
+    task = job(shards, tmp_path / "store")
+    run(task)
     write_jsonl(shards / "c.jsonl", rows(range(40, 45)))
-    assert counts(run(night)) == {"read": 45, "current": 40, "answered": 5}
+    assert counts(run(task)) == {"read": 45, "current": 40, "answered": 5}
 
 
-def test_an_edit_that_changes_the_rendered_text_is_work_and_one_that_does_not_is_none(
-    shards, tmp_path
-):
+def test_only_an_edit_that_changes_rendered_text_makes_work(shards, tmp_path):
     template = tmp_path / "trial.md"
-    night = job(shards, tmp_path / "store", prompt=str(template))
+    task = job(shards, tmp_path / "store", prompt=str(template))
     template.write_text(TEMPLATE.format(version=1, text="{{ question }}"))
-    assert counts(run(night)) == {"read": 40, "answered": 40}
+    assert counts(run(task)) == {"read": 40, "answered": 40}
     template.write_text(TEMPLATE.format(version=2, text="{# a remark #}{{ question }}"))
-    assert counts(run(night)) == {"read": 40, "current": 40}
+    assert counts(run(task)) == {"read": 40, "current": 40}
     template.write_text(
         TEMPLATE.format(
             version=3, text="{{ question }}{% if 'pond 7?' in question %} Sure?{% endif %}"
         )
     )
-    assert counts(run(night)) == {"read": 40, "current": 39, "answered": 1}
+    assert counts(run(task)) == {"read": 40, "current": 39, "answered": 1}
 
 
-def test_a_failed_answer_is_current_until_it_is_asked_for_again(tmp_path):
+def test_a_failed_answer_stays_current(tmp_path):
     cut = [{**row, "recorded_answer": "There were herons at the"} for row in rows(range(3))]
     write_jsonl(tmp_path / "shards/a.jsonl", [*cut, *rows(range(3, 10))])
-    night = job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"})
-    first = run(night)
+    task = job(tmp_path / "shards", tmp_path / "store", engine={"kind": "recorded"})
+    first = run(task)
     assert counts(first) == {"read": 10, "answered": 7, "failed": 3}
     assert first["failed_checks"] == {"complete": 3}
     assert first["status"] == "over_budget"
-    assert counts(run(night)) == {"read": 10, "current": 10, "current_failed": 3}
+    assert counts(run(task)) == {"read": 10, "current": 10, "current_failed": 3}
 
 
-def test_rejects_are_written_once_and_counted_always(shards, tmp_path):
+def test_rejects_are_written_once_and_counted_by_every_run(shards, tmp_path):
     (shards / "broken.jsonl").write_bytes(b'{"record_id": "x"\n\xff\n')
     (shards / "scan.pdf").write_bytes(b"%PDF-1.4")
-    night = job(shards, tmp_path / "store")
+    task = job(shards, tmp_path / "store")
     for _ in range(2):
-        document = run(night)
+        document = run(task)
         assert document["rejects"] == {"invalid_json": 1, "not_utf8": 1, "unknown_kind": 1}
-    held = stored(tmp_path / "store", "rejects").to_pylist()
-    assert sorted((Path(r["source_uri"]).name, r["source_row"], r["reason"]) for r in held) == [
+    rejects = stored(tmp_path / "store", "rejects").to_pylist()
+    assert sorted((Path(r["source_uri"]).name, r["source_row"], r["reason"]) for r in rejects) == [
         ("broken.jsonl", 0, "invalid_json"),
         ("broken.jsonl", 1, "not_utf8"),
         ("scan.pdf", 0, "unknown_kind"),
     ]
-    assert {r["payload"] for r in held} == {b'{"record_id": "x"', b"\xff", b"%PDF-1.4"}
+    assert {r["payload"] for r in rejects} == {b'{"record_id": "x"', b"\xff", b"%PDF-1.4"}
 
 
 def test_a_record_that_the_template_cannot_render_is_a_reject(shards, tmp_path):
@@ -122,7 +120,7 @@ def test_a_record_that_the_template_cannot_render_is_a_reject(shards, tmp_path):
     }
 
 
-def test_a_part_holds_no_more_rows_than_asked_for(shards, tmp_path):
+def test_parts_hold_at_most_rows_per_file(shards, tmp_path):
     run(job(shards, tmp_path / "store", rows_per_file=7))
     sizes = [pq.read_metadata(p).num_rows for p in (tmp_path / "store/answers").iterdir()]
     assert sum(sizes) == 40
@@ -135,28 +133,27 @@ def test_replicas_share_the_work(shards, ray_cluster, tmp_path):
     assert len(document["replicas"]) == 3
 
 
-def test_the_run_file_tells_what_was_run_and_what_came_of_it(shards, tmp_path):
+def test_the_run_file_records_the_job_and_its_results(shards, tmp_path):
     document = run(job(shards, tmp_path / "store"))
     (path,) = (tmp_path / "store/runs").glob("*/run.json")
-    held = json.loads(path.read_text())
-    assert held == document
-    assert path.parent.name == held["run_id"]
-    assert held["status"] == "done"
-    assert held["job"]["input"]["uri"] == str(shards)
-    assert "State only what the passages say" in held["prompt"]["body"]
-    assert {"overnight", "ray", "pyarrow", "python"} <= set(held["versions"])
-    assert 0 < held["timings"]["first_rows"] <= held["timings"]["total"]
+    assert json.loads(path.read_text()) == document
+    assert path.parent.name == document["run_id"]
+    assert document["status"] == "done"
+    assert document["job"]["input"]["uri"] == str(shards)
+    assert "State only what the passages say" in document["prompt"]["body"]
+    assert {"overnight", "ray", "pyarrow", "python"} <= set(document["versions"])
+    assert 0 < document["timings"]["first_rows"] <= document["timings"]["total"]
 
 
 def test_a_plan_says_what_a_run_would_do_and_changes_nothing(shards, tmp_path):
-    night = job(shards, tmp_path / "store")
-    before = plan(night)
+    task = job(shards, tmp_path / "store")
+    before = plan(task)
     assert not (tmp_path / "store").exists()
     assert (before.totals.standings["work"], before.totals.sums["read"]) == (40, 40)
     assert before.records == {Cause("new"): 40}
     assert before.prompt_tokens[Cause("new")] > 40 * 100
-    run(night)
-    after = plan(night)
+    run(task)
+    after = plan(task)
     assert (after.totals.standings["work"], after.totals.states["current"]) == (0, 40)
     assert not after.records
 
@@ -173,7 +170,7 @@ def test_a_store_inside_its_own_input_is_refused(shards):
             prepare(job(shards, inside))
 
 
-def test_a_store_beside_a_glob_is_refused_once_the_glob_would_find_its_parts(shards):
+def test_a_store_whose_parts_match_the_input_s_glob_is_refused(shards):
     run(job(shards / "*.jsonl", shards / "store"))
     with pytest.raises(ConfigError, match="is inside the input"):
         prepare(job(shards / "**", shards / "store"))
@@ -201,46 +198,46 @@ def test_the_demo_shows_answers_a_failed_check_and_rejects(tmp_path):
 
 
 @pytest.mark.parametrize("run_it", [run, run_on_cluster])
-def test_a_run_whose_storing_fails_ends_with_the_storages_error(
+def test_a_run_that_cannot_store_ends_with_the_storage_error(
     run_it, ray_cluster, tmp_path, moto_s3
 ):
     from pipeline.core.errors import StorageError
 
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3)))
-    night = job(tmp_path / "shards", "s3://no-such-bucket/store", storage=moto_s3.storage())
+    task = job(tmp_path / "shards", "s3://no-such-bucket/store", storage=moto_s3.storage())
     began = time.monotonic()
     with pytest.raises(StorageError, match="no-such-bucket"):
-        run_it(night)
+        run_it(task)
     assert time.monotonic() - began < 60
 
 
-def test_no_engine_works_on_a_larger_block_than_a_part(shards, tmp_path):
+def test_no_batch_is_larger_than_a_part(shards, tmp_path):
     seen = []
-    night = job(shards, tmp_path / "store", rows_per_file=9)
-    execute(prepare(night), InProcess(), [lambda progress: seen.append(progress.totals.done)])
+    task = job(shards, tmp_path / "store", rows_per_file=9)
+    execute(prepare(task), InProcess(), [lambda progress: seen.append(progress.totals.done)])
     assert seen[-1] == 40
     assert max(b - a for a, b in pairwise([0, *seen])) <= 9
 
 
 def test_names_in_records_never_become_paths(tmp_path):
-    """Nor do they where rows are reported on and exported."""
+    """Neither in the store nor on the page about a run."""
     names = ["../../up", "/etc/passwd", "a/../../b", "..", "c:\\d", "file:///e", "\u2028.", "~"]
     lines = [
         {**row, "record_id": f"{name}#{n}", "paper_id": name, "question_id": name}
         for n, (row, name) in enumerate(zip(rows(range(len(names))), names, strict=True))
     ]
     write_jsonl(tmp_path / "in/shards/a.jsonl", [*lines, {"record_id": "../../rejected"}])
-    night = job(tmp_path / "in/shards", tmp_path / "in/store")
-    document = run(night)
+    task = job(tmp_path / "in/shards", tmp_path / "in/store")
+    document = run(task)
     assert counts(document) == {"read": 9, "answered": 8, "rejected": 1}
-    write_report(prepare(night).store, night)
-    found = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
-    mine = re.compile(
+    write_report(prepare(task).store, task)
+    files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    expected = re.compile(
         r"in/shards/a\.jsonl|in/store/(answers|rejects)/part-[\w-]+\.parquet"
         rf"|in/store/runs/{document['run_id']}/(run\.json|report\.html)"
     )
-    assert all(mine.fullmatch(name) for name in found), found
-    assert len(found) == 5
+    assert all(expected.fullmatch(name) for name in files), files
+    assert len(files) == 5
 
 
 # Both executors.
@@ -254,11 +251,11 @@ def rows_of(store: Path, columns=COMPARED) -> list[tuple]:
 
 def rejects_of(store: Path) -> list[tuple]:
     columns = ("source_uri", "source_row", "reason", "detail", "payload")
-    found = stored(store, "rejects")
-    return sorted(zip(*(found[name].to_pylist() for name in columns), strict=True))
+    rejects = stored(store, "rejects")
+    return sorted(zip(*(rejects[name].to_pylist() for name in columns), strict=True))
 
 
-def test_both_executors_plan_and_do_the_same_over_the_demo(ray_cluster, tmp_path):
+def test_both_executors_plan_answer_and_recheck_the_demo_alike(ray_cluster, tmp_path):
     demo = ROOT / "conf/demo/shards"
     here, there = (job(demo, tmp_path / name, prompt=BETTER_PROMPT) for name in ("here", "there"))
     on_cluster = make_plan(prepare(there), RayData(), ignore, examples=3)
@@ -280,8 +277,8 @@ def test_both_executors_plan_and_do_the_same_over_the_demo(ray_cluster, tmp_path
     assert rows_of(tmp_path / "here") == rows_of(tmp_path / "there")
 
 
-def test_both_executors_do_the_same_over_the_published_corpus(ray_cluster, corpus, tmp_path):
-    """By recorded answers, with prompts of our template."""
+def test_both_executors_answer_the_published_corpus_alike(ray_cluster, corpus, tmp_path):
+    """With recorded answers and prompts from our template."""
     engine = {"kind": "recorded", "model": "recorded"}
     documents = {}
     for name, run_it in (("here", run), ("there", run_on_cluster)):
@@ -299,7 +296,7 @@ def test_both_executors_do_the_same_over_the_published_corpus(ray_cluster, corpu
     ("stored_bytes", "address", "kind"),
     [(LOCAL_BYTES, "", InProcess), (LOCAL_BYTES + 1, "", RayData), (1, "1.2.3.4:6379", RayData)],
 )
-def test_a_small_job_without_a_cluster_is_done_in_this_process(
+def test_commands_without_an_engine_work_in_this_process_if_there_is_little_to_read(
     stored_bytes, address, kind, monkeypatch
 ):
     monkeypatch.setenv("RAY_ADDRESS", address)

@@ -1,4 +1,4 @@
-"""Whole runs on vLLM over the published records: what is generated, checked, repaired and kept."""
+"""Whole runs on vLLM over the published records: generated, checked, repaired, and kept."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ MAX_WORDS = 40
 RECORDS = 120
 
 ENDINGS = list(range(300, 325))
-"""Tokens that end an answer of a random model after some eighty, of 2,000 that are as likely."""
+"""Tokens that end an answer: 25 of 2,000 equally likely ones, so after some eighty tokens."""
 
 
 @pytest.fixture(scope="session")
@@ -32,14 +32,14 @@ def records(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def enforced(
     records, tiny_model, rclone_s3, ray_cluster, tmp_path_factory
 ) -> tuple[dict, list[dict]]:
-    """A run whose decoder keeps format and word limit, by a model from an object store: its
-    document and its rows.
+    """Document and rows of a run whose decoder enforces format and word limit, with a model from an
+    object store.
     """
     store = tmp_path_factory.mktemp("enforced")
     models = Storage(rclone_s3.storage()).at(MODEL)
     models.fs.mkdir(models.path.partition("/")[0])
     models.fs.put(f"{tiny_model}/", f"{models.path}/", recursive=True)
-    night = vllm_job(
+    task = vllm_job(
         MODEL,
         records,
         store,
@@ -49,24 +49,24 @@ def enforced(
         checks={"format": "fail"},
         attempts=1,
     )
-    return run_on_cluster(night), stored(store).to_pylist()
+    return run_on_cluster(task), stored(store).to_pylist()
 
 
-def test_enforced_answers_pass_format_and_word_count_every_one(enforced):
+def test_every_enforced_answer_passes_format_and_word_count(enforced):
     document, answers = enforced
     assert document["counts"]["read"] == len(answers) == RECORDS
     assert {row["finish_reason"] for row in answers} == {"stop"}
-    found = {
+    results = {
         (check["name"], check["passed"])
         for row in answers
         for check in row["checks"]
         if check["name"] in ("format", "word_count")
     }
-    assert found == {("format", True), ("word_count", True)}
+    assert results == {("format", True), ("word_count", True)}
     assert max(row["word_count"] for row in answers) <= MAX_WORDS
 
 
-def test_every_row_tells_by_what_and_at_what_cost_it_was_generated(enforced):
+def test_every_row_records_its_engine_model_and_tokens(enforced):
     document, answers = enforced
     for row in answers:
         assert (row["engine"], row["engine_version"]) == ("vllm", vllm.__version__)
@@ -79,11 +79,11 @@ def test_every_row_tells_by_what_and_at_what_cost_it_was_generated(enforced):
     sums = document["sums"]
     assert sums["prompt_tokens"] == sum(row["prompt_tokens"] for row in answers)
     assert sums["completion_tokens"] == sum(row["completion_tokens"] for row in answers)
-    # Instructions come first, so that all prompts share at least those.
+    # Instructions come first, so all prompts share at least those.
     assert 0 < sums["cached_tokens"] < sums["prompt_tokens"]
 
 
-def test_the_run_tells_which_replica_answered(enforced):
+def test_the_run_file_lists_the_replica(enforced):
     (replica,) = enforced[0]["replicas"]
     assert (replica["state"], replica["engine_version"]) == ("answering", vllm.__version__)
 
@@ -92,7 +92,7 @@ def test_the_run_tells_which_replica_answered(enforced):
 def free(records, tiny_model, ray_cluster, tmp_path_factory) -> tuple[dict, list[dict]]:
     """The same records decoded freely, with three attempts each."""
     store = tmp_path_factory.mktemp("free")
-    night = vllm_job(
+    task = vllm_job(
         tiny_model,
         records,
         store,
@@ -101,7 +101,7 @@ def free(records, tiny_model, ray_cluster, tmp_path_factory) -> tuple[dict, list
         sampling={"max_tokens": 120, "stop_token_ids": ENDINGS},
         attempts=3,
     )
-    return run_on_cluster(night), stored(store).to_pylist()
+    return run_on_cluster(task), stored(store).to_pylist()
 
 
 def test_repair_raises_the_share_that_passes(free):
@@ -119,40 +119,40 @@ def test_every_attempt_is_kept_and_the_best_is_the_answer(free):
         assert all(attempt["failed_checks"] for attempt in earlier)
         assert (row["status"] == "answered") == (not last["failed_checks"])
         assert row["completion"] in {attempt["completion"] for attempt in row["attempts"]}
-        said = [a["failed_checks"] for a in row["attempts"] if "empty" not in a["failed_checks"]]
-        if row["answer"]:  # some answer before none, then the fewest checks failed
-            assert len(row["failed_checks"]) == min(map(len, said))
+        failed = [a["failed_checks"] for a in row["attempts"] if "empty" not in a["failed_checks"]]
+        if row["answer"]:  # an empty answer is worst; else fewer failed checks are better
+            assert len(row["failed_checks"]) == min(map(len, failed))
         assert row["completion_tokens"] == sum(a["completion_tokens"] for a in row["attempts"])
 
 
-def test_a_repair_asks_with_the_answer_and_takes_a_longer_prompt(free):
+def test_a_repair_continues_the_conversation_and_uses_the_cache(free):
     _, answers = free
-    talked = [
+    repaired = [
         row
         for row in answers
         if row["attempts"][0]["failed_checks"] == ["word_count"] and len(row["attempts"]) > 1
     ]
-    assert talked
-    for row in talked:
+    assert repaired
+    for row in repaired:
         first, second, *_ = row["attempts"]
         assert second["prompt_tokens"] > first["prompt_tokens"] + first["completion_tokens"]
         assert second["cached_tokens"] > 0
 
 
-def test_free_answers_keep_no_format(free):
+def test_free_answers_of_a_random_model_never_have_the_format(free):
     _, answers = free
     formats = [c["passed"] for row in answers for c in row["checks"] if c["name"] == "format"]
     assert formats.count(True) == 0
 
 
-def test_prompts_without_room_are_rejected_with_both_numbers(tmp_path, tiny_model):
-    """Before a model is loaded: nothing is left to load it for."""
+def test_prompts_that_are_too_long_are_rejected_with_both_lengths(tmp_path, tiny_model):
+    """No model is loaded, as there is no work for it."""
     (row,) = rows([1])
     shards = [{**row, "passages": ["Herons everywhere. " * 3000]}]
     write_jsonl(tmp_path / "shards/a.jsonl", shards)
-    night = vllm_job(tiny_model, tmp_path / "shards", tmp_path / "store")
+    task = vllm_job(tiny_model, tmp_path / "shards", tmp_path / "store")
     for _ in range(2):
-        assert run_on_cluster(night)["rejects"] == {"too_long": 1}
+        assert run_on_cluster(task)["rejects"] == {"too_long": 1}
     (reject,) = stored(tmp_path / "store", "rejects").to_pylist()
     assert reject["record_id"] == row["record_id"]
     assert "a context of 8,192 leaves 7,644 beside an answer of 548" in reject["detail"]

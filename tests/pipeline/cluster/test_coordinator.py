@@ -1,4 +1,4 @@
-"""What the coordinator makes of the reports of tasks and replicas."""
+"""The coordinator adds up what tasks and replicas report, and knows which replicas live."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def worked(run: Coordinator, pid: int, counts: EngineCounts) -> None:
     run.worked(Process("node", pid), counts, False)
 
 
-def test_tasks_and_replicas_add_up():
+def test_the_counts_of_tasks_and_replicas_add_up():
     run = Coordinator(replicas=2)
     run.counted(StageCounts(read=10, work=8))
     run.counted(StageCounts(read=5, arranged=3))
@@ -34,7 +34,7 @@ def test_the_records_of_a_lost_replica_are_no_longer_in_the_engines():
     for pid in (1, 2):
         worked(run, pid, EngineCounts(asked=10))
     run.worked(Process("node", 2), EngineCounts(asked=10, answered=1), False)
-    worked(run, 3, EngineCounts(asked=7))  # in the place of 1, which is silent
+    worked(run, 3, EngineCounts(asked=7))  # replaces 1, which is silent
     assert (run.counts().in_engines, run.counts().replicas) == (9 + 7, {"answering": 2})
 
 
@@ -100,7 +100,7 @@ def test_deaths_are_counted_until_a_batch_is_answered():
 
 
 @pytest.mark.parametrize(("state", "grows"), [("placed", True), ("answering", False)])
-def test_a_replica_holds_its_place_until_it_is_last_heard_from(state, grows, monkeypatch):
+def test_a_replica_at_work_held_its_gpus_until_it_was_last_heard_from(state, grows, monkeypatch):
     run = Coordinator(replicas=1)
     clock = iter([100.0, 160.0])
     monkeypatch.setattr(coordinator.time, "monotonic", lambda: next(clock))
