@@ -1,4 +1,4 @@
-"""What `make audit` says of pip-audit's findings."""
+"""What `make audit` makes of pip-audit's report."""
 
 from tests.support.audit import verdict
 
@@ -11,18 +11,18 @@ WRONG = {
 }
 
 
-def test_a_vulnerability_fails_the_lint_and_names_the_way_out():
-    code, said = verdict([SOUND, WRONG])
+def test_a_vulnerability_fails_the_lint_and_names_the_fixed_version():
+    code, message = verdict([SOUND, WRONG])
     assert code == 1
-    assert said.splitlines() == [
-        "jinja2 3.1.2: PYSEC-2024-1, mended in 3.1.3",
+    assert message.splitlines() == [
+        "jinja2 3.1.2: PYSEC-2024-1, fixed in 3.1.3",
         "2 of 2 pins audited",
     ]
 
 
-def test_pins_that_could_not_be_looked_up_are_counted_aloud():
-    code, said = verdict([SOUND, UNKNOWN])
-    assert (code, said) == (
+def test_pins_that_could_not_be_looked_up_are_counted():
+    code, message = verdict([SOUND, UNKNOWN])
+    assert (code, message) == (
         0,
-        "1 of 2 pins audited; of 1 the advisories that are in reach say nothing",
+        "1 of 2 pins audited; no advisories are available here for the other 1",
     )

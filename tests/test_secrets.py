@@ -1,7 +1,7 @@
-"""Planted secrets are in no file, line or page that a command leaves, however it ends.
+"""No planted secret appears in any output or file of a command, however the command ends.
 
-A cluster of its own has them in its environment, as clusters have; its session folder, with all
-that Ray logs, is looked through as well, and so are the tables of a store, decoded.
+The secrets are in the environment of a cluster, as in production. Its session folder with Ray's
+logs is searched too, and so are the decoded tables of a store.
 """
 
 import asyncio
@@ -50,12 +50,13 @@ from tests.support.proxy import Proxy
 
 RECORDS = 20
 ONCE = {"config_kwargs": {"retries": {"max_attempts": 1}}}
-"""A client that tries once: what it gives up on is what is looked at."""
+"""A client that does not retry, so that errors come soon."""
 
 
 def planted_environment(store: Proxy, endpoint: Proxy, webhook: Proxy) -> dict[str, str]:
-    """Values of the shapes that services give out, each of them new, with signs that are quoted in
-    addresses; and addresses with a password."""
+    """New secrets in the formats of their services, with characters that addresses escape, and
+    addresses with a password.
+    """
     password = f"pass{secrets.token_hex(8)}"
     return {
         "AWS_ACCESS_KEY_ID": f"AKIA{secrets.token_hex(8).upper()}",
@@ -70,16 +71,16 @@ def planted_environment(store: Proxy, endpoint: Proxy, webhook: Proxy) -> dict[s
 
 
 def hidden_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """What must not be seen, by what it is: of an address, its password or its path."""
-    kept = {name: value for name, value in environment.items() if "://" not in value}
+    """Each secret by its name; of an address, its password or its path."""
+    plain = {name: value for name, value in environment.items() if "://" not in value}
     password = environment["AWS_ENDPOINT_URL"].split("@")[0].rpartition(":")[2]
-    return kept | {"webhook": environment["OVERNIGHT_WEBHOOK"][-20:], "password": password}
+    return plain | {"webhook": environment["OVERNIGHT_WEBHOOK"][-20:], "password": password}
 
 
 def forms(secret: str) -> set[bytes]:
-    """A secret as it may stand in a file: as it is, in an address, in JSON, in base 64."""
+    """A secret as it may appear in a file: plain, in an address, in JSON, in base 64."""
     whole = base64.b64encode(secret.encode()).rstrip(b"=")
-    # The last sign of what is encoded depends on what follows it.
+    # The last encoded character depends on what follows.
     return {
         secret.encode(),
         quote(secret, safe="").encode(),
@@ -91,7 +92,7 @@ def forms(secret: str) -> set[bytes]:
 
 @dataclass
 class Scene:
-    """A cluster with secrets, a folder with all that it and its jobs write, and what was said."""
+    """A cluster with secrets, a folder with all files of it and its jobs, and their output."""
 
     address: str
     folder: Path
@@ -99,9 +100,9 @@ class Scene:
     store: Proxy
     endpoint: Proxy
     bucket: str
-    said: dict[str, str] = field(default_factory=dict)
+    output: dict[str, str] = field(default_factory=dict)
 
-    def night(self, name: str, uri: object, store: object, **sections: Any) -> Path:
+    def write_job(self, name: str, uri: object, store: object, **sections: Any) -> Path:
         return job_file(self.folder / f"{name}.yaml", job(str(uri), str(store), 20, **sections))
 
     @property
@@ -109,39 +110,37 @@ class Scene:
         return self.folder / "shards"
 
     def run(self, *arguments: object) -> tuple[int, str]:
-        """Exit code and standard error, which is kept with standard output to be looked through."""
+        """Exit code and standard error of a command; both outputs are kept for the search."""
         done = overnight(*arguments, address=self.address, **self.environment)
         name = " ".join(map(str, arguments))
-        self.said |= {f"{name}, stdout": done.stdout, f"{name}, stderr": done.stderr}
+        self.output |= {f"{name}, stdout": done.stdout, f"{name}, stderr": done.stderr}
         return done.returncode, done.stderr
 
     def leaks(self) -> list[str]:
-        """Where which secret is."""
-        looked = {
-            form: name for name, s in hidden_in(self.environment).items() for form in forms(s)
-        }
-        places = {**{n: said.encode() for n, said in self.said.items()}, **contents(self.folder)}
+        """Each secret that appears somewhere, with the place."""
+        names = {form: name for name, s in hidden_in(self.environment).items() for form in forms(s)}
+        output = {name: text.encode() for name, text in self.output.items()}
         return sorted(
             f"{name} in {place}"
-            for place, content in places.items()
-            for name in {looked[form] for form in looked if form in content}
+            for place, content in {**output, **contents(self.folder)}.items()
+            for name in {names[form] for form in names if form in content}
         )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The bytes of every file, and of Parquet its decoded text besides."""
-    found = {}
+    """The bytes of every file, and the decoded text of Parquet files."""
+    contents = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            found[str(path)] = path.read_bytes()
+            contents[str(path)] = path.read_bytes()
             if path.suffix == ".parquet":
-                found[f"{path} decoded"] = repr(pq.read_table(path).to_pylist()).encode()
-    return found
+                contents[f"{path} decoded"] = repr(pq.read_table(path).to_pylist()).encode()
+    return contents
 
 
 @pytest.fixture(scope="module")
 def scene(moto_s3) -> Iterator[Scene]:
-    folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))  # paths of sockets are short
+    folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))  # paths of sockets must be short
     write_jsonl(folder / "shards/a.jsonl", rows(range(RECORDS)))
     client = any_client(moto_s3)
     client.mkdir(bucket := f"secrets-{secrets.token_hex(4)}")
@@ -163,23 +162,23 @@ def scene(moto_s3) -> Iterator[Scene]:
 
 
 def any_client(server: S3) -> Any:
-    """moto takes any key."""
+    """A client of moto, which accepts any key."""
     keys = {"key": "any", "secret": "any", "endpoint_url": server.endpoint}
     return fsspec.filesystem("s3", **keys, skip_instance_cache=True)
 
 
-def take_store(scene: Scene, server: S3, folder: str) -> list[str]:
-    """Copies a folder of the bucket to where all else is that a scene leaves."""
+def download(scene: Scene, server: S3, folder: str) -> list[str]:
+    """Copies a folder of the bucket into the folder that is searched; returns its files."""
     client = any_client(server)
     names = client.find(f"{scene.bucket}/{folder}")
     for name in names:
-        (file := scene.folder / "taken" / name).parent.mkdir(parents=True, exist_ok=True)
+        (file := scene.folder / "downloaded" / name).parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(client.cat_file(name))
     return names
 
 
 async def hang_up(request: web.Request, body: bytes) -> web.Response | None:
-    """On who writes answers; a client reports it with the address, and so with its password."""
+    """Closes the connection when answers are written; the client's error has the address."""
     if "/answers/" in request.path and request.method in ("PUT", "POST") and request.transport:
         request.transport.abort()
         return web.Response(status=503)
@@ -187,20 +186,20 @@ async def hang_up(request: web.Request, body: bytes) -> web.Response | None:
 
 
 async def refuse_key(request: web.Request, body: bytes) -> web.Response:
-    """An endpoint that repeats what it was sent."""
-    said = f"not allowed: {dict(request.headers)}"
-    return web.json_response({"error": {"message": said}}, status=401)
+    """An endpoint that repeats the headers of a request."""
+    message = f"not allowed: {dict(request.headers)}"
+    return web.json_response({"error": {"message": message}}, status=401)
 
 
 async def refuse_credentials(request: web.Request, body: bytes) -> web.Response:
-    """An object store that does; those of the world name the key at least."""
-    said = f"{request.headers['Authorization']} {request.headers['X-Amz-Security-Token']}"
-    text = f"<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"
+    """An object store that does so too; real ones repeat at least the key's id."""
+    message = f"{request.headers['Authorization']} {request.headers['X-Amz-Security-Token']}"
+    text = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
     return web.Response(status=403, text=text, content_type="application/xml")
 
 
 async def refuse_message(request: web.Request, body: bytes) -> web.Response:
-    """A receiver of webhooks that repeats where it was called."""
+    """A webhook that repeats its own address."""
     return web.Response(status=403, text=f"nobody at {request.url}")
 
 
@@ -209,7 +208,7 @@ async def say_nothing(request: web.Request, body: bytes) -> web.Response:
     return web.Response(status=503)
 
 
-def test_a_planted_secret_would_be_found_in_whatever_form_it_stands(scene):
+def test_the_search_finds_a_planted_secret_in_every_form(scene):
     for name, secret in hidden_in(scene.environment).items():
         for form in forms(secret):
             (file := scene.folder / "control").write_bytes(b"..\0" + form + b"\0..")
@@ -221,52 +220,52 @@ def test_a_planted_secret_would_be_found_in_whatever_form_it_stands(scene):
     assert not scene.leaks()
 
 
-def test_not_by_a_store_that_hangs_up_on_a_task(scene):
+def test_a_store_that_closes_connections_leaks_nothing(scene):
     scene.store.fault = hang_up
-    # A client signs no request to an address with a password; it sends it unsigned.
+    # A client sends requests to an address with a password unsigned.
     options = {"anon": True, **ONCE}
-    file = scene.night("refused", scene.shards, f"s3://{scene.bucket}/refused", storage=options)
-    code, said = scene.run("run", file, "--debug")
-    assert (code, "/refused/answers/" in said) == (3, True), said
-    assert "***@127.0.0.1" in said
+    file = scene.write_job("refused", scene.shards, f"s3://{scene.bucket}/refused", storage=options)
+    code, messages = scene.run("run", file, "--debug")
+    assert (code, "/refused/answers/" in messages) == (3, True), messages
+    assert "***@127.0.0.1" in messages
     assert scene.leaks() == []
 
 
-def test_not_by_an_input_whose_store_repeats_the_credentials(scene):
+def test_an_input_whose_store_repeats_credentials_leaks_nothing(scene):
     scene.store.fault = refuse_credentials
     options = {"endpoint_url": scene.store.url, **ONCE}
-    file = scene.night(
+    file = scene.write_job(
         "forbidden", f"s3://{scene.bucket}/shards/", scene.folder / "f", storage=options
     )
-    code, said = scene.run("run", file, "--debug")
-    assert (code, "***" in said) == (3, True), said
+    code, messages = scene.run("run", file, "--debug")
+    assert (code, "***" in messages) == (3, True), messages
     assert scene.leaks() == []
 
 
-def test_not_by_an_endpoint_that_repeats_the_key(scene):
+def test_an_endpoint_that_repeats_the_key_leaks_nothing(scene):
     scene.endpoint.fault = refuse_key
     engine = {"kind": "openai", "model": "any", "options": {"max_retries": 0}}
-    file = scene.night("endpoint", scene.shards, scene.folder / "e", engine=engine)
-    code, said = scene.run("run", file, "--debug", "--json")
-    assert (code, "AuthenticationError" in said) == (3, True), said
+    file = scene.write_job("endpoint", scene.shards, scene.folder / "e", engine=engine)
+    code, messages = scene.run("run", file, "--debug", "--json")
+    assert (code, "AuthenticationError" in messages) == (3, True), messages
     assert scene.leaks() == []
 
 
-def test_not_by_a_run_that_succeeds_and_a_webhook_that_does_not(scene, moto_s3):
+def test_a_run_whose_webhook_fails_leaks_nothing(scene, moto_s3):
     uri = f"s3://{scene.bucket}"
-    file = scene.night("good", f"{uri}/shards/", f"{uri}/good", storage=moto_s3.storage())
-    code, said = scene.run("run", file, "--debug", "--json")
-    assert (code, "not notified" in said) == (0, True), said
-    taken = take_store(scene, moto_s3, "good")
-    assert {"run.json", "report.html"} < {name.rpartition("/")[2] for name in taken}
+    file = scene.write_job("good", f"{uri}/shards/", f"{uri}/good", storage=moto_s3.storage())
+    code, messages = scene.run("run", file, "--debug", "--json")
+    assert (code, "not notified" in messages) == (0, True), messages
+    files = download(scene, moto_s3, "good")
+    assert {"run.json", "report.html"} < {name.rpartition("/")[2] for name in files}
     assert scene.leaks() == []
 
 
-def test_not_by_a_run_that_is_killed_with_its_own_cluster(scene):
+def test_a_killed_run_and_its_own_cluster_leak_nothing(scene):
     scene.endpoint.fault = say_nothing
     scene.endpoint.bodies.clear()
     engine = {"kind": "openai", "model": "any"}
-    file = scene.night("killed", scene.shards, scene.folder / "k", engine=engine)
+    file = scene.write_job("killed", scene.shards, scene.folder / "k", engine=engine)
     (scene.folder / "own").mkdir()
     own = {"RAY_TMPDIR": str(scene.folder / "own"), **scene.environment}
     with (scene.folder / "killed.out").open("wb") as out:
@@ -283,9 +282,9 @@ def test_not_by_a_run_that_is_killed_with_its_own_cluster(scene):
 
 
 SECRET = "hunter2-hunter2"
-"""Nobody told of it: it stands in a job file alone."""
+"""A secret that is only in a job file, not in the environment."""
 
-SMALLEST = "name: night\ninput: {uri: shards}\noutput: {uri: store}\n"
+SMALLEST = "name: smallest\ninput: {uri: shards}\noutput: {uri: store}\n"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +317,7 @@ def test_a_job_file_with_a_secret_is_refused_and_not_quoted(tmp_path, line, over
 
 
 def test_a_cause_is_shown_without_the_secrets_in_it(monkeypatch):
-    """Ray logs an error of a task with its causes, before anything of ours sees it again."""
+    """Ray logs the error of a task with its causes, before our code sees it again."""
     monkeypatch.setenv("HF_TOKEN", token := f"hf+{secrets.token_hex(12)}")
     password = f"{secrets.token_hex(4)}@{secrets.token_hex(4)}"
     first = OSError(f"{token} at http://someone:{password}@host/part")
@@ -336,7 +335,7 @@ def test_a_record_that_an_endpoint_refuses_is_stored_without_its_password(monkey
     engine = OpenAIEngine(job("a", "b", engine={"kind": "openai", "model": "any"}))
     asked = httpx.Request("POST", "http://127.0.0.1:9")
     refused = openai.BadRequestError("no", response=httpx.Response(400, request=asked), body=None)
-    verdict = engine._verdict(refused, 0.0)
-    assert isinstance(verdict, GenerationError)
-    assert "pass-word" not in str(verdict)
-    assert "127.0.0.1:9" in str(verdict)
+    fault = engine._fault_of(refused, 0.0)
+    assert isinstance(fault, GenerationError)
+    assert "pass-word" not in str(fault)
+    assert "127.0.0.1:9" in str(fault)

@@ -30,7 +30,7 @@ BEFORE = 15 * ROWS_PER_FILE
 IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
 """Rows that may be generated and not yet stored: a few batches for each replica."""
 
-SOON_MISSED = {
+HEALTH_CHECKS = {
     "health_check_period_ms": 1000,
     "health_check_timeout_ms": 5000,
     "health_check_failure_threshold": 4,
@@ -169,7 +169,7 @@ def hosts(environment: None) -> Iterator[Hosts]:
         three.start_ray(
             head,
             *("--head", f"--port={GCS_PORT}", "--include-dashboard=false"),
-            f"--system-config={json.dumps(KEEPS_WORKERS | SOON_MISSED)}",
+            f"--system-config={json.dumps(KEEPS_WORKERS | HEALTH_CHECKS)}",
         )
         three.until(lambda: len(three.living()) == 3, "three hosts")
         yield three

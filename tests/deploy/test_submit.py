@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 from pipeline.core.filesystem import Storage
 from pipeline.store.reader import read_rows
 from pipeline.store.runs import all_runs
-from tests.support.clusters import KEEPS_WORKERS, MEMORY, SOON_MISSED, nodes
+from tests.support.clusters import KEEPS_WORKERS, MEMORY, QUICK_HEALTH_CHECKS, nodes
 from tests.support.jobs import ROOT, S3, free_port, job, job_file, rows, write_jsonl
 
 RECORDS, FEW, NODES = 5_000, 1_000, 3
@@ -45,7 +45,7 @@ def standing(environment) -> Iterator[Standing]:
             "dashboard_port": (port := free_port()),
             "dashboard_agent_listen_port": free_port(),  # the usual one may be another cluster's
         }
-        with nodes(head, *[NODE] * NODES, system=KEEPS_WORKERS | SOON_MISSED) as cluster:
+        with nodes(head, *[NODE] * NODES, system=KEEPS_WORKERS | QUICK_HEALTH_CHECKS) as cluster:
             yield Standing(cluster, f"http://127.0.0.1:{port}")
 
 

@@ -1,4 +1,4 @@
-"""What a plan shows of a prompt whose passages are free to move."""
+"""The changes that a plan shows of a prompt whose passages may be reordered."""
 
 from jobs.plan import differing_lines
 

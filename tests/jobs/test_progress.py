@@ -1,3 +1,5 @@
+"""Progress on a terminal, and as plain lines anywhere else."""
+
 import io
 import re
 from collections import Counter
@@ -38,17 +40,17 @@ def lines_at_once(monkeypatch) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
 
 
-def line(view: RunProgress, *stages) -> str:
+def line(run: RunProgress, *stages) -> str:
     out = io.StringIO()
-    with JobProgress(Console(file=out, soft_wrap=True), "night", *stages) as shown:
-        shown(view)
-    (said,) = out.getvalue().splitlines()
-    return said
+    with JobProgress(Console(file=out, soft_wrap=True), "survey", *stages) as shown:
+        shown(run)
+    (only,) = out.getvalue().splitlines()
+    return only
 
 
-def test_elsewhere_than_on_a_terminal_a_plain_line_says_all_of_it(lines_at_once):
+def test_without_a_terminal_one_plain_line_says_everything(lines_at_once):
     assert line(ANSWERING) == (
-        "night: answering 25%, 90,000 read, 9,880 current, 80,000 work, 80,000 arranged, "
+        "survey: answering 25%, 90,000 read, 9,880 current, 80,000 work, 80,000 arranged, "
         "1,000 in engines, 19,900 answered, 5,020 stored, 50 records/s, "
         "125,000 prompt tokens/s (64% cached), 10,000 completion tokens/s, 99.5% passing, "
         "100 failed, 2,500 repairs, 120 rejected, 2 replicas answering, 1 replica loading, "
@@ -56,48 +58,48 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_says_all_of_it(lines_at_once)
     )
 
 
-def test_while_engines_have_nothing_the_line_is_about_reading(lines_at_once):
+def test_until_engines_have_work_the_line_is_about_reading(lines_at_once):
     assert line(READING) == (
-        "night: reading 50%, 40,000 read, 0 current, 40,000 work, 0 arranged, 0 in engines, "
+        "survey: reading 50%, 40,000 read, 0 current, 40,000 work, 0 arranged, 0 in engines, "
         "0 answered, 0 stored, 8,000 read/s, 0 rejected, 1 replica placed, time left unknown"
     )
 
 
-def test_a_plan_tells_of_no_stage_that_it_has_not(lines_at_once):
+def test_a_plan_shows_only_its_own_stages(lines_at_once):
     assert "work, 8,000 read/s" in line(READING, PLANNING)
 
 
-def test_lines_do_not_come_more_often_than_that():
+def test_a_line_is_printed_no_more_often_than_every_half_minute():
     out = io.StringIO()
-    with JobProgress(Console(file=out), "night") as shown:
+    with JobProgress(Console(file=out), "survey") as shown:
         for _ in range(50):
             shown(ANSWERING)
     assert out.getvalue() == ""
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_the_figures_of_a_large_run_fit_a_narrow_terminal(width):
-    """Whatever is too long ends in an ellipsis; nothing wraps."""
+def test_the_numbers_of_a_large_run_fit_a_narrow_terminal(width):
+    """Text that is too long ends in an ellipsis; nothing wraps."""
     out = io.StringIO()
     console = Console(file=out, width=width, soft_wrap=True)
     shown = JobProgress(console, "a job whose name goes on and on")
     shown(ANSWERING)
     console.print(shown, soft_wrap=False)
-    drawn = [said.rstrip() for said in out.getvalue().splitlines()]
+    drawn = [text.rstrip() for text in out.getvalue().splitlines()]
     assert len(drawn) == 5
-    assert all(len(said) <= width for said in drawn)
-    head, _, figures, speed, quality = drawn
+    assert all(len(text) <= width for text in drawn)
+    head, _, numbers, speed, quality = drawn
     assert head.endswith("answering 25%, 20 min left")
-    assert figures.split() == ["90,000", "9,880", "80,000", "80,000", "1,000", "19,900", "5,020"]
+    assert numbers.split() == ["90,000", "9,880", "80,000", "80,000", "1,000", "19,900", "5,020"]
     assert speed.startswith("50 records/s, 125,000 prompt tokens/s (64% cached), 10,000 completion")
     assert quality.startswith("99.5% passing, 100 failed, 2,500 repairs, 120 rejected")
 
 
-def test_a_terminal_sees_stages_and_figures_and_nothing_of_rays(shown_run):
+def test_a_terminal_shows_stages_and_rates_and_no_messages_of_ray(shown_run):
     screen = shown_run.screen
     assert "━" in screen
     header = r"read +current +work +arranged +in engines +answered +stored"
-    waiting = r"41 +0 +40 +40 +[1-9]\d* +[1-9]\d* +0"  # answered, and nothing stored yet
+    waiting = r"41 +0 +40 +40 +[1-9]\d* +[1-9]\d* +0"  # some answered, none stored yet
     assert re.search(rf"{header}\s+{waiting}", screen)
     assert re.search(r"\d+ records/s, [\d,]+ prompt tokens/s \(40% cached\), [\d,]+ compl", screen)
     assert re.search(r"[\d.]+% passing, \d+ failed, [1-9]\d* repairs, 1 rejected", screen)
@@ -106,7 +108,7 @@ def test_a_terminal_sees_stages_and_figures_and_nothing_of_rays(shown_run):
     assert "WARNING" not in screen
 
 
-def test_a_plan_on_a_terminal_shows_how_far_reading_is(tmp_path, ray_cluster):
+def test_a_plan_on_a_terminal_shows_how_much_is_read(tmp_path, ray_cluster):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(3000)))
     file = job_file(tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store"))
     screen, _ = on_a_terminal("plan", file, address=ray_cluster.address)

@@ -1,7 +1,7 @@
-"""Looks the pins of constraints.txt up among known vulnerabilities: `make audit`.
+"""`make audit`: looks up the pins of constraints.txt among known vulnerabilities.
 
-pip-audit asks PyPI's advisories. Where it has no answer for a pin, as on a machine that reaches a
-mirror alone, that is said, and is no failure; a vulnerability is one.
+pip-audit reads PyPI's advisories. Pins that it cannot look up, as behind a mirror without
+advisories, are counted and no failure; a vulnerability is one.
 """
 
 import json
@@ -12,36 +12,37 @@ from pathlib import Path
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
-Finding = dict[str, object]
+Audit = dict[str, object]
+"""What pip-audit reports of one pin."""
 
 
-def audited(constraints: Path = CONSTRAINTS) -> list[Finding]:
-    """What pip-audit says of every pin; a pin that it could not look up has a `skip_reason`."""
-    asked = [sys.executable, "-m", "pip_audit", "--requirement", str(constraints)]
+def audited(constraints: Path = CONSTRAINTS) -> list[Audit]:
+    """Audits of all pins; one that could not be looked up has a `skip_reason`."""
+    command = [sys.executable, "-m", "pip_audit", "--requirement", str(constraints)]
     options = ["--no-deps", "--disable-pip", "--progress-spinner=off", "--format=json"]
-    done = subprocess.run([*asked, *options], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     if not done.stdout:
         sys.exit(f"pip-audit: {done.stderr.strip()}")
-    found: list[Finding] = json.loads(done.stdout)["dependencies"]
-    return found
+    audits: list[Audit] = json.loads(done.stdout)["dependencies"]
+    return audits
 
 
-def verdict(findings: Sequence[Finding]) -> tuple[int, str]:
+def verdict(audits: Sequence[Audit]) -> tuple[int, str]:
     """Exit code and the lines to print."""
-    unknown = [f for f in findings if "skip_reason" in f]
-    wrong = [f for f in findings if f.get("vulns")]
+    unknown = [a for a in audits if "skip_reason" in a]
+    vulnerable = [a for a in audits if a.get("vulns")]
     lines = [
-        f"{f['name']} {f['version']}: {v['id']}, mended in {', '.join(v['fix_versions']) or 'none'}"
-        for f in wrong
-        for v in f["vulns"]
+        f"{a['name']} {a['version']}: {v['id']}, fixed in {', '.join(v['fix_versions']) or 'none'}"
+        for a in vulnerable
+        for v in a["vulns"]
     ]
-    lines.append(f"{len(findings) - len(unknown)} of {len(findings)} pins audited")
+    lines.append(f"{len(audits) - len(unknown)} of {len(audits)} pins audited")
     if unknown:
-        lines[-1] += f"; of {len(unknown)} the advisories that are in reach say nothing"
-    return (1 if wrong else 0), "\n".join(lines)
+        lines[-1] += f"; no advisories are available here for the other {len(unknown)}"
+    return (1 if vulnerable else 0), "\n".join(lines)
 
 
 if __name__ == "__main__":
-    code, said = verdict(audited())
-    print(said)
+    code, message = verdict(audited())
+    print(message)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""A real browser that looks at a page: what it logs, asks for and shows."""
+"""A page in a real browser: what it logs, requests and shows."""
 
 import os
 import shutil
@@ -21,11 +21,11 @@ QUIET = (
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
-GRAVE = {"serious", "critical"}
+FAULTS = {"serious", "critical"}
 
 
 def found_browser() -> str | None:
-    """Path of a Chromium: the one in `OVERNIGHT_BROWSER`, or one on the path."""
+    """The path of a Chromium: `OVERNIGHT_BROWSER`, or one on the path."""
     named = os.environ.get("OVERNIGHT_BROWSER")
     return named or next(filter(None, map(shutil.which, NAMES)), None)
 
@@ -40,7 +40,7 @@ def browser(path: str) -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """A page that was opened, with all that went wrong in it and all that it asked for."""
+    """An open page, with its errors and requests so far."""
 
     page: Page
     seconds: float = 0.0
@@ -48,34 +48,34 @@ class Visit:
     requests: list[str] = field(default_factory=list)
 
     def matched(self) -> str:
-        """What the page says that its filters leave."""
+        """What the page says about the records that its filters match."""
         return self.page.locator("#matched").inner_text()
 
-    def until(self, holds: Callable[[], bool], seconds: float = 10) -> None:
-        """Waits; the page's own policy forbids the browser's way of doing so."""
-        ended = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < ended, "it never came to hold"
+    def until(self, is_so: Callable[[], bool], seconds: float = 10) -> None:
+        """Waits. The page's own policy forbids Playwright's `wait_for_function`."""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < deadline, "the condition never held"
             self.page.wait_for_timeout(20)
 
     def figure(self, name: str) -> float | None:
-        """The number that the page shows under a name; None where it shows a dash."""
+        """The number that the page shows under a name; None if it shows a dash."""
         value = self.page.locator(f'[data-figure="{name}"]').get_attribute("data-value")
         return float(value) if value else None
 
     def figures(self) -> dict[str, float]:
-        shown = self.page.locator("[data-figure]").evaluate_all(
+        pairs = self.page.locator("[data-figure]").evaluate_all(
             "all => all.map(one => [one.dataset.figure, one.dataset.value])"
         )
-        return {name: float(value) for name, value in shown if value}
+        return {name: float(value) for name, value in pairs if value}
 
     def faults(self) -> list[str]:
-        """What axe-core finds serious or worse."""
-        found = Axe().run(self.page).response["violations"]
+        """Elements that violate a rule of axe-core whose impact is serious or critical."""
+        violations = Axe().run(self.page).response["violations"]
         return [
             f"{one['id']}: {node['html'][:200]}"
-            for one in found
-            if one["impact"] in GRAVE
+            for one in violations
+            if one["impact"] in FAULTS
             for node in one["nodes"]
         ]
 
@@ -84,14 +84,14 @@ class Visit:
 def visit(browser: Browser, path: Path, **options: object) -> Iterator[Visit]:
     """Opens a page from the disk and waits until it shows its list or matrix."""
     page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **options})
-    seen = Visit(page)
-    page.on("console", lambda said: seen.errors.append(said.text))
-    page.on("pageerror", lambda error: seen.errors.append(str(error)))
-    page.on("dialog", lambda dialog: (seen.errors.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: seen.requests.append(request.url))
+    visited = Visit(page)
+    page.on("console", lambda message: visited.errors.append(message.text))
+    page.on("pageerror", lambda error: visited.errors.append(str(error)))
+    page.on("dialog", lambda dialog: (visited.errors.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: visited.requests.append(request.url))
     began = time.monotonic()
     page.goto(path.as_uri())
-    seen.until(lambda: page.locator("#matched").inner_text() != "")
-    seen.seconds = time.monotonic() - began
-    yield seen
+    visited.until(lambda: page.locator("#matched").inner_text() != "")
+    visited.seconds = time.monotonic() - began
+    yield visited
     page.close()

@@ -7,21 +7,21 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 KEEPS_WORKERS = {"num_workers_soft_limit": 6, "idle_worker_killing_time_threshold_ms": 30_000}
-"""With two CPUs a node Ray would end a process after an idle second, and take one or two to start
-the next."""
+"""By default Ray ends idle processes of a node with two CPUs after a second, and takes one or two
+seconds to start the next."""
 
-SOON_MISSED = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
-"""A node that is gone is taken for dead after two seconds; left to itself, Ray takes fifteen."""
+QUICK_HEALTH_CHECKS = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+"""A lost node counts as dead after two seconds; by default after fifteen."""
 
 MEMORY = 256 * 2**20
-"""What a node has for blocks, in bytes."""
+"""Bytes of a node's object store."""
 
 
 @contextmanager
 def nodes(
     head: Mapping[str, Any], *others: Mapping[str, Any], system: Mapping[str, Any] = KEEPS_WORKERS
 ) -> Iterator[Cluster]:
-    """A head and other nodes, each as Ray's `add_node` takes it."""
+    """A cluster of a head and other nodes, each with its arguments for Ray's `add_node`."""
     cluster = Cluster(
         initialize_head=True,
         head_node_args={

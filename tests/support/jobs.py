@@ -35,7 +35,7 @@ from pipeline.run.plan import WorkPlan, make_plan
 
 ROOT = Path(__file__).parents[2]
 WORKER_INSIDE = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
-"""The model within the engine's process, as on one GPU; the CPU build would give it one below."""
+"""Runs the model in the engine's process, as on one GPU; the CPU build would start another."""
 
 SMALL_ENGINE = {
     "distributed_executor_backend": WORKER_INSIDE,
@@ -45,14 +45,14 @@ SMALL_ENGINE = {
     "max_num_seqs": 16,
     "max_num_batched_tokens": 2048,
 }
-"""Engine options of tests: starts fast, takes little memory."""
+"""Engine options that start fast and take little memory."""
 
 BETTER_PROMPT = str(ROOT / "conf/prompts/instructions-first.md")
 
 
 @dataclass(frozen=True)
 class S3:
-    """A running S3 server; `folder` is where it keeps its buckets, if on this disk."""
+    """A running S3 server; `folder` holds its buckets, if they are on this disk."""
 
     endpoint: str
     folder: Path | None = None
@@ -74,7 +74,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class ShownRun:
-    """What a terminal saw of a run, its document, and what the nodes exported right after it."""
+    """What a terminal showed of a run, its document, and the nodes' metrics right after it."""
 
     screen: str
     document: dict[str, Any]
@@ -82,7 +82,7 @@ class ShownRun:
 
 
 def packed_corpus() -> Path:
-    """Where the published corpus should be: the folder in `OVERNIGHT_CORPUS`."""
+    """The folder of the published corpus, by default beside the repository: `OVERNIGHT_CORPUS`."""
     return Path(os.environ.get("OVERNIGHT_CORPUS", ROOT.parent / "shared" / "corpus"))
 
 
@@ -156,7 +156,7 @@ def vllm_job(
     options: Mapping[str, Any] | None = None,
     **sections: Any,
 ) -> Job:
-    """A job for the CPU build of vLLM, with an engine small enough to stand beside tests."""
+    """A job for the CPU build of vLLM, with a small engine."""
     engine = {
         "kind": "vllm",
         "model": str(model),
@@ -174,7 +174,7 @@ def run(job_: Job, run_id: str | None = None, **selected: Any) -> dict[str, Any]
 
 
 def run_on_cluster(job_: Job, run_id: str | None = None, **selected: Any) -> dict[str, Any]:
-    """The same with Ray Data, on the cluster that the test has joined."""
+    """One run with Ray Data, on the cluster that the test has joined."""
     return execute(prepare(job_, selection(**selected)), RayData(job_.engine), run_id=run_id)
 
 
@@ -193,16 +193,16 @@ def counts(document: Mapping[str, Any]) -> dict[str, int]:
 
 
 def ignore(progress: object) -> None:
-    """For who looks at the end alone."""
+    """A watcher that does nothing."""
 
 
 def stored(folder: Path, kind: str = "answers") -> pa.Table:
-    """Every row of a local store, those that no longer count too."""
+    """Every row of a local store, including superseded ones."""
     return pa.concat_tables(pq.read_table(part) for part in sorted((folder / kind).glob("part-*")))
 
 
 def processes_titled(title: str) -> Iterator[psutil.Process]:
-    """Processes below this one by the titles that they gave themselves."""
+    """Descendants of this process whose title begins like this."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if " ".join(process.cmdline()).startswith(title):
@@ -217,7 +217,7 @@ def job_file(path: Path, job_: Job) -> Path:
 def overnight(
     *arguments: object, address: str | None = None, timeout: float = 120, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, on the cluster at `address` or on its own one."""
+    """Runs a command in a process of its own, on the cluster at `address` or one of its own."""
     return subprocess.run(
         [sys.executable, "-m", "jobs", *map(str, arguments)],
         capture_output=True,
@@ -230,10 +230,10 @@ def overnight(
 
 
 def on_a_terminal(*arguments: object, address: str, timeout: float = 60) -> tuple[str, str]:
-    """What the command line writes to a terminal of 80 columns, less the signs that move a cursor;
-    and its standard output, which goes elsewhere.
+    """Runs a command on a terminal of 80 columns; returns what it shows there, without control
+    sequences, and its standard output, which is redirected.
     """
-    seen, terminal = pty.openpty()
+    screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     with tempfile.TemporaryFile() as out:
@@ -245,16 +245,16 @@ def on_a_terminal(*arguments: object, address: str, timeout: float = 60) -> tupl
             env={**environment, "RAY_ADDRESS": address, "TERM": "xterm"},
         )
         os.close(terminal)
-        screen = _everything(seen)
+        text = _read_all(screen)
         assert process.wait(timeout) == 0
         out.seek(0)
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen), out.read().decode()
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text), out.read().decode()
 
 
-def _everything(descriptor: int) -> str:
-    """What a terminal got until its last writer closed it."""
+def _read_all(descriptor: int) -> str:
+    """What is written to a terminal until its last writer closes it."""
     pieces = []
-    with suppress(OSError):  # Linux's word for its end
+    with suppress(OSError):  # how Linux reports the end
         while piece := os.read(descriptor, 65536):
             pieces.append(piece)
     os.close(descriptor)

@@ -1,7 +1,7 @@
-"""`make pictures`: the README's pictures, of a real run on a terminal and of its page in a browser.
+"""`make pictures`: the README's pictures of a real run on a terminal and of a page in a browser.
 
-The run is the demo's, answered by a model of random weights, so that there is something to see of
-tokens and repairs; the page is that of the demo itself.
+A model of random weights answers the demo, so that tokens and repairs can be seen on the terminal.
+The page is that of a plain run of the demo.
 """
 
 import html
@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="overnight-") as folder, browser(path) as chromium:
         model = make_model(Path(folder) / "model")
         options = ",".join(f"{name}: {value}" for name, value in SMALL_ENGINE.items())
-        screens = watched(
+        screens = screens_of(
             *("run", "conf/demo/job.yaml", f"output.uri={folder}/generated"),
             *("engine.kind=vllm", f"engine.model={model}", "engine.gpus_per_replica=0"),
             *(
@@ -50,38 +50,39 @@ def main() -> None:
         )
         working = [screen for screen in screens if "completion tokens/s" in "".join(screen)]
         draw_terminal(chromium, "terminal", working[len(working) // 2] + [""] + screens[-1])
-        watched("run", "conf/demo/job.yaml", f"output.uri={folder}/demo")
+        screens_of("run", "conf/demo/job.yaml", f"output.uri={folder}/demo")
         (page,) = Path(folder).glob("demo/runs/*/report.html")
         for scheme in SCHEMES:
             draw_page(chromium, page, scheme)
 
 
-def watched(*arguments: str) -> list[Screen]:
-    """Every screen that a command shows, a few times a second, on a terminal of its own."""
+def screens_of(*arguments: str) -> list[Screen]:
+    """The screens of a command on a terminal, taken a few times a second."""
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.ByteStream(screen)
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     command = subprocess.Popen(
         [sys.executable, "-m", "jobs", *arguments],
         cwd=ROOT,
-        stderr=theirs,
+        stderr=terminal,
         stdout=subprocess.DEVNULL,
         env={**os.environ, "COLUMNS": str(COLUMNS), "LINES": str(LINES), "HF_HUB_OFFLINE": "1"},
     )
-    os.close(theirs)
+    os.close(terminal)
     screens = []
     while command.poll() is None:
-        ready, _, _ = select.select([ours], [], [], 0.2)
-        feed(ours, stream) if ready else None
+        ready, _, _ = select.select([controller], [], [], 0.2)
+        if ready:
+            feed(controller, stream)
         screens.append(lines_of(screen))
-    feed(ours, stream)
+    feed(controller, stream)
     return [*screens, lines_of(screen)]
 
 
-def feed(terminal: int, stream: pyte.ByteStream) -> None:
+def feed(controller: int, stream: pyte.ByteStream) -> None:
     try:
-        stream.feed(os.read(terminal, 2**16))
-    except OSError:  # nobody holds the other end any more
+        stream.feed(os.read(controller, 2**16))
+    except OSError:  # the other end is closed
         time.sleep(0.05)
 
 
@@ -89,20 +90,19 @@ def lines_of(screen: pyte.Screen) -> Screen:
     lines = []
     for number in range(screen.lines):
         row = screen.buffer[number]
-        signs = "".join(sign_of(row[column]) for column in range(screen.columns))
-        lines.append(signs)
+        lines.append("".join(html_of(row[column]) for column in range(screen.columns)))
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
 
 
-def sign_of(char: pyte.screens.Char) -> str:
-    sign = html.escape(char.data)
+def html_of(char: pyte.screens.Char) -> str:
+    text = html.escape(char.data)
     colour = COLOURS.get(char.fg, f"#{char.fg}" if len(char.fg) == 6 else COLOURS["default"])
     if char.bold or colour != COLOURS["default"]:
         weight = "bold" if char.bold else "normal"
-        return f'<span style="color:{colour};font-weight:{weight}">{sign}</span>'
-    return sign
+        return f'<span style="color:{colour};font-weight:{weight}">{text}</span>'
+    return text
 
 
 def draw_terminal(chromium: Browser, name: str, screen: Screen) -> None:
@@ -119,12 +119,12 @@ def draw_terminal(chromium: Browser, name: str, screen: Screen) -> None:
 
 def draw_page(chromium: Browser, path: Path, scheme: str) -> None:
     size = {"width": 1200, "height": 860}
-    with visit(chromium, path, viewport=size, color_scheme=scheme) as seen:
-        page = seen.page
+    with visit(chromium, path, viewport=size, color_scheme=scheme) as visited:
+        page = visited.page
         page.locator("#matrix-title").evaluate("one => one.scrollIntoView()")
         page.screenshot(path=PICTURES / f"report-{scheme}.png")
         page.fill("[name=text]", "AdamW")
-        seen.until(lambda: not seen.matched().startswith("76 "))
+        visited.until(lambda: not visited.matched().startswith("76 "))
         page.locator("[role=gridcell]:not(.none):not(.other)").first.click()
         page.locator("dialog mark").first.wait_for()
         page.locator("dialog mark").first.evaluate("one => one.scrollIntoView({block: 'center'})")

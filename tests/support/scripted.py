@@ -26,9 +26,10 @@ USAGE = {
 
 @contextmanager
 def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
-    """The URL of the endpoint; its first answer about every second pond takes `slow_seconds`.
+    """The URL of the endpoint, while the block lasts.
 
-    The first answers about ponds 0, 5, 10, … break off, those about ponds 0, 20, 40, … always do.
+    The first answer about every odd pond takes `slow_seconds`. The first answers about ponds 0, 5,
+    10, … break off; those about ponds 0, 20, 40, … always do.
     """
     requests: Counter[int] = Counter()
 

@@ -23,7 +23,7 @@ from pipeline.core.filesystem import Location, Storage
 from pipeline.store.parts import list_parts
 from pipeline.store.runs import all_runs
 from tests.conftest import S3_KEY, S3_SECRET
-from tests.support.clusters import KEEPS_WORKERS, SOON_MISSED, nodes
+from tests.support.clusters import KEEPS_WORKERS, QUICK_HEALTH_CHECKS, nodes
 from tests.support.jobs import (
     ROOT,
     S3,
@@ -46,7 +46,7 @@ IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
 @pytest.fixture(scope="module")
 def own_cluster(environment) -> Iterator[Cluster]:
     """Three nodes for these tests only; the head holds no records."""
-    node, system = {"num_cpus": 3}, KEEPS_WORKERS | SOON_MISSED
+    node, system = {"num_cpus": 3}, KEEPS_WORKERS | QUICK_HEALTH_CHECKS
     with nodes({"num_cpus": 0}, node, node, system=system) as cluster:
         yield cluster
 
