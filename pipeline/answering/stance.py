@@ -66,9 +66,4 @@ def stance_of(answer: str) -> Stance:
 
 def _sentences(text: str) -> Iterator[str]:
     """Sentences and lines that contain a letter or digit."""
-    start = 0
-    for border in chain(_SENTENCE.finditer(text), [None]):
-        sentence = text[start : border.start() if border else None]
-        if any(map(str.isalnum, sentence)):
-            yield sentence
-        start = border.end() if border else start
+    return (s for s in _SENTENCE.split(text) if any(map(str.isalnum, s)))

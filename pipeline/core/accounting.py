@@ -83,10 +83,7 @@ class Totals:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts in `run.json`: records read, records by state, and stored answers that failed.
-
-        `current_failed` is a part of `current`.
-        """
+        """The counts in `run.json`: records read, records by state, and the failed of `current`."""
         return {
             "read": self.sums["read"],
             **{str(state): count for state, count in self.states.items()},

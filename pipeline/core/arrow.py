@@ -80,10 +80,7 @@ def lists_of_structs(
     type_: pa.ListType,
     cells: Callable[[str], Callable[[Any], Any]] = attrgetter,
 ) -> pa.ListArray:
-    """Turns sequences of objects into one `list<struct>` array.
-
-    `cells(name)` returns the function that reads the field `name` of an object.
-    """
+    """Lists of objects as one `list<struct>` array; `cells(name)` reads that field of an object."""
     flat = [item for value in values for item in value]
     offsets = [0, *accumulate(map(len, values))]
     struct = type_.value_type

@@ -110,10 +110,7 @@ class Location:
                 self.fs.pipe_file(self.path, data, mode="create")
 
     def create_beside(self, data: bytes) -> "Location":
-        """Creates the file, or the first of `name-2`, `name-3`, … that does not exist yet.
-
-        Returns the one it has created.
-        """
+        """Creates and returns this file, or the first of `name-2`, `name-3`, … that is free."""
         stem, _, ending = self.path.rpartition(".")
         for number in count(1):
             location = self if number == 1 else Location(self.fs, f"{stem}-{number}.{ending}")

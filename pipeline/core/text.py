@@ -44,11 +44,7 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
 
 
 def harmless(text: str) -> str:
-    """Escapes text for a terminal, so that a paper or a model cannot control it.
-
-    Characters that move the cursor, set colours or change the direction of writing become `\\x` and
-    their code.
-    """
+    """Text that cannot control a terminal: what is not printable becomes `\\x` and its code."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 

@@ -75,10 +75,7 @@ class Engine(Protocol):
     version: str
 
     async def generate(self, request: Request) -> Completion:
-        """Raises `GenerationError` if this record alone cannot be answered, and `EngineError` if
-        no record can.
-        """
-        ...
+        """Raises `GenerationError` for this record alone, `EngineError` if none can be answered."""
 
 
 class GenerationError(Exception):

@@ -76,17 +76,14 @@ class OpenAIEngine:
         sampling = sampling_for(request, self._sampling)
         if limit := self._limit(request):
             sampling["max_tokens"] = limit
-        standard = {name: v for name, v in sampling.items() if name in _STANDARD_PARAMETERS}
         extra = {name: v for name, v in sampling.items() if name not in _STANDARD_PARAMETERS}
+        standard = {name: v for name, v in sampling.items() if name in _STANDARD_PARAMETERS}
+        options: dict[str, Any] = {"model": self._model, "extra_body": extra, **standard}
         if request.messages[0].role == PLAIN:
             text = "\n\n".join(message.content for message in request.messages)
-            return await self._client.completions.create(
-                model=self._model, prompt=text, extra_body=extra, **standard
-            )
+            return await self._client.completions.create(prompt=text, **options)
         messages: Any = [message._asdict() for message in request.messages]
-        return await self._client.chat.completions.create(
-            model=self._model, messages=messages, extra_body=extra, **standard
-        )
+        return await self._client.chat.completions.create(messages=messages, **options)
 
     async def check_model(self) -> str:
         """A line about the endpoint and its model; `EngineError` if it does not have the model."""

@@ -47,18 +47,15 @@ class EngineProcess(Protocol):
 
     def start(self) -> None:
         """Raises `EngineError` with the reason."""
-        ...
 
     def kill(self) -> None:
         """Ends all that is left of it; does nothing if it is dead."""
-        ...
 
     async def generate(self, request: Request, on_tokens: Callable[[], None]) -> Completion:
         """Calls `on_tokens` when the request produces tokens, at its first one above all.
 
         Raises `EngineDied` if the engine dies, and `GenerationError` if this request alone fails.
         """
-        ...
 
 
 @dataclass(slots=True, eq=False)

@@ -31,7 +31,7 @@ Bundles: TypeAlias = Mapping[Members, int]
 
 
 def arrange(records: Sequence[Sequence[Passage]]) -> list[tuple[int, tuple[Passage, ...]]]:
-    """A group's records, by number, in the tree's order, each with its passages in its path's.
+    """A group's records, by number, in the tree's order; the passages of each in its path's.
 
     Passages are equal if text and source are. A passage that a record holds twice counts as two.
     The result is deterministic.

@@ -53,9 +53,6 @@ def _rows(
 
 
 def _versions(written_at: Any, generation_key: Any, record_id: Any) -> Any:
-    """Text that identifies a row, from arrays or from the fields of a filter.
-
-    The id comes last because it may contain the separator.
-    """
+    """Text that identifies a row, from arrays or fields; the id is last: it may hold spaces."""
     time = written_at.cast(pa.int64()).cast(pa.string())
     return pc.binary_join_element_wise(time, generation_key, record_id, " ")

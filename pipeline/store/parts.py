@@ -49,10 +49,7 @@ def new_run_id(now: datetime) -> str:
 
 
 def list_parts(folder: Location, bucket: Bucket = WHOLE) -> list[str]:
-    """Paths of the parts in `answers/` or `rejects/`, which may not exist yet.
-
-    Leaves out parts whose names say that they hold nothing of the bucket.
-    """
+    """Paths of a folder's parts, but not of those named for a bucket that shares no rows."""
     return [p for p in folder.files() if is_part(p) and Bucket.of_part(p).overlaps(bucket)]
 
 

@@ -2,8 +2,8 @@
 
 import platform
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -114,8 +114,7 @@ class RunFile:
         else:
             folder.join("run.json").write_whole(data)
 
-    @contextmanager
-    def heartbeats(self, beat: Callable[[], object]) -> Iterator[None]:
+    def heartbeats(self, beat: Callable[[], object]) -> AbstractContextManager[None]:
         """Calls `beat` every `RUN_HEARTBEAT_SECONDS` in a thread while the block lasts; never with
         `output.append_only`.
 
@@ -128,10 +127,8 @@ class RunFile:
                 beat()
 
         if self.job.output.append_only:
-            yield
-        else:
-            with periodic_calls(beat_if_possible, RUN_HEARTBEAT_SECONDS):
-                yield
+            return nullcontext()
+        return periodic_calls(beat_if_possible, RUN_HEARTBEAT_SECONDS)
 
 
 def _start_of(run: Mapping[str, Any]) -> dict[str, Any]:

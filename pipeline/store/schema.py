@@ -92,9 +92,7 @@ def answers_table(answers: Sequence[Answered], constants: dict[str, str | None])
         "checks": lists_of_structs([a.checks for a in answers], CHECKS),
         "attempts": lists_of_structs([a.attempts for a in answers], ATTEMPTS, _attempt_cell),
         "word_count": [count_words(a.answer) for a in answers],
-        "prompt_tokens": [_tokens(a, "prompt_tokens") for a in answers],
-        "cached_tokens": [_tokens(a, "cached_tokens") for a in answers],
-        "completion_tokens": [_tokens(a, "completion_tokens") for a in answers],
+        **{name: [_tokens(a, name) for a in answers] for name, _ in _TOKENS},
         **{name: pa.repeat(value, len(answers)) for name, value in constants.items() if value},
         **record_columns([p.record for p in prompts]),
     }
