@@ -21,15 +21,12 @@ from pipeline.core.records import (
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedAttempt:
-    """One attempt with the results of its checks.
-
-    `repairs` holds what each check that made the attempt fail wants the next attempt to do.
-    """
+    """One attempt with the results of its checks."""
 
     completion: Completion
     answer: str
     checks: tuple[CheckResult, ...]
-    repairs: tuple[Repair | None, ...] = ()
+    repairs: tuple[Repair | None, ...] = ()  # for the next attempt, by the checks that failed it
 
     @property
     def merit(self) -> tuple[bool, int, int]:

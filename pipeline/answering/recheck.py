@@ -68,16 +68,13 @@ class Boilerplates:
 
 
 class Verdict(NamedTuple):
-    """A change in how one row is evaluated; pairs hold the values before and after.
-
-    `missed` names all checks that did not pass, whatever their level.
-    """
+    """A change in how one row is evaluated; pairs hold the values before and after."""
 
     record_id: str
     generation_key: str
     status: tuple[str, str]
     stance: tuple[str, str]
-    missed: tuple[tuple[str, ...], tuple[str, ...]]
+    missed: tuple[tuple[str, ...], tuple[str, ...]]  # checks not passed, at any level
     answer_changed: bool
 
 

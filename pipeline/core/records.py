@@ -77,13 +77,10 @@ Repair: TypeAlias = Ask | Literal["sample_anew", "more_tokens"]
 
 
 class Place(NamedTuple):
-    """Where in the input a record comes from.
-
-    `row` counts from 0: a line of a JSONL shard, a row of a Parquet shard, 0 for a text file.
-    """
+    """Where in the input a record comes from."""
 
     uri: str
-    row: int
+    row: int  # from 0: a line of a JSONL shard, a row of a Parquet shard, 0 for a text file
 
 
 class Passage(NamedTuple):
@@ -155,13 +152,10 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a read task has passed on since its last tally, to be compared with what arrives.
+    """What a read task has passed on since its last tally, to be compared with what arrives."""
 
-    `read` counts records and rejects, `stored_bytes` the bytes of the shards they came from.
-    """
-
-    read: int
-    stored_bytes: int
+    read: int  # records and rejects
+    stored_bytes: int  # of the shards they came from
 
 
 Item: TypeAlias = Record | Reject | Tally
@@ -169,14 +163,11 @@ Item: TypeAlias = Record | Reject | Tally
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The messages rendered from a record, with their two keys.
-
-    `boilerplate` is the prompt's text that is neither passage nor question.
-    """
+    """The messages rendered from a record, with their two keys."""
 
     record: Record
     messages: tuple[Message, ...]
-    boilerplate: str
+    boilerplate: str  # text that is neither passage nor question
     prompt_key: str
     generation_key: str
 
@@ -211,10 +202,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A run's outcome for one prompt: the answer, its checks, and all attempts.
-
-    `status` is `failed` if and only if `failed_checks` is not empty.
-    """
+    """A run's outcome for one prompt: the answer, its checks, and all attempts."""
 
     prompt: Prompt
     answer: str

@@ -22,9 +22,6 @@ _BETWEEN = r"[ \n]{1,4}"
 
 
 def answer_regex(max_words: int) -> str:
-    """Matches a whole completion under `answer.decoding: enforced`.
-
-    Valid in Rust's and in Python's regular expressions.
-    """
+    """Matches a whole completion if decoding is enforced; valid in Rust's and Python's syntax."""
     words = rf"{_WORD}(?:{_BETWEEN}{_WORD}){{0,{max_words - 1}}}"
     return f"{ANSWER_MARKER}\n{words}\n{ANSWER_MARKER}"

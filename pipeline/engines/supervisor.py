@@ -40,10 +40,7 @@ class EngineDied(Exception):
 
 
 class EngineProcess(Protocol):
-    """An engine that can be started, killed and started again.
-
-    `start` and `kill` block; the supervisor calls them in threads.
-    """
+    """An engine that can be started, killed and started again; `start` and `kill` block."""
 
     def start(self) -> None:
         """Raises `EngineError` with the reason."""

@@ -52,10 +52,7 @@ class PromptEncoder:
 
 
 def load_encoder(model: ModelSpec) -> PromptEncoder:
-    """The encoder of a model, from its small files; takes seconds.
-
-    Raises `EngineError` if they cannot be read.
-    """
+    """Loads a model's encoder, in seconds; raises `EngineError` if its files cannot be read."""
     from transformers import AutoTokenizer
 
     files = model_files(model, weights=False)

@@ -89,10 +89,7 @@ class VllmProcess:
         return int(self._llm.vllm_config.scheduler_config.max_num_seqs)
 
     def start(self) -> None:
-        """Loads the model, which takes from half a minute to many.
-
-        Raises `EngineError` with vLLM's own reason if that fails.
-        """
+        """Loads the model in half a minute or more; raises `EngineError` with vLLM's own reason."""
         self._log.clear()
         before = descendants()
         try:

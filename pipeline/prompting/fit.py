@@ -17,10 +17,7 @@ Fit: TypeAlias = Callable[[Record, PromptSource], tuple[Record, Rendered]]
 
 
 def fitting(job: Job) -> Fit:
-    """How the job's prompts are made to fit: rejected if too long, or with passages dropped.
-
-    Where the job lets passages be reordered, they come out in their canonical order.
-    """
+    """How the job's prompts are made to fit; passages that it may reorder get a canonical order."""
     fit = _fitting(job)
     if job.prompt.passages == "as_given":
         return fit

@@ -20,13 +20,10 @@ MIN_ROWS = 4
 
 @dataclass(frozen=True, slots=True)
 class PromptGroup:
-    """Prompts of a paper, by number, in the order that shares the longest prefixes.
-
-    `fresh` has the characters of each prompt after the prefix it shares with the one before it.
-    """
+    """Prompts of a paper, by number, in the order that shares the longest prefixes."""
 
     prompts: tuple[int, ...]
-    fresh: tuple[int, ...]
+    fresh: tuple[int, ...]  # characters after the prefix that a prompt shares with the one before
 
     def work(self, answer_tokens: int) -> int:
         """Tokens to compute, if the cache keeps shared prefixes and answers have this length."""

@@ -146,10 +146,7 @@ def _shared_by(members: Members, bundles: Bundles) -> dict[Members, int]:
 
 
 def arranged(prompts: Sequence[Prompt], source: PromptSource) -> list[Prompt]:
-    """The prompts by paper, with passages and records in the order of each paper's tree.
-
-    Their keys stay, as they stand for every order of the passages.
-    """
+    """The prompts by paper, in the order of its tree; their keys stand for every order and stay."""
     by_paper: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_paper.setdefault(prompt.record.paper, []).append(prompt)

@@ -37,17 +37,14 @@ _environment = SandboxedEnvironment(
 
 @dataclass(frozen=True, slots=True)
 class PromptSource:
-    """A prompt template as its file has it; with no body, the record's own text.
-
-    `first_line` is the line of the file on which `body` begins, for error messages.
-    """
+    """A prompt template as its file has it; with no body, the record's own text."""
 
     name: str
     version: str
     body: str = ""
     system: str = ""
     path: str = ""
-    first_line: int = 1
+    first_line: int = 1  # of the file, on which `body` begins
     max_words: int = 0
 
     def described(self) -> dict[str, str]:
@@ -85,10 +82,7 @@ def load_prompt(template: str, max_words: int) -> PromptSource:
 
 
 def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], str]:
-    """A record's messages under a template, and their boilerplate.
-
-    Raises `Fault` if the record lacks a field that the template uses.
-    """
+    """A record's messages and their boilerplate; raises `Fault` if it lacks a field that is used."""
     if source.is_verbatim:
         if not record.messages:
             raise Fault(

@@ -76,10 +76,7 @@ def compact(
     target_bytes: int = TARGET_BYTES,
     progress: Callable[[Compacted], None] = lambda _: None,
 ) -> Compacted:
-    """Compacts answers and rejects; leaves parts alone that are large enough already.
-
-    Keeps superseded rows unless `drop_superseded`.
-    """
+    """Merges small parts of answers and rejects; keeps superseded rows unless `drop_superseded`."""
     done = Compacted()
     for folder in (ANSWERS_FOLDER, REJECTS_FOLDER):
         place = store.join(folder)

@@ -30,15 +30,12 @@ Digests = npt.NDArray[np.bytes_]
 
 @dataclass(frozen=True, slots=True)
 class PartRows:
-    """The keys of a part's rows, and which of the rows count; arrays of equal length.
-
-    `has_ties` if some row that does not count is as new as the one that counts instead.
-    """
+    """The keys of a part's rows, and which of the rows count; arrays of equal length."""
 
     path: str
     keys: Digests
     counts: npt.NDArray[np.bool_]
-    has_ties: bool
+    has_ties: bool  # some row that does not count is as new as the one that counts instead
 
 
 def counting_rows(folder: Location, by: Sequence[str] = BY_GENERATION) -> list[PartRows]:

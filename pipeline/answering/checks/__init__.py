@@ -34,10 +34,7 @@ def known_checks() -> dict[str, Check]:
 
 
 def chosen_checks(levels: Mapping[str, Level]) -> tuple[Check, ...]:
-    """The checks to run, in order of name: all but those at level `off`.
-
-    Raises `ConfigError` for a name that is not a check.
-    """
+    """All checks but those at level `off`, by name; `ConfigError` for a name that is no check."""
     checks = known_checks()
     for name in levels:
         if name not in checks:

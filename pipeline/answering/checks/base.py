@@ -25,15 +25,11 @@ class Subject:
 
 
 class Finding(NamedTuple):
-    """Whether an answer passed, with evidence either way.
-
-    `repair` is what the next attempt should do about an answer that did not pass, or None if no
-    further attempt would help.
-    """
+    """Whether an answer passed, with evidence either way."""
 
     passed: bool
     evidence: str
-    repair: Repair | None = None
+    repair: Repair | None = None  # for the next attempt; None if no further one would help
 
 
 def quote(text: str) -> str:
