@@ -82,7 +82,7 @@ def load_prompt(template: str, max_words: int) -> PromptSource:
 
 
 def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], str]:
-    """A record's messages and their boilerplate; raises `Fault` if it lacks a field that is used."""
+    """A record's messages and their boilerplate; raises `Fault` if a field it needs is missing."""
     if source.is_verbatim:
         if not record.messages:
             raise Fault(
