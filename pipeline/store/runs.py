@@ -24,7 +24,7 @@ NEVER_SEEN = "1970-01-01T00:00:00+00:00"
 FEWEST_MEASURED = 20
 """Records that a run must have generated for its rate to mean anything."""
 
-_RUN_FILE = re.compile(r"(?P<kind>run|started)(-\d+)?\.json")
+_RUN_FILE = re.compile(r"(?P<kind>run|started)(-(?P<number>\d+))?\.json")
 
 
 def latest_runs(store: Location) -> Iterator[dict[str, Any]]:
@@ -59,14 +59,15 @@ def active_runs(store: Location, bucket: Bucket = WHOLE) -> list[str]:
 
 def _run_files(folder: Location) -> list[str]:
     """The newest file of every run at or below a folder, the latest run's last."""
-    newest: dict[str, tuple[float, bool, str]] = {}
+    newest: dict[str, tuple[float, int, bool, str]] = {}
     for path, time in folder.file_times().items():
         run, _, name = path.rpartition("/")
         if match := _RUN_FILE.fullmatch(name):
-            # Object stores give times in whole seconds: of a tie the final file is the newer one.
-            file = (time, match["kind"] == "run", path)
+            # Object stores give times in whole seconds: of a tie the later start is the newer one,
+            # and of one start the final file.
+            file = (time, int(match["number"] or 1), match["kind"] == "run", path)
             newest[run] = max(newest.get(run, file), file)
-    return [path for _, _, path in sorted(newest.values())]
+    return [file[-1] for file in sorted(newest.values())]
 
 
 def _read(store: Location, paths: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -110,7 +110,7 @@ def test_a_process_that_dies_costs_retries_and_no_record(tmp_path, template, tin
         tiny_model,
         tmp_path / "shards",
         tmp_path / "store",
-        writtenper_file=PART,
+        rows_per_file=PART,
         prompt=template,
         checks=NO_CHECKS,
         sampling={"max_tokens": 60, "ignore_eos": True},

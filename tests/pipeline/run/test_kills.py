@@ -39,6 +39,9 @@ from tests.support.jobs import (
 KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
 RECORDS, ROWS_PER_FILE, REPLICAS = 1_200, 20, 2
 
+MOST_TRIES = 5
+"""Of a moment in the middle of a run."""
+
 IN_FLIGHT = 8 * ROWS_PER_FILE * REPLICAS
 """Rows that may be generated and not yet stored: a few batches for each replica."""
 
@@ -131,7 +134,7 @@ EVERYWHERE = [(s3, kill) for s3 in ("moto_s3", "rclone_s3") for kill in VICTIMS]
 def test_after_a_kill_the_next_run_has_every_record_once(
     kill: Victim, server, shards, own_cluster, tmp_path
 ):
-    moment = 0
+    moment, tries = 0, 1
     while moment < KILLS:
         uri = f"s3://kills/{kill.__name__}-{moment}-{time.time_ns()}"
         task = job(
@@ -146,12 +149,13 @@ def test_after_a_kill_the_next_run_has_every_record_once(
         store = Storage(server.storage()).at(uri)
         while not has_begun(kill, store.join("answers")) and run.poll() is None:
             time.sleep(0.2)
-        time.sleep(random.uniform(0, 1.5))
-        assert run.poll() is None  # else nothing is shown
-        hit = kill(run, own_cluster)
+        time.sleep(random.uniform(0, 1.5) / tries)
+        hit = run.poll() is None and kill(run, own_cluster)
         run.communicate(timeout=120)
-        if not hit:
-            continue  # too late: try another moment
+        if not hit:  # too late: try an earlier moment
+            tries += 1
+            assert tries <= MOST_TRIES
+            continue
         if kill is kill_driver:
             (recorded,) = all_runs(store)
             assert recorded["status"] == "running"

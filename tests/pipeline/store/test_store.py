@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from pipeline.engines.recorded import RecordedEngine
 from pipeline.store.ledger import Ledger, answer_digest, contains, reject_digest
 from pipeline.store.parts import PartWriter, list_parts
 from pipeline.store.reader import BY_RECORD, as_digests, newest, read_rows
+from pipeline.store.runs import all_runs
 from pipeline.store.schema import ANSWERS, OUTCOMES, REJECTS, answers_table
 from pipeline.store.sink import Sink
 from tests.support.jobs import record
@@ -207,3 +209,16 @@ def test_a_part_is_stamped_only_in_its_own_columns(store):
     PartWriter("run-2").write(store.join("answers"), outcomes(("a", "k", "Yes.")), ANSWERS)
     (table,) = read_rows(store)
     assert table.column_names == ANSWERS.names
+
+
+@pytest.mark.parametrize("second", [1_000.0, None])
+def test_the_latest_start_of_a_run_counts_though_it_is_as_old_as_the_first(tmp_path, second):
+    """Object stores give times in whole seconds."""
+    store = Storage().at(str(tmp_path))
+    for name in ("started", "run", "started-2", "run-2"):
+        content = {"run_id": name, "started_at": name, "job": {}}
+        store.join("runs", "a", f"{name}.json").write_whole(json.dumps(content).encode())
+        if second:
+            os.utime(tmp_path / f"runs/a/{name}.json", (second, second))
+        (newest,) = all_runs(store)
+        assert newest["run_id"] == name
