@@ -59,7 +59,11 @@ class RunRecorder:
         self._heartbeats = ExitStack()
 
     def __enter__(self) -> Self:
-        self._write("running")
+        try:
+            self._write("running")
+        except StorageError as error:
+            self.__exit__(type(error), error, None)
+            raise
         self._heartbeats.enter_context(self.file.heartbeats(lambda: self._write("running")))
         return self
 
