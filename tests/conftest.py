@@ -51,27 +51,28 @@ OPENAI_KEY = "OVERNIGHT-TESTS-OPENAI"
 S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
 
 
-SLOW_FIRST = (
-    "deploy/",
-    "test_secrets.py",
-    "engines/",
-    "run/test_kills.py",
-    "store/test_storage_faults.py",
-    "prompting/test_prefix_sharing.py",
-    "answering/test_generation.py",
-    "cluster/",
-    "run/test_shutdown.py",
-    "test_corpus.py",
-)
-"""Files that wait for clusters and engines: neither process is left with one at the end."""
+ALONE = {
+    "batch_jobs",  # Slurm's nodes
+    "chromium",
+    "cut",  # hosts in namespaces of their own
+    "growing",
+    "local_vllm",
+    "own_cluster",
+    "ray_cluster",
+    "scene",  # a cluster with secrets
+    "standing",  # a cluster that jobs are submitted to
+    "vllm_server",
+}
+"""Fixtures with a cluster, an engine or a browser. Whatever uses one of them runs in one of the two
+processes: there is one of each, and none has to share the cores with another."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def rank(item: pytest.Item) -> int:
-        path = item.path.as_posix()
-        return next((n for n, slow in enumerate(SLOW_FIRST) if slow in path), len(SLOW_FIRST))
-
-    items.sort(key=rank)
+    heavy = {item.path for item in items if ALONE.intersection(getattr(item, "fixturenames", ()))}
+    for item in items:
+        group = "alone" if item.path in heavy else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path not in heavy)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,30 +1,34 @@
 """The counting rows of a store as an Arrow dataset, for other programs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from pipeline.core.filesystem import Location, Storage
 from pipeline.store.parts import read_part
 from pipeline.store.reader import PartRows, counting_rows
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
 
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
 ROW_VERSION = ("written_at", "generation_key", "record_id")
 
 
-def read_answers(uri: str, storage: Mapping[str, Any] | None = None) -> ds.Dataset:
+def read_answers(uri: str, storage: Mapping[str, Any] | None = None) -> "ds.Dataset":
     """The rows of a store that count at the time of the call, read lazily.
 
     `uri` is a job's `output.uri`, and `storage` the section of that name in its job file. Columns
     and filters are pushed down to the files. Parts whose rows all count are read as they are; a
     filter drops superseded rows from the others. Raises `StorageError` if the store cannot be read.
     """
+    import pyarrow.dataset as ds  # with pandas: every worker would import it
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
     folder = Storage(storage or {}).at(uri).join(ANSWERS_FOLDER)
     parts = [part for part in counting_rows(folder) if part.counts.any()]
     whole, tied = ([p for p in parts if p.has_ties is ties] for ties in (False, True))

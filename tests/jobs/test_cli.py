@@ -35,7 +35,7 @@ from tests.support.jobs import (
     write_jsonl,
 )
 
-LONG = 4_000
+LONG = 2_500
 """Records that take a run a few seconds."""
 
 

@@ -10,8 +10,8 @@ KEEPS_WORKERS = {"num_workers_soft_limit": 6, "idle_worker_killing_time_threshol
 """By default Ray ends idle processes of a node with two CPUs after a second, and takes one or two
 seconds to start the next."""
 
-QUICK_HEALTH_CHECKS = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
-"""A lost node counts as dead after two seconds; by default after fifteen."""
+QUICK_HEALTH_CHECKS = {"health_check_period_ms": 500, "health_check_failure_threshold": 5}
+"""A lost node counts as dead after three seconds; by default after fifteen."""
 
 MEMORY = 256 * 2**20
 """Bytes of a node's object store."""

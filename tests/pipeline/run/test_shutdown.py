@@ -30,7 +30,7 @@ from tests.support.jobs import (
 )
 from tests.support.scripted import scripted, scripted_job
 
-TERMS = int(os.environ.get("OVERNIGHT_TERMS", "3"))
+TERMS = int(os.environ.get("OVERNIGHT_TERMS", "2"))
 RECORDS, ROWS_PER_FILE, GRACE_SECONDS = 1_600, 20, 10
 LATER_SECONDS = 8
 """Time for a command to exit after the grace, on a busy machine."""
