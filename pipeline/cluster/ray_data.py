@@ -110,7 +110,9 @@ class RayStream:
         return self._with(self.dataset.repartition(target_num_rows_per_block=rows))
 
     def together(self, column: str, partitions: int) -> "RayStream":
-        return self._with(self.dataset.repartition(partitions, keys=[column]))
+        # A shuffle has processes of its own to start, which one partition does not need.
+        keys = [column] if partitions > 1 else None
+        return self._with(self.dataset.repartition(partitions, keys=keys))
 
     def through_replicas(
         self, replica: type[Any], arguments: tuple[Any, ...], engine: EngineConfig, batches: int

@@ -51,7 +51,7 @@ def cluster(engine: EngineConfig | None = None, debug: bool = False) -> Iterator
     with open(os.devnull, "wb") as nowhere, _output_to(2 if debug else nowhere.fileno()):
         if not joined:
             _start(engine.replicas.max if engine else 0, debug)
-        _configure(engine, debug)
+        _configure(engine, joined or bool(os.environ.get("RAY_ADDRESS")), debug)
         try:
             _require_cpus(engine.replicas.min if engine else 0)
             if engine and engine.gpus:
@@ -106,10 +106,11 @@ def _start(replicas: int, debug: bool) -> None:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's handler would exit with 15
 
 
-def _configure(engine: EngineConfig | None, debug: bool) -> None:
+def _configure(engine: EngineConfig | None, is_shared: bool, debug: bool) -> None:
     context = DataContext.get_current()
-    # Nothing is read before every replica is placed, so that missing GPUs are reported early.
-    context.wait_for_min_actors_s = engine.start_seconds if engine else -1
+    # On a cluster shared with others nothing is read before every replica is placed, so that places
+    # which are taken are reported early. Our own has room: reading need not wait.
+    context.wait_for_min_actors_s = engine.start_seconds if engine and is_shared else -1
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     context.enable_progress_bars = False
     context.raise_original_map_exception = True  # else errors arrive as text
