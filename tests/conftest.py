@@ -67,6 +67,7 @@ ALONE = {
 processes: there is one of each, and none has to share the cores with another."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     heavy = {item.path for item in items if ALONE.intersection(getattr(item, "fixturenames", ()))}
     for item in items:
