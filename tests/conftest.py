@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -9,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import pytest
@@ -51,29 +53,34 @@ OPENAI_KEY = "OVERNIGHT-TESTS-OPENAI"
 S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
 
 
-ALONE = {
-    "batch_jobs",  # Slurm's nodes
-    "chromium",
-    "cut",  # hosts in namespaces of their own
-    "growing",
-    "local_vllm",
-    "own_cluster",
-    "ray_cluster",
-    "scene",  # a cluster with secrets
-    "standing",  # a cluster that jobs are submitted to
-    "vllm_server",
-}
-"""Fixtures with a cluster, an engine or a browser. Whatever uses one of them runs in one of the two
+ALONE = re.compile(
+    r"\b(batch_jobs|chromium|cut|growing|local_vllm|own_cluster|ray_cluster|scene|standing"
+    r"|vllm_server)\b"
+)
+"""Fixtures with a cluster, an engine or a browser. Files that use one of them run in one of the two
 processes: there is one of each, and none has to share the cores with another."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@cache
+def runs_alone(path: Path) -> bool:
+    return bool(ALONE.search(path.read_text(encoding="utf-8")))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    heavy = {item.path for item in items if ALONE.intersection(getattr(item, "fixturenames", ()))}
-    for item in items:
-        group = "alone" if item.path in heavy else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.path not in heavy)
+    items.sort(key=lambda item: not runs_alone(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """By file, but that all files that run alone go to the same process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "alone" if runs_alone(ROOT / file) else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
