@@ -19,7 +19,7 @@ from pipeline.store.runs import active_runs, all_runs
 from tests.bench.ledger import write_store
 from tests.support.jobs import counts, job, rows, run, write_jsonl
 
-KEYS, OF = 200_000, 64
+KEYS, OF = 250_000, 64
 
 
 def digests_of(ledger: Ledger) -> Digests:
