@@ -89,16 +89,13 @@ class EngineCounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """The counts of a whole run. Replicas that were lost are in `engines`, not in `in_engines`.
-
-    `may_begin` replicas may begin a batch: none, soon after a run was told to end.
-    """
+    """The counts of a whole run. Replicas that were lost are in `engines`, not in `in_engines`."""
 
     stages: StageCounts = field(default_factory=StageCounts)
     engines: EngineCounts = field(default_factory=EngineCounts)
     in_engines: int = 0
     replicas: Mapping[ReplicaState, int] = field(default_factory=dict)
-    may_begin: int = 0
+    may_begin: int = 0  # replicas that may begin a batch: none, soon after a SIGTERM
 
     @property
     def can_answer(self) -> bool:

@@ -43,8 +43,7 @@ class Stream(Protocol):
     ) -> Self:
         """Every table through one of the replicas, each made once from the arguments.
 
-        A replica is called with a table and returns an awaitable table, for `batches` tables at a
-        time.
+        Each is called with a table and returns an awaitable one, for `batches` tables at a time.
         """
         ...
 

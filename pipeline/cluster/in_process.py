@@ -14,7 +14,7 @@ from pipeline.cluster.executor import Executor, ReadTask, Stage
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import EngineConfig
-from pipeline.core.arrow import receipts_in
+from pipeline.core.arrow import receipts_in, slices
 
 T = TypeVar("T")
 
@@ -32,11 +32,7 @@ class LocalStream:
         return LocalStream(map(stage, self._tables))
 
     def in_blocks(self, rows: int) -> "LocalStream":
-        return LocalStream(
-            table.slice(start, rows)
-            for table in self._tables
-            for start in range(0, table.num_rows, rows)
-        )
+        return LocalStream(piece for table in self._tables for piece in slices(table, rows))
 
     def together(self, column: str, partitions: int) -> "LocalStream":
         return LocalStream(self._all_in_one())
@@ -91,9 +87,7 @@ class InProcess:
 
 
 def executor_for(stored_bytes: int, debug: bool = False) -> Executor:
-    """The executor for a command without an engine: this process if there is little to read and
-    `RAY_ADDRESS` names no cluster.
-    """
+    """This process if there is little to read and `RAY_ADDRESS` names no cluster, else Ray Data."""
     if stored_bytes <= LOCAL_BYTES and not os.environ.get("RAY_ADDRESS"):
         return InProcess()
     from pipeline.cluster.ray_data import RayData

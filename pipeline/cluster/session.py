@@ -108,8 +108,7 @@ def _start(replicas: int, debug: bool) -> None:
 
 def _configure(engine: EngineConfig | None, is_shared: bool, debug: bool) -> None:
     context = DataContext.get_current()
-    # On a cluster shared with others nothing is read before every replica is placed, so that places
-    # which are taken are reported early. Our own has room: reading need not wait.
+    # Others may have taken the replicas' places on a shared cluster: that is told before reading.
     context.wait_for_min_actors_s = engine.start_seconds if engine and is_shared else -1
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     context.enable_progress_bars = False

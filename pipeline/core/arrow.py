@@ -131,6 +131,11 @@ def tally(schema: pa.Schema, sums: Mapping[str, int]) -> pa.Table:
     return build(schema, columns, 1)
 
 
+def slices(table: pa.Table, rows: int) -> list[pa.Table]:
+    """A table in pieces of at most this many rows."""
+    return [table.slice(start, rows) for start in range(0, table.num_rows, rows)]
+
+
 def receipt(value: object) -> pa.Table:
     """One row that carries what a stage has counted from its worker to the driver."""
     return pa.table({"receipt": [pickle.dumps(value)]})

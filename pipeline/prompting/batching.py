@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pipeline.cluster.counters import StageCounts
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
-from pipeline.core.arrow import PROMPTS, pack, prompts_table, split_work, table_prompts, tally
+from pipeline.core.arrow import pack, prompts_table, slices, split_work, table_prompts, tally
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN, answer_tokens
 from pipeline.prompting.cache_estimate import block_tokens
 from pipeline.prompting.grouping import PromptGroup, grouped, split_batches
@@ -37,7 +37,7 @@ def to_batches(
     if job.engine.generates:
         batches = _arranged_batches(prompts, job, source, in_flight)
     else:
-        batches = _slices(prompts, job.rows_per_file)
+        batches = slices(prompts, job.rows_per_file)
     arranged_work = pc.sum(pc.equal(prompts["standing"], "work")).as_py() or 0
     reporter.counted(StageCounts(arranged=arranged_work))
     return pack(batches)
@@ -57,9 +57,9 @@ def _arranged_batches(
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in ordered]
     groups = grouped(texts, papers)
     batches = split_batches(groups, most, in_flight, answer_tokens(job))
-    parts = [*(work.take(rows) for rows in batches), *_slices(rest, most)]
+    parts = [*(work.take(rows) for rows in batches), *slices(rest, most)]
     if job.engine.kind == "vllm" and texts:  # which alone says what its cache held
-        parts.append(tally(PROMPTS, _predicted_sums(groups, texts, job)))
+        parts.append(tally(prompts.schema, _predicted_sums(groups, texts, job)))
     return parts
 
 
@@ -78,7 +78,3 @@ def _predicted_sums(
         "predicted_cached_tokens": sum(n // block * block for n in repeated)
         // CHARACTERS_PER_TOKEN,
     }
-
-
-def _slices(table: pa.Table, most_rows: int) -> list[pa.Table]:
-    return [table.slice(at, most_rows) for at in range(0, table.num_rows, most_rows)]

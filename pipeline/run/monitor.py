@@ -54,8 +54,8 @@ class Monitor:
         counts = self._ask(self._counts)
         with self._lock:
             states = self._totals.states
-        is_idle = not counts.may_begin and not counts.in_engines
-        return is_idle and states["answered"] + states["failed"] >= counts.engines.done
+        idle = not (counts.may_begin or counts.in_engines)
+        return idle and states["answered"] + states["failed"] >= counts.engines.done
 
     def _look(self) -> None:
         counts = self._ask(self._counts)
