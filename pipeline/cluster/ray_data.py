@@ -19,7 +19,13 @@ from pipeline.cluster.counters import RunCounts
 from pipeline.cluster.executor import ReadTask, Stage
 from pipeline.cluster.limit import ClusterLimit, Limit
 from pipeline.cluster.reporter import ClusterReporter, Reporter
-from pipeline.cluster.session import beside_driver, cause_of, cluster, placement
+from pipeline.cluster.session import (
+    REPLICA_MEMORY_BYTES,
+    beside_driver,
+    cause_of,
+    cluster,
+    placement,
+)
 from pipeline.config.schema import EngineConfig
 from pipeline.core.arrow import receipts_in
 from pipeline.core.errors import EngineError
@@ -32,10 +38,6 @@ BARREN_DEATHS = 5
 
 COUNTS_SECONDS = 5.0
 """The driver waits no longer to hear how far a run has got."""
-
-REPLICA_MEMORY_BYTES = 2**30
-"""What a replica's own process takes. Asking for it also keeps Ray Data from fusing reading and
-rendering into the engine's actor, where the engine would wait for them."""
 
 
 class TaskSource(Datasource):
@@ -195,7 +197,7 @@ class RayData:
 
     def places(self, engine: EngineConfig) -> dict[str, Any]:
         """How Ray places the replicas; the places are free again at the end of the block."""
-        return self._block.enter_context(placement(engine, REPLICA_MEMORY_BYTES))
+        return self._block.enter_context(placement(engine))
 
     def end(self, seconds: float) -> None:
         self._coordinator.end.remote(seconds)

@@ -23,6 +23,10 @@ from pipeline.core.errors import EngineError, OvernightError, describe
 from pipeline.core.redaction import redacted
 from pipeline.core.text import plural
 
+REPLICA_MEMORY_BYTES = 2**30
+"""What a replica's own process takes. Asking for it also keeps Ray Data from fusing reading and
+rendering into the engine's actor, where the engine would wait for them."""
+
 BLOCK_BYTES = 16 * 2**20
 """Size of blocks between stages: small, so that work streams and a crash costs little."""
 
@@ -108,8 +112,9 @@ def _start(replicas: int, debug: bool) -> None:
 
 def _configure(engine: EngineConfig | None, is_shared: bool, debug: bool) -> None:
     context = DataContext.get_current()
-    # Others may have taken the replicas' places on a shared cluster: that is told before reading.
-    context.wait_for_min_actors_s = engine.start_seconds if engine and is_shared else -1
+    # Reading waits where a replica might find no place, so that this is reported early.
+    waits = engine is not None and (is_shared or not _has_places(engine))
+    context.wait_for_min_actors_s = engine.start_seconds if engine and waits else -1
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     context.enable_progress_bars = False
     context.raise_original_map_exception = True  # else errors arrive as text
@@ -119,6 +124,12 @@ def _configure(engine: EngineConfig | None, is_shared: bool, debug: bool) -> Non
     # batches per replica than a replica is ever given.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     logging.getLogger("ray.data").setLevel(logging.INFO if debug else logging.ERROR)
+
+
+def _has_places(engine: EngineConfig) -> bool:
+    """Whether the replicas surely find their places on a cluster that nobody else uses."""
+    room = sum(int(node.get("memory", 0)) // REPLICA_MEMORY_BYTES * n for node, n in _nodes())
+    return room >= engine.replicas.min and engine.accelerator_type is None
 
 
 def _require_cpus(replicas: int) -> None:
@@ -162,7 +173,7 @@ def _nodes() -> Iterator[tuple[Mapping[str, float], int]]:
 
 
 @contextmanager
-def placement(engine: EngineConfig, memory: int) -> Iterator[dict[str, Any]]:
+def placement(engine: EngineConfig) -> Iterator[dict[str, Any]]:
     """The options that place replicas: spread over nodes, Ray Data's default, or on few nodes.
 
     Packed replicas share one placement group, so that they are placed all at once, and one that
@@ -171,7 +182,7 @@ def placement(engine: EngineConfig, memory: int) -> Iterator[dict[str, Any]]:
     if engine.placement == "spread":
         yield {}
         return
-    bundle: dict[str, float] = {"CPU": 1, "memory": memory}
+    bundle: dict[str, float] = {"CPU": 1, "memory": REPLICA_MEMORY_BYTES}
     if engine.gpus:
         bundle["GPU"] = engine.gpus
     if engine.accelerator_type:
