@@ -1,7 +1,7 @@
 """Runs the stages of a flow with Ray Data, and keeps the actors that a run needs beside it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial, reduce, wraps
 from typing import Any, Self, TypeVar, cast
@@ -12,7 +12,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource
 from ray.data.datasource import ReadTask as RayReadTask
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError
 
 from pipeline.cluster.coordinator import Coordinator, Replica
 from pipeline.cluster.counters import RunCounts
@@ -21,7 +21,7 @@ from pipeline.cluster.limit import ClusterLimit, Limit
 from pipeline.cluster.reporter import ClusterReporter, Reporter
 from pipeline.cluster.session import (
     REPLICA_MEMORY_BYTES,
-    beside_driver,
+    actor_beside_driver,
     cause_of,
     cluster,
     placement,
@@ -47,9 +47,6 @@ class TaskSource(Datasource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._tasks = tasks
         self._stages = stages
-
-    def get_name(self) -> str:
-        return "Tasks"
 
     def estimate_inmemory_data_size(self) -> int:
         return sum(size for _, size in self._tasks)
@@ -174,7 +171,7 @@ class RayData:
             block.enter_context(cluster(self._engine, self._debug))
             if self._engine:
                 most = self._engine.replicas.max
-                self._coordinator = _beside_driver(block, Coordinator, most)
+                self._coordinator = block.enter_context(actor_beside_driver(Coordinator, most))
                 # Replicas that one node takes with it are one accident.
                 self.reporter = ClusterReporter(self._coordinator, BARREN_DEATHS + most - 1)
             self._block = block.pop_all()
@@ -193,7 +190,7 @@ class RayData:
         return get
 
     def limit(self, records: int) -> ClusterLimit:
-        return ClusterLimit(_beside_driver(self._block, Limit, records))
+        return ClusterLimit(self._block.enter_context(actor_beside_driver(Limit, records)))
 
     def places(self, engine: EngineConfig) -> dict[str, Any]:
         """How Ray places the replicas; the places are free again at the end of the block."""
@@ -225,15 +222,3 @@ class RayData:
     def _replicas(self) -> list[Replica]:
         listed: list[Replica] = ray.get(self._coordinator.replicas.remote())
         return listed
-
-
-def _beside_driver(block: ExitStack, kind: type[Any], *arguments: Any) -> Any:
-    """An actor on the driver's node, ended with the block: a driver that goes on would keep it."""
-    actor = beside_driver(kind).remote(*arguments)
-    block.callback(_kill, actor)
-    return actor
-
-
-def _kill(actor: Any) -> None:
-    with suppress(RayError, RuntimeError):  # of a cluster that is lost
-        ray.kill(actor)

@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray.data import DataContext
+from ray.exceptions import RayError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
@@ -194,11 +195,20 @@ def placement(engine: EngineConfig) -> Iterator[dict[str, Any]]:
         remove_placement_group(group)
 
 
-def beside_driver(kind: type[Any]) -> Any:
-    """An actor class on the driver's node, safe from the loss of other nodes; it takes no CPU."""
+@contextmanager
+def actor_beside_driver(kind: type[Any], *arguments: Any) -> Iterator[Any]:
+    """An actor that takes no CPU, on the driver's node, so that no other node takes it along.
+
+    It ends with the block: a driver that goes on would keep it.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     remote: Any = ray.remote
-    return remote(num_cpus=0, scheduling_strategy=here)(kind)
+    actor = remote(num_cpus=0, scheduling_strategy=here)(kind).remote(*arguments)
+    try:
+        yield actor
+    finally:
+        with suppress(RayError, RuntimeError):  # of a cluster that is lost
+            ray.kill(actor)
 
 
 def cluster_resources() -> dict[str, float]:

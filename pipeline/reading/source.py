@@ -37,16 +37,12 @@ ReadTask: TypeAlias = tuple[Callable[[], Iterator[pa.Table]], int]
 """What reads its share of the shards, and the bytes that these have in the store."""
 
 
-def never() -> bool:
-    return False
-
-
 def read_tasks(
     shards: Sequence[Shard],
     spec: Input,
     storage: Storage,
     selection: Selection = EVERYTHING,
-    enough: Callable[[], bool] = never,
+    enough: Callable[[], bool] = lambda: False,
 ) -> list[ReadTask]:
     """The input in tasks of about equal weight, each a stream of `ITEMS` tables.
 
@@ -80,7 +76,7 @@ def read_tables(
     spec: Input,
     storage: Storage,
     selection: Selection = EVERYTHING,
-    enough: Callable[[], bool] = never,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Iterator[pa.Table]:
     """One read task: its shards' items as tables, each with its tally, in bounded memory."""
     waiting: list[Item] = []

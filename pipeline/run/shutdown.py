@@ -25,20 +25,17 @@ def shutdown_on_sigterm(
         yield requested
         return
 
-    def at_sigterm(number: int, frame: FrameType | None) -> None:
-        if requested.is_set() or seconds == 0:
+    def at_signal(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGALRM or requested.is_set() or seconds == 0:
             raise KeyboardInterrupt
-        signal.signal(signal.SIGALRM, at_deadline)
+        signal.signal(signal.SIGALRM, at_signal)
         signal.setitimer(signal.ITIMER_REAL, seconds)
         requested.set()
         left = seconds - min(seconds * STORING_SHARE, STORING_SECONDS)
         threading.Thread(target=end, args=(left,), daemon=True).start()
 
-    def at_deadline(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGALRM)]
-    signal.signal(signal.SIGTERM, at_sigterm)
+    signal.signal(signal.SIGTERM, at_signal)
     try:
         yield requested
     finally:
