@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import StorageError
 from pipeline.core.records import Fault, Place, Record, Reject
 from pipeline.reading.expansion_limit import ExpansionLimit
-from pipeline.reading.rows import id_of, row_record
+from pipeline.reading.openai_batch import any_record
+from pipeline.reading.rows import id_of
 
 BATCH_ROWS, BATCH_BYTES = 256, 64 * 2**20
 """Rows in memory at a time, and their estimated size: large rows come in smaller batches."""
@@ -107,7 +108,7 @@ def _item(values: dict[str, Any], place: Place, limit: int) -> Record | Reject:
             raise Fault(
                 "too_large", f"the row has {size} characters, over {limit} (input.max_record_bytes)"
             )
-        return row_record(values, place)
+        return any_record(values, place)
     except Fault as fault:
         payload = orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)
         return fault.at(place, payload, id_of(values))

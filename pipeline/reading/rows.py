@@ -1,4 +1,4 @@
-"""Turns a JSON line or a Parquet row into a record, including lines of an OpenAI batch file."""
+"""Turns a JSON line or a Parquet row into a record."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,19 +9,17 @@ from pipeline.reading.mojibake import repair_record
 
 ID_FIELDS = ("record_id", "id", "custom_id")
 ANSWER_FIELDS = ("recorded_answer", "answer", "completion")
-_NEEDED, _READY = ("question", "passages"), ("prompt", "messages")
-_RECORD_FIELDS = {*ID_FIELDS, *ANSWER_FIELDS, *_NEEDED, *_READY, "paper_id", "question_id"}
+_NEEDED, READY = ("question", "passages"), ("prompt", "messages")
+_RECORD_FIELDS = {*ID_FIELDS, *ANSWER_FIELDS, *_NEEDED, *READY, "paper_id", "question_id"}
 
 
 def row_record(row: Any, place: Place) -> Record:
     """The record in a row; raises `Fault` if a field is missing or has the wrong type."""
     if not isinstance(row, Mapping):
-        raise Fault("wrong_type", f"a record must be an object, not {_kind(row)}")
-    if isinstance(row.get("body"), Mapping) and "custom_id" in row:
-        row = _batch_row(row)
+        raise Fault("wrong_type", f"a record must be an object, not {kind_of(row)}")
     messages = _messages(row)
     if not messages:
-        _require(row, *_NEEDED)
+        require(row, *_NEEDED)
     return repair_record(
         Record(
             record_id=_first_id(row) or f"{place.uri}#{place.row}",
@@ -37,16 +35,6 @@ def row_record(row: Any, place: Place) -> Record:
     )
 
 
-def batch_record(row: Any, place: Place) -> Record:
-    """The record in a line of an OpenAI batch file, which must have a body."""
-    if not isinstance(row, Mapping):
-        raise Fault("wrong_type", f"a batch line must be an object, not {_kind(row)}")
-    _require(row, "custom_id", "body")
-    if not isinstance(row["body"], Mapping):
-        raise Fault("wrong_type", f"body must be an object, not {_kind(row['body'])}")
-    return row_record(row, place)
-
-
 def id_of(row: Any) -> str | None:
     """The id for a row's reject, or None if the row has no valid one."""
     try:
@@ -55,15 +43,7 @@ def id_of(row: Any) -> str | None:
         return None
 
 
-def _batch_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A batch line as a row, with the request's prompt or messages as fields of their own."""
-    body = row["body"]
-    prompt = {name: body[name] for name in _READY if name in body}
-    settings = {name: value for name, value in body.items() if name not in prompt}
-    return {**{k: v for k, v in row.items() if k != "body"}, **prompt, "body": settings}
-
-
-def _require(row: Mapping[str, Any], *names: str) -> None:
+def require(row: Mapping[str, Any], *names: str) -> None:
     for name in names:
         value = row.get(name)
         if value is None or (isinstance(value, str) and not value.strip()):
@@ -93,7 +73,7 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
 def _as_text(value: Any, place: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise Fault("wrong_type", f"{place} must be text, not {_kind(value)}")
+    raise Fault("wrong_type", f"{place} must be text, not {kind_of(value)}")
 
 
 def _passages(row: Mapping[str, Any]) -> tuple[Passage, ...]:
@@ -106,7 +86,7 @@ def _passage(value: Any, place: str) -> Passage:
     if isinstance(value, str):
         return Passage(value)
     if not isinstance(value, Mapping):
-        raise Fault("wrong_type", f"{place} must be text or an object, not {_kind(value)}")
+        raise Fault("wrong_type", f"{place} must be text or an object, not {kind_of(value)}")
     text = _as_text(value.get("text"), f"{place}.text")
     if text is None:
         raise Fault("missing_field", f"{place} has no text")
@@ -125,7 +105,7 @@ def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
 def _message(value: Any, place: str) -> Message:
     if not isinstance(value, Mapping):
         raise Fault(
-            "wrong_type", f"{place} must be an object with role and content, not {_kind(value)}"
+            "wrong_type", f"{place} must be an object with role and content, not {kind_of(value)}"
         )
     for name in ("role", "content"):
         if value.get(name) is None:
@@ -163,11 +143,11 @@ def _list(row: Mapping[str, Any], name: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Fault("wrong_type", f"{name} must be a list, not {_kind(value)}")
+        raise Fault("wrong_type", f"{name} must be a list, not {kind_of(value)}")
     return value
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     """What JSON calls the type of a value."""
     names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
     return names.get(type(value)) or (

@@ -22,8 +22,8 @@ from pipeline.core.filesystem import GuardedStream, Location, Storage, storage_e
 from pipeline.core.records import PAYLOAD_BYTES, Fault, Place, Record, Reject
 from pipeline.reading.expansion_limit import ExpansionLimit
 from pipeline.reading.jsonl import jsonl_items
+from pipeline.reading.openai_batch import any_record, batch_record
 from pipeline.reading.parquet import parquet_items
-from pipeline.reading.rows import batch_record, row_record
 from pipeline.reading.text import record_id_of, text_record
 
 if sys.version_info >= (3, 14):
@@ -139,7 +139,7 @@ def _items(shard: Shard, stream: io.BufferedReader, spec: Input) -> Iterator[Rec
     elif kind == "text":
         yield from _text_items(shard, _decoded(stream, head, expansion), spec)
     else:
-        parse = batch_record if kind == "openai-batch" else row_record
+        parse = batch_record if kind == "openai-batch" else any_record
         chunks = _decoded(stream, head, expansion)
         yield from jsonl_items(shard.uri, chunks, spec.max_record_bytes, parse)
 

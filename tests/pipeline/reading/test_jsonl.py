@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.core.records import PAYLOAD_BYTES, Fault, Place, Record, Reject
 from pipeline.reading.jsonl import jsonl_items
-from pipeline.reading.rows import batch_record, row_record
+from pipeline.reading.openai_batch import batch_record
+from pipeline.reading.rows import row_record
 from tests.support.hostile import record_line, record_lines
 
 URI = "file:///logs/lamps.jsonl"

@@ -1,4 +1,4 @@
-"""Records from JSON lines, Parquet rows and lines of an OpenAI batch file."""
+"""Records from JSON lines and Parquet rows."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.arrow import items_table, table_records
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
-from pipeline.reading.rows import batch_record, id_of, row_record
+from pipeline.reading.rows import id_of, row_record
 
 PLACE = Place("file:///logs/lamps.jsonl", 4)
 GOOD = {"id": "a", "question": "Which lamp?", "passages": ["Amber at dusk."]}
@@ -25,19 +25,15 @@ def ready(**fields: Any) -> dict[str, Any]:
     return row(question=ABSENT, passages=ABSENT, **fields)
 
 
-def batch(body: Any, **fields: Any) -> dict[str, Any]:
-    return {"custom_id": "b-1", "method": "POST", "url": "/v1/x", "body": body, **fields}
-
-
-def parsed(values: Any, parse: Any = row_record) -> Record | Fault:
+def parsed(values: Any) -> Record | Fault:
     try:
-        return parse(values, PLACE)
+        return row_record(values, PLACE)
     except Fault as fault:
         return fault
 
 
-def fault_of(values: Any, parse: Any = row_record) -> tuple[str, str]:
-    fault = parsed(values, parse)
+def fault_of(values: Any) -> tuple[str, str]:
+    fault = parsed(values)
     assert isinstance(fault, Fault)
     return fault.reason, fault.detail
 
@@ -192,50 +188,6 @@ def test_a_row_without_question_or_prompt_lacks_a_field(fields: dict[str, Any]) 
 @pytest.mark.parametrize("value", [[1], "text", 3, 1.5, None, True])
 def test_only_an_object_is_a_record(value: Any) -> None:
     assert fault_of(value)[0] == "wrong_type"
-    assert fault_of(value, batch_record)[0] == "wrong_type"
-
-
-@pytest.mark.parametrize("parse", [row_record, batch_record])
-def test_a_chat_line_of_a_batch_file_is_a_record(parse: Any) -> None:
-    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "Lamp?"}]}
-
-    record = parse(batch(body), PLACE)
-
-    assert (record.record_id, record.messages) == ("b-1", (Message("user", "Lamp?"),))
-
-
-@pytest.mark.parametrize("parse", [row_record, batch_record])
-def test_a_completions_line_of_a_batch_file_is_a_record(parse: Any) -> None:
-    record = parse(batch({"model": "m", "prompt": "Lamp:"}), PLACE)
-
-    assert (record.record_id, record.messages) == ("b-1", (Message(PLAIN, "Lamp:"),))
-
-
-def test_the_request_s_other_settings_become_extra() -> None:
-    record = row_record(batch({"model": "m", "prompt": "Lamp:"}), PLACE)
-
-    assert record.extra["body"] == {"model": "m"}
-
-
-@pytest.mark.parametrize(
-    ("values", "reason", "named"),
-    [
-        (batch("text"), "wrong_type", "body"),
-        (batch(["list"]), "wrong_type", "body"),
-        (batch(None), "missing_field", "body"),
-        ({"body": {"prompt": "Lamp:"}}, "missing_field", "custom_id"),
-        (batch({"model": "m"}), "missing_field", "question"),
-        (batch({"prompt": [1, 2]}), "wrong_type", "prompt"),
-        (batch({"prompt": "Lamp:"}, custom_id=True), "wrong_type", "custom_id"),
-    ],
-)
-def test_a_faulty_batch_line_names_its_field(
-    values: dict[str, Any], reason: str, named: str
-) -> None:
-    actual, detail = fault_of(values, batch_record)
-
-    assert actual == reason
-    assert named in detail
 
 
 def test_mojibake_is_repaired_in_the_whole_row() -> None:
@@ -271,14 +223,13 @@ likely_rows = st.dictionaries(st.sampled_from(NAMES), likely_values, max_size=8)
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(plain_values, likely_rows, likely_rows.map(lambda r: GOOD | r)))
 def test_any_json_value_becomes_a_record_or_a_fault(value: Any) -> None:
-    for parse in (row_record, batch_record):
-        outcome = parsed(value, parse)
-        if isinstance(outcome, Fault):
-            assert outcome.reason in ("wrong_type", "missing_field")
-            assert outcome.detail
-        else:
-            assert outcome.record_id
-            assert outcome.messages or outcome.question
+    outcome = parsed(value)
+    if isinstance(outcome, Fault):
+        assert outcome.reason in ("wrong_type", "missing_field")
+        assert outcome.detail
+    else:
+        assert outcome.record_id
+        assert outcome.messages or outcome.question
 
 
 @settings(max_examples=200, deadline=None)
