@@ -1,24 +1,25 @@
 """Prompt templates: a file each, with YAML front matter and a Jinja2 user message.
 
-Templates run in Jinja2's sandbox, and an undefined name is an error. `load_prompt` finds errors of
-the template before a run starts; a record without a field that the template uses is rejected.
+Templates run in a sandbox, where an undefined name is an error, and so is printing anything that
+has no text. `load_prompt` finds errors of the template before a run starts; a record without a
+field that the template uses is rejected.
 """
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, meta, nodes
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2 import Template, TemplateSyntaxError, UndefinedError, meta, nodes
 
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
+from pipeline.prompting.front_matter import front_matter, split_template
+from pipeline.prompting.sandbox import LAZY_FILTERS, UNREPEATABLE, PromptEnvironment
 
 VERBATIM = "verbatim"
-_FRONT_MATTER = {"name", "version", "system"}
 
 _SAMPLE = Record(
     record_id="record",
@@ -30,9 +31,7 @@ _SAMPLE = Record(
     messages=(Message(PLAIN, "Text."),),
 )
 
-_environment = SandboxedEnvironment(
-    undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
-)
+_environment = PromptEnvironment()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ class PromptSource:
     system: str = ""
     path: str = ""
     first_line: int = 1  # of the file, on which `body` begins
+    system_line: int = 1  # on which `system` begins
     max_words: int = 0
 
     def described(self) -> dict[str, str]:
@@ -56,27 +56,34 @@ class PromptSource:
         return self.name == VERBATIM and not self.path
 
     @property
+    def parts(self) -> list[tuple[str, str, int]]:
+        """Role, template and first line in the file of each message."""
+        both = (("system", self.system, self.system_line), ("user", self.body, self.first_line))
+        return [part for part in both if part[1]]
+
+    @property
     def sample(self) -> tuple[Message, ...]:
         """A prompt with the roles of all prompts; empty if each record brings its own messages."""
-        parts = (("system", self.system), ("user", self.body))
-        return tuple(Message(role, "Text.") for role, text in parts if text)
+        return tuple(Message(role, "Text.") for role, _, _ in self.parts)
 
 
 def load_prompt(template: str, max_words: int) -> PromptSource:
     """The template at a path, tried on an invented record; or `verbatim`.
 
     Raises `ConfigError` with file and line for a missing file, broken front matter, a syntax error,
-    or a field that records do not have.
+    a field that records do not have, or what prints no text.
     """
     if template == VERBATIM:
         return PromptSource(VERBATIM, "1")
     try:
-        text = Path(template).read_text(encoding="utf-8")
+        text = Path(template).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"prompt: {template}: the template cannot be read: {error}") from error
     source = _parse(template, text, max_words)
-    for part, line in ((source.system, 1), (source.body, source.first_line)):
-        _check_names(template, part, line)
+    for _, text, line in source.parts:
+        tree = _tree(template, text, line)
+        _check_names(template, tree, line)
+        _check_prints(template, tree, line)
     _try_out(source)
     return source
 
@@ -90,17 +97,22 @@ def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], s
             )
         return record.messages, record.boilerplate
     context = _context(record, source.max_words)
+    messages = tuple(
+        Message(role, _rendered(source.path, text, line, context))
+        for role, text, line in source.parts
+    )
+    return messages, boilerplate_of(source)
+
+
+def _rendered(path: str, text: str, first_line: int, context: Mapping[str, Any]) -> str:
     try:
-        parts = [
-            Message(role, _compiled(text).render(context))
-            for role, text in (("system", source.system), ("user", source.body))
-            if text
-        ]
+        content = _compiled(text).render(context)
+        content.encode()  # half of a surrogate pair, written as an escape, is no text
     except UndefinedError as error:
-        raise Fault("missing_field", f"{_line_of(source, error)}: {error}") from error
+        raise Fault("missing_field", f"{_place(path, first_line, error)}: {error}") from error
     except Exception as error:  # an expression in a template may raise anything
-        raise Fault("wrong_type", f"{_line_of(source, error)}: {error}") from error
-    return tuple(parts), boilerplate_of(source)
+        raise Fault("wrong_type", f"{_place(path, first_line, error)}: {error}") from error
+    return content
 
 
 @lru_cache(maxsize=16)
@@ -132,41 +144,44 @@ FIELDS = frozenset(_context(_SAMPLE, max_words=0))
 
 
 def _parse(path: str, text: str, max_words: int) -> PromptSource:
-    opening, _, rest = text.partition("\n")
-    front, fence, body = rest.partition("\n---\n")
-    if opening.rstrip() != "---" or not fence:
-        raise ConfigError(f"{path}:1: a template begins with front matter between two --- lines")
-    try:
-        fields = yaml.safe_load(front)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: front matter: {' '.join(str(error).split())}") from error
-    if not isinstance(fields, dict):
-        raise ConfigError(f"{path}:2: front matter is a mapping with name and version")
-    for name in fields:
-        if name not in _FRONT_MATTER:
-            raise ConfigError(f"{path}: front matter: {name}{nearest(str(name), _FRONT_MATTER)}")
-    for name in ("name", "version"):
-        if not fields.get(name):
-            raise ConfigError(f"{path}: front matter: {name} is missing")
-    if not body.strip():
-        raise ConfigError(f"{path}: no message below the front matter")
+    front, body, first_line = split_template(path, text)
+    fields = front_matter(path, front)
     return PromptSource(
-        name=str(fields["name"]),
-        version=str(fields["version"]),
+        name=fields["name"].text,
+        version=fields["version"].text,
         body=body,
-        system=str(fields.get("system") or "").strip(),
+        system=fields["system"].text if "system" in fields else "",
         path=path,
-        first_line=front.count("\n") + 4,
+        first_line=first_line,
+        system_line=fields["system"].line if "system" in fields else 1,
         max_words=max_words,
     )
 
 
-def _check_names(path: str, text: str, first_line: int) -> None:
+def _tree(path: str, text: str, first_line: int) -> nodes.Template:
     try:
         tree = _environment.parse(text)
+        _check_repeatable(tree)
         _compiled(text)
     except TemplateSyntaxError as error:
         raise ConfigError(f"{path}:{first_line + error.lineno - 1}: {error.message}") from error
+    return tree
+
+
+def _check_repeatable(tree: nodes.Template) -> None:
+    """Raises `TemplateSyntaxError` for what gives another text every time."""
+    for filtered in tree.find_all(nodes.Filter):
+        _refuse_unrepeatable(filtered.name, filtered.lineno)
+    for name in tree.find_all(nodes.Name):
+        _refuse_unrepeatable(name.name, name.lineno)
+
+
+def _refuse_unrepeatable(name: str, line: int) -> None:
+    if name in UNREPEATABLE:
+        raise TemplateSyntaxError(f"{name} gives another prompt every time; use a column", line)
+
+
+def _check_names(path: str, tree: nodes.Template, first_line: int) -> None:
     for other in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         raise ConfigError(
             f"{path}:{first_line + other.lineno - 1}: a prompt is one file; it includes no other"
@@ -180,11 +195,22 @@ def _check_names(path: str, text: str, first_line: int) -> None:
             )
 
 
+def _check_prints(path: str, tree: nodes.Template, first_line: int) -> None:
+    """Whether a filter that gives an iterator is the last one of something printed."""
+    for output in tree.find_all(nodes.Output):
+        for printed in output.nodes:
+            if isinstance(printed, nodes.Filter) and printed.name in LAZY_FILTERS:
+                raise ConfigError(
+                    f"{path}:{first_line + printed.lineno - 1}: {printed.name} gives an iterator, "
+                    "which has no text; add | list or | join"
+                )
+
+
 def _try_out(source: PromptSource) -> None:
     """Renders an invented record, which finds misspelt attributes such as `passage.txt`."""
     if any(
         name.name == "extra"
-        for text in (source.system, source.body)
+        for _, text, _ in source.parts
         for name in _environment.parse(text).find_all(nodes.Name)
     ):
         return  # only real records can tell which extra columns there are
@@ -199,7 +225,8 @@ def _compiled(text: str) -> Template:
     return _environment.from_string(text)
 
 
-def _line_of(source: PromptSource, error: Exception) -> str:
+def _place(path: str, first_line: int, error: Exception) -> str:
+    """File and line of an error in a template."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f.lineno for f in frames if f.filename == "<template>" and f.lineno]
-    return f"{source.path}:{source.first_line + lines[-1] - 1}" if lines else source.path
+    return f"{path}:{first_line + lines[-1] - 1}" if lines else path

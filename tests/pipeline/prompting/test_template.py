@@ -84,6 +84,24 @@ def test_verbatim_without_a_text_of_its_own_is_the_records_fault():
         ("---\nname: a\nversion: 1\nsytem: x\n---\nx", "sytem; did you mean 'system'?"),
         ("---\nname: [\n---\nx", "front matter"),
         (FRONT + "{{ ''.__class__.__mro__ }}{{ question.__class__.__mro__[1] }}", "unsafe"),
+        (
+            FRONT + "\n{{ question.upper }}",
+            ":6: 'upper' is no field of text, but a method: upper()",
+        ),
+        (FRONT + "\n{{ passages[0].count }}", ":6: 'count' is no field"),
+        (
+            FRONT + "\n{{ extra.tags | map('upper') }}",
+            ":6: map gives an iterator, which has no text",
+        ),
+        (FRONT + "\n{{ passages | map('first') ~ '' }}", ":6: an iterator has no text; add | list"),
+        (FRONT + "\n{{ extra.tags | random }}", ":6: random gives another prompt every time"),
+        (FRONT + "\n{{ lipsum() }}", ":6: lipsum gives another prompt every time"),
+        (FRONT + "\n{{ range(3) }}", ":6: a value of type range has no text; add | list"),
+        (FRONT + "\n" + r"{{ '\ud800' }}", "surrogates not allowed"),
+        ('---\nname: a\nversion: 1\nsystem: "{{ qestion }}"\n---\nx', ":4: no field 'qestion'"),
+        ("---\nname: a\nversion: 1\nsystem: |\n  One.\n  {{ range }}\n---\nx", ":6: 'range' is a"),
+        ("---\nname: a\nversion: [1, 2]\n---\nx", ":3: front matter: version must be text"),
+        ("---\nname: a\nversion: ~\n---\nx", "front matter: version is missing"),
     ],
 )
 def test_a_faulty_template_stops_the_job_and_names_file_and_line(tmp_path, text, message):
@@ -115,3 +133,49 @@ def test_the_boilerplate_is_the_templates_text_without_the_records():
     _, boilerplate = render(load_prompt(BETTER_PROMPT, 399), record())
     assert "Keep their numbers" in boilerplate
     assert "herons" not in boilerplate
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["1.10", "010", "on", "1e3", "2024-01-01", "0", "12:30", "0x1F", "1_000", "no", "=", ".5"],
+)
+def test_front_matter_is_text_as_it_stands_there(tmp_path, written):
+    path = write(tmp_path, f"---\nname: {written}\nversion: {written}  # why\n---\nx")
+    source = load_prompt(path, 399)
+    assert (source.name, source.version) == (written, written)
+
+
+def test_a_system_message_that_is_null_is_none(tmp_path):
+    for null in ("", "~", "null"):
+        path = write(tmp_path, f"---\nname: a\nversion: 1\nsystem: {null}\n---\nx")
+        assert load_prompt(path, 399).system == ""
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_byte_order_marks_and_line_ends_do_not_change_a_prompt(tmp_path, mark, end):
+    path = tmp_path / "trial.md"
+    path.write_bytes(mark + (FRONT + "One\n{{ question }}").encode().replace(b"\n", end))
+    assert rendered(str(path), record(question="Q?")) == "One\nQ?"
+
+
+def test_a_column_with_the_name_of_a_method_is_printed(tmp_path):
+    path = write(tmp_path, FRONT + "{{ extra.items }} {{ extra.meta.keys }}")
+    assert rendered(path, record(extra={"items": ["bell"], "meta": {"keys": 3}})) == "['bell'] 3"
+
+
+def test_a_record_whose_columns_have_no_text_is_rejected_with_file_and_line(tmp_path):
+    source = load_prompt(write(tmp_path, FRONT + "Line\n{{ extra.note | reverse }}"), 399)
+    assert render(source, record(extra={"note": "bell"}))[0][0].content == "Line\nlleb"
+    with pytest.raises(Fault) as caught:
+        render(source, record(extra={"note": ["bell"]}))
+    assert caught.value.reason == "wrong_type"
+    assert "trial.md:6: an iterator has no text" in caught.value.detail
+
+
+def test_a_method_in_place_of_a_missing_column_is_a_missing_field(tmp_path):
+    source = load_prompt(write(tmp_path, FRONT + "{{ extra.items }}"), 399)
+    with pytest.raises(Fault) as caught:
+        render(source, record(extra={"year": 7}))
+    assert caught.value.reason == "missing_field"
+    assert "trial.md:5: 'items' is no field of an object" in caught.value.detail
