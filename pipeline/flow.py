@@ -2,10 +2,10 @@
 
     shards ─ read ─▶ records ─ render ─▶ prompts ─ minus what the store holds ─▶ work
     work ─ by paper, in the order that shares most ─▶ batches
-    batches ─ replicas: generate ⇄ check ⇄ repair ─▶ outcomes ─ sink ─▶ answers/ and rejects/
+    batches ─ replicas: generate ⇄ check ⇄ repair ─▶ answers/ and rejects/ ─▶ receipts
 
-Every record that was read reaches the sink, once. Current and rejected ones ride along, so that one
-pass gives the exact accounting.
+Every record that was read reaches a replica, once. Current and rejected ones ride along, so that
+one pass gives the exact accounting.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,10 +33,7 @@ PARTITION_ROWS = 16_000
 
 
 def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Totals]:
-    """Runs the flow; yields the totals of each table of outcomes once its parts are stored.
-
-    No batch holds more rows than a part may: a crash loses a few batches.
-    """
+    """Runs the flow; yields the totals of each batch once all its answers are stored."""
     job, source, reporter = prepared.job, prepared.source, executor.reporter
     ledger = Ledger.of(prepared.store, prepared.selection, job.input.bucket)
     partitions = min(1 + prepared.bucket_bytes // PARTITION_BYTES, MOST_PARTITIONS)
@@ -52,10 +49,8 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
     prompts = read_prompts(prepared, executor, executor.share(ledger))
     batches = by_paper(prompts, prepared, partitions).map(arrange).in_blocks(1)
-    outcomes = batches.through_replicas(
-        BatchWorker, (job, source, reporter), job.engine, concurrent
-    )
-    return outcomes.map(sink.write).receipts()
+    replica = (job, source, sink, reporter)
+    return batches.through_replicas(BatchWorker, replica, job.engine, concurrent).receipts()
 
 
 def read_prompts(

@@ -3,6 +3,7 @@
 import asyncio
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from threading import Lock, Thread
@@ -12,18 +13,23 @@ import pyarrow as pa
 
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.flushing import BatchAnswers, Flusher
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.cluster.counters import EngineCounts
 from pipeline.cluster.reporter import HEARTBEAT_SECONDS, Reporter
 from pipeline.config.schema import Job
-from pipeline.core.arrow import carry, split_work, table_prompts, tally, unpack
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import carry, receipt, split_work, table_prompts, unpack
 from pipeline.core.errors import EngineError, OvernightError
 from pipeline.core.records import Answered, Prompt
 from pipeline.engines import model_of, most_attempts, open_engine, sampling_of
 from pipeline.engines.engine import Engine
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
+from pipeline.store.ledger import answer_digest, answer_digests
+from pipeline.store.reader import key_digest
 from pipeline.store.schema import OUTCOMES, answers_table
+from pipeline.store.sink import Sink
 
 REPORT_SECONDS = 0.5
 """A replica reports its counts no more often than this, except at the end of a batch."""
@@ -33,25 +39,24 @@ class BatchWorker:
     """Answers batches with one engine and its checks, several at a time in one event loop.
 
     The model begins to load as soon as any record of the run is known to need an answer, while
-    other stages still read and arrange; a run with nothing to do loads no model. A batch becomes
-    one table, in its order: Ray asks for it again after a crash, and would lose rows that left in
-    an order that chance decides.
-
-    *Crash window:* a table that outgrows Ray's blocks leaves in several. If the process dies
-    between them, the blocks that are asked for again may be cut elsewhere, and rows be lost or
-    doubled at the cut; the run's accounting finds that, and the next run answers what was lost.
+    other stages still read and arrange; a run with nothing to do loads no model. A replica stores
+    what it has answered itself, and hands on a receipt for each batch. Ray asks for a batch again
+    after a crash: what the store has of it by then is not generated again.
     """
 
     def __init__(
         self,
         job: Job,
         source: PromptSource,
+        sink: Sink,
         reporter: Reporter = Reporter(),  # noqa: B008  it has no state
     ) -> None:
         self._job = job
         self._source = source
+        self._sink = sink
         self._reporter = reporter
         self._loader = EngineLoader(job, source, reporter)
+        self._flusher = Flusher(sink, reporter, job.output.flush_seconds, self._as_rows)
         self._stop = StopSignal(reporter, self._report_counts)
         self._counts = EngineCounts()
         self._next_report: asyncio.TimerHandle | None = None
@@ -59,48 +64,66 @@ class BatchWorker:
         Thread(target=self._loader.load_ahead, daemon=True).start()
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
-        """Every `work` row of a packed batch answered; the other rows ride along.
+        """Answers every `work` row of a packed batch; returns a receipt for all of its rows.
 
         Once the run is to end, those for which there was no time count as not read.
         """
         work, rest = split_work(unpack(batch))
-        if not work.num_rows:
-            return carry(rest, OUTCOMES)
-        try:
-            answers = await self._answers(table_prompts(work))
-        except OvernightError as error:
-            raise type(error)(str(error)) from None  # its causes may not travel to the driver
-        parts = [carry(rest, OUTCOMES)]
-        self._report_counts()
-        if unread := work.num_rows - len(answers):
-            parts.append(tally(OUTCOMES, {"read": -unread}))
-        if answers:
-            engine = (await self._loader.loaded()).engine
-            self._reporter.state("answering", engine.version)
-            parts.append(answers_table(answers, self._shared_columns(engine)))
-            parts.append(tally(OUTCOMES, _first_attempts(answers)))
-        return pa.concat_tables(parts)
+        totals = await asyncio.to_thread(self._sink.write, carry(rest, OUTCOMES))
+        if work.num_rows:
+            try:
+                totals.add(await self._answered(table_prompts(work)))
+            except OvernightError as error:
+                raise type(error)(str(error)) from None  # its causes may not travel to the driver
+        return receipt(totals)
 
-    async def _answers(self, prompts: Sequence[Prompt]) -> list[Answered]:
-        """Of all prompts in their order, less those for which there was no time."""
-        if not await self._stop.may_begin():
-            return []
+    async def _answered(self, prompts: Sequence[Prompt]) -> Totals:
+        """Totals of the answers to these prompts, stored now or by an earlier try."""
+        digests = [answer_digest(p.record.record_id, p.generation_key) for p in prompts]
+        batch = self._flusher.begin(key_digest(*digests))
+        try:
+            stored = await self._stored_before(batch.digest, digests)
+            found = Counter(answer_digests(stored))
+            left = [p for p, d in zip(prompts, digests, strict=True) if not _took(found, d)]
+            answered = await self._answer_all(left, batch)
+        finally:
+            totals = await self._flusher.finish(batch)
+        if answered:
+            self._reporter.state("answering", (await self._loader.loaded()).engine.version)
+        totals.add(Totals.of(stored))
+        totals.sums["read"] -= len(left) - answered
+        return totals
+
+    async def _stored_before(self, batch: bytes, digests: Sequence[bytes]) -> pa.Table:
+        parts = await self._reporter.parts_of(batch)
+        return await asyncio.to_thread(self._sink.stored, parts, set(digests))
+
+    async def _answer_all(self, prompts: Sequence[Prompt], batch: BatchAnswers) -> int:
+        """Answers prompts; returns for how many there was time."""
+        if not prompts or not await self._stop.may_begin():
+            return 0
         self._add(EngineCounts(asked=len(prompts)))
         self._report_counts()  # at once: an engine without a model keeps the loop busy from here on
-        tasks = [asyncio.create_task(self._answer(prompt)) for prompt in prompts]
+        tasks = [asyncio.create_task(self._answer(prompt, batch)) for prompt in prompts]
         every = asyncio.gather(*tasks)
         if await self._stop.comes_before(every):
             every.cancel()
             await asyncio.wait([every])
             self._add(EngineCounts(asked=-sum(task.cancelled() for task in tasks)))
-            return [task.result() for task in tasks if not task.cancelled()]
-        return every.result()
+        else:
+            every.result()
+        self._report_counts()
+        return sum(not task.cancelled() and task.result() is None for task in tasks)
 
-    async def _answer(self, prompt: Prompt) -> Answered:
+    async def _answer(self, prompt: Prompt, batch: BatchAnswers) -> None:
         loop = await self._loader.loaded()
         answer = await loop.answer(prompt)
+        self._flusher.add(batch, answer)
         self._add(EngineCounts.of(answer))
-        return answer
+
+    async def _as_rows(self, answers: Sequence[Answered]) -> pa.Table:
+        columns = self._shared_columns((await self._loader.loaded()).engine)
+        return await asyncio.to_thread(answers_table, answers, columns)
 
     def _add(self, more: EngineCounts) -> None:
         """Adds to the replica's counts, which are reported soon, once for all added by then."""
@@ -226,9 +249,7 @@ class StopSignal:
             self._asked.set()
 
 
-def _first_attempts(answers: Sequence[Answered]) -> dict[str, int]:
-    first = [answer.attempts[0].completion for answer in answers]
-    return {
-        "first_prompt_tokens": sum(completion.prompt_tokens for completion in first),
-        "first_cached_tokens": sum(completion.cached_tokens for completion in first),
-    }
+def _took(found: Counter[bytes], digest: bytes) -> bool:
+    """Takes one row of this digest, if there is any left."""
+    found[digest] -= 1
+    return found[digest] >= 0

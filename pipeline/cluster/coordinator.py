@@ -5,7 +5,8 @@ fast.
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from heapq import nlargest
@@ -79,6 +80,7 @@ class Coordinator:
         self._stages = StageCounts()
         self._barren_deaths = 0
         self._deadline: float | None = None
+        self._parts: defaultdict[bytes, list[str]] = defaultdict(list)
 
     def state(self, replica: Replica) -> int:
         """Records how far a replica has got; returns the deaths since a batch was last answered."""
@@ -104,6 +106,15 @@ class Coordinator:
         status.heartbeat_at = time.monotonic()
         status.may_begin |= seconds is None
         return seconds
+
+    def announce(self, part: str, batches: Sequence[bytes]) -> None:
+        """A part with answers of these batches, by their digests, is about to be written."""
+        for batch in batches:
+            self._parts[batch].append(part)
+
+    def parts_of(self, batch: bytes) -> list[str]:
+        """The parts announced with answers of a batch; only the store knows which it has."""
+        return self._parts.get(batch, [])
 
     def counted(self, more: StageCounts) -> None:
         """Records what a task has done."""

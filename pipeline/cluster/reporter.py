@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -39,6 +40,13 @@ class Reporter:
     async def heartbeat(self) -> float | None:
         """Says that this replica lives; returns the seconds left, None while the run goes on."""
         return None
+
+    async def announce(self, part: str, batches: Sequence[bytes]) -> None:
+        """Says that a part with answers of these batches, by their digests, is to be written."""
+
+    async def parts_of(self, batch: bytes) -> Sequence[str]:
+        """The parts announced with answers of a batch: some, if it comes again after a crash."""
+        return ()
 
     def wait_for_work(self) -> bool:
         """Blocks until any record is known to need an answer; False if nobody will say so."""
@@ -89,6 +97,20 @@ class ClusterReporter(Reporter):
             left: float | None = await self._coordinator.heartbeat.remote(_this_process())
             return left
         return None
+
+    async def announce(self, part: str, batches: Sequence[bytes]) -> None:
+        from ray.exceptions import RayError
+
+        with suppress(RayError):
+            await self._coordinator.announce.remote(part, batches)
+
+    async def parts_of(self, batch: bytes) -> Sequence[str]:
+        from ray.exceptions import RayError
+
+        with suppress(RayError):
+            parts: list[str] = await self._coordinator.parts_of.remote(batch)
+            return parts
+        return ()
 
     def wait_for_work(self) -> bool:
         while not self._answer_of(self._coordinator.has_work):

@@ -160,6 +160,7 @@ class Output(Section):
     uri: str = Field(min_length=1)
     append_only: bool = False  # never overwrite or delete a file
     rows_per_file: int | None = Field(default=None, gt=0)
+    flush_seconds: float = Field(default=60.0, gt=0)  # the longest that an answer stays unstored
 
 
 class Price(Section):

@@ -7,7 +7,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.arrow import PREFIX_SUMS
+from pipeline.core.arrow import PREDICTED_SUMS
 from pipeline.core.errors import AccountingError
 from pipeline.core.records import State
 
@@ -20,6 +20,12 @@ _STATE_OF: dict[str, State] = {
     "rejected_before": "rejected",
 }
 
+_FIRST_TOKENS = ("prompt_tokens", "cached_tokens")
+
+PREFIX_SUMS = (*(f"first_{name}" for name in _FIRST_TOKENS), *PREDICTED_SUMS)
+"""Prompt tokens of all first attempts, and those that the prefix cache held; then prompt tokens by
+their characters, and those that it was predicted to hold."""
+
 _SUMMED = (
     "read",
     "stored_bytes",
@@ -27,7 +33,7 @@ _SUMMED = (
     "cached_tokens",
     "completion_tokens",
     "word_count",
-    *PREFIX_SUMS,
+    *PREDICTED_SUMS,
 )
 
 
@@ -35,8 +41,8 @@ _SUMMED = (
 class Totals:
     """Counts over rows of the flow.
 
-    `sums` holds the columns of `_SUMMED`, `repairs` (attempts after a record's first), and what
-    callers of `of` add.
+    `sums` holds the columns of `_SUMMED`, `repairs` (attempts after a record's first), prompt
+    tokens of all first attempts and those that the prefix cache held, and what callers of `of` add.
     """
 
     standings: Counter[str] = field(default_factory=Counter)
@@ -63,11 +69,17 @@ class Totals:
         if "failed_checks" in columns:
             totals.failing.update(_value_counts(table["failed_checks"].combine_chunks().flatten()))
         if "attempts" in columns:
-            attempts = pc.list_value_length(table["attempts"].drop_null())
-            totals.sums["repairs"] += (pc.sum(attempts).as_py() or 0) - len(attempts)
+            totals._count_attempts(table["attempts"].drop_null())
         for name in (name for name in _SUMMED if name in columns):
             totals.sums[name] += pc.sum(table[name]).as_py() or 0
         return totals
+
+    def _count_attempts(self, attempts: pa.ChunkedArray) -> None:
+        lengths = pc.list_value_length(attempts)
+        self.sums["repairs"] += (pc.sum(lengths).as_py() or 0) - len(lengths)
+        first = pc.list_element(attempts, 0)
+        for name in _FIRST_TOKENS:
+            self.sums[f"first_{name}"] += pc.sum(pc.struct_field(first, name)).as_py() or 0
 
     def add(self, other: Self) -> None:
         for counter in fields(self):

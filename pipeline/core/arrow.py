@@ -39,17 +39,12 @@ STRINGS = pa.list_(pa.string())
 PASSAGES = pa.list_(pa.struct(fields(pa.string(), "text", "source")))
 MESSAGES = pa.list_(pa.struct(fields(pa.string(), "role", "content")))
 
-PREFIX_SUMS = (
-    "first_prompt_tokens",
-    "first_cached_tokens",
-    "predicted_prompt_tokens",
-    "predicted_cached_tokens",
-)
-"""Columns of tallies: prompt tokens of all first attempts, and those that the prefix cache held;
-then prompt tokens by their characters, and those that it was predicted to hold."""
+PREDICTED_SUMS = ("predicted_prompt_tokens", "predicted_cached_tokens")
+"""Columns of tallies: prompt tokens by their characters, and those that the prefix cache was
+predicted to hold."""
 
 _BOOKKEEPING = [("standing", pa.string()), *fields(pa.int64(), "read", "stored_bytes")]
-_PREFIX_SUMS = fields(pa.int64(), *PREFIX_SUMS)
+_PREDICTED_SUMS = fields(pa.int64(), *PREDICTED_SUMS)
 _RECORD = [
     *fields(pa.string(), "record_id", "paper_id", "question_id", "question", "source_uri"),
     ("source_row", pa.int64()),
@@ -63,7 +58,7 @@ _KEYS = fields(pa.string(), "paper", "prompt_key", "generation_key")
 _REJECTION = [*fields(pa.string(), "reason", "detail"), ("payload", pa.binary())]
 
 ITEMS = pa.schema(_BOOKKEEPING + _RECORD + _REJECTION)
-PROMPTS = pa.schema(_BOOKKEEPING + _RECORD + _KEYS + _PREFIX_SUMS + _REJECTION)
+PROMPTS = pa.schema(_BOOKKEEPING + _RECORD + _KEYS + _PREDICTED_SUMS + _REJECTION)
 """Rows with the same `paper` belong together; a record without a paper has its own id there."""
 
 BATCHES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
@@ -72,7 +67,7 @@ BATCHES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
 
 def flow_schema(rows: pa.Schema) -> pa.Schema:
     """The schema of finished rows: bookkeeping, the store's columns `rows`, then a reject's."""
-    return pa.schema([*_BOOKKEEPING, *_PREFIX_SUMS, *rows, *_REJECTION])
+    return pa.schema([*_BOOKKEEPING, *_PREDICTED_SUMS, *rows, *_REJECTION])
 
 
 def lists_of_structs(

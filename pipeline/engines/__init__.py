@@ -91,7 +91,7 @@ def max_concurrent_batches(job: Job) -> int:
         case "openai":
             batch = endpoint_of(job).concurrency
         case _:
-            return 1
+            return 2  # one is answered while the other is stored
     return 1 + -(-BATCHES_WITHIN_REACH * batch // job.rows_per_file)
 
 

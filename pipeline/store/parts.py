@@ -146,7 +146,11 @@ class PartWriter:
     bucket: Bucket = WHOLE
     append_only: bool = False
 
-    def write(self, folder: Location, rows: pa.Table, schema: pa.Schema) -> int:
+    def new_part(self, folder: Location) -> Location:
+        """A part of the folder that is still to be written, under a name of its own."""
+        return folder.join(f"part-{self.run_id}-{self.bucket.tag}{uuid.uuid4().hex[:12]}.parquet")
+
+    def write(self, part: Location, rows: pa.Table, schema: pa.Schema) -> int:
         """Stores rows as one part, stamped with run and time; returns its size in bytes.
 
         `written_at` is taken here, so that rows that a retried task writes again are newer than
@@ -158,7 +162,6 @@ class PartWriter:
         buffer = BytesIO()
         write_part(stamped, buffer)
         data = buffer.getvalue()
-        part = folder.join(f"part-{self.run_id}-{self.bucket.tag}{uuid.uuid4().hex[:12]}.parquet")
         if self.append_only:
             # The name is unique: a part that exists comes from a request whose reply was lost.
             with suppress(FileExistsError):

@@ -13,8 +13,7 @@ import orjson
 
 from pipeline import __version__
 from pipeline.config.schema import Job
-from pipeline.core.accounting import Totals
-from pipeline.core.arrow import PREFIX_SUMS
+from pipeline.core.accounting import PREFIX_SUMS, Totals
 from pipeline.core.errors import ConfigError, StorageError
 from pipeline.core.filesystem import Location
 from pipeline.core.processes import periodic_calls

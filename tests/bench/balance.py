@@ -24,12 +24,12 @@ from pipeline import flow
 from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.ray_data import REPLICA_MEMORY_BYTES, RayData
 from pipeline.config.schema import Job
-from pipeline.core.arrow import carry, split_work, table_prompts, unpack
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import receipt, split_work, table_prompts, unpack
 from pipeline.core.records import count_words
 from pipeline.prompting.render import to_prompts
 from pipeline.reading.source import read_tables
 from pipeline.store.ledger import Ledger
-from pipeline.store.schema import OUTCOMES
 from tests.support.jobs import job, unpacked
 
 REPLICAS, IDEAL_SECONDS, ROUNDS = 8, 30.0, 3
@@ -51,7 +51,7 @@ class Balance:
 class Simulated:
     """In place of `BatchWorker`, for packed batches."""
 
-    def __init__(self, job: Job, source: Any, *reporter: Any) -> None:
+    def __init__(self, job: Job, source: Any, *others: Any) -> None:
         self._log = Path(os.environ[LOG], str(os.getpid()))
         self._rate = float(os.environ[f"{LOG}_RATE"])
         self._engine = asyncio.Lock()
@@ -59,7 +59,7 @@ class Simulated:
     async def __call__(self, batch: pa.Table) -> pa.Table:
         _, rest = split_work(prompts := unpack(batch))
         await self.answer(prompts)
-        return carry(rest, OUTCOMES)
+        return receipt(Totals.of(rest))
 
     async def answer(self, prompts: pa.Table) -> None:
         work = sum(_work(prompts))

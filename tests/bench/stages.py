@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa
-
 from pipeline.answering.replica import BatchWorker
 from pipeline.core.filesystem import Storage
 from pipeline.core.processes import set_up_worker
@@ -27,8 +25,7 @@ STAGES = (
     "read",
     "render, key, look up",
     "split into batches",
-    "extract, check, build rows",
-    "write Parquet",
+    "extract, check, write Parquet",
 )
 
 
@@ -38,8 +35,8 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     storage = Storage()
     source = load_prompt(recorded.prompt.template, recorded.answer.max_words)
     tables = read_tables(list_shards(str(shards), storage).shards, recorded.input, storage)
-    worker, loop = BatchWorker(recorded, source), asyncio.Runner()
     sink = Sink(str(store), storage, PartWriter("bench"), recorded.rows_per_file)
+    worker, loop = BatchWorker(recorded, source, sink), asyncio.Runner()
     seconds = dict.fromkeys(STAGES, 0.0)
     set_up_worker()
 
@@ -49,16 +46,11 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
         seconds[stage] += time.process_time() - began
         return result
 
-    waiting: list[pa.Table] = []
     while (items := timed("read", lambda: next(tables, None))) is not None:
         prompts = timed(STAGES[1], lambda t=items: to_prompts(t, recorded, source, Ledger.empty))
         packed = timed(STAGES[2], lambda t=prompts: to_batches(t, recorded, source, 1))
         for at in range(packed.num_rows):
             table = packed.slice(at, 1)
-            waiting.append(timed(STAGES[3], lambda t=table: loop.run(worker(t))))
-        if sum(t.num_rows for t in waiting) >= recorded.rows_per_file:
-            timed(STAGES[4], lambda: sink.write(pa.concat_tables(waiting)))
-            waiting.clear()
-    timed(STAGES[4], lambda: sink.write(pa.concat_tables(waiting)))
+            timed(STAGES[3], lambda t=table: loop.run(worker(t)))
     loop.close()
     return seconds

@@ -61,4 +61,5 @@ def row(record_id: str, **columns: Any) -> dict[str, Any]:
 def store_part(store: Location, rows: Iterable[Mapping[str, Any]]) -> None:
     """Stores rows as one part; they are newer than those stored before."""
     table = pa.Table.from_pylist(list(rows), schema=ANSWERS)
-    PartWriter("run-1").write(store.join("answers"), table, ANSWERS)
+    writer = PartWriter("run-1")
+    writer.write(writer.new_part(store.join("answers")), table, ANSWERS)

@@ -38,10 +38,11 @@ def store_run(job: Job, answers: int, days_ago: int = 0) -> str:
     prompt = {"name": "invented", "version": "1", "system": "", "body": "{{ question }}"}
     totals = Totals()
     count = min(GENERATED_ROWS, answers)
+    writer = PartWriter(run_id)
     generated = _rows(list(_answers(random.Random(days_ago), range(count))))
     for first in range(0, answers, GENERATED_ROWS):
         rows = _renamed(generated, first).slice(0, answers - first)
-        PartWriter(run_id).write(store.join(ANSWERS_FOLDER), rows, ANSWERS)
+        writer.write(writer.new_part(store.join(ANSWERS_FOLDER)), rows, ANSWERS)
         totals.add(Totals.of(rows, parts=1))
         totals.sums["read"] += rows.num_rows
     timings = {"cluster_ready": 10.0, "first_rows": 60.0, "total": 3610.0}

@@ -5,39 +5,50 @@ from collections.abc import Callable
 from threading import Event
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 from pipeline.answering import replica
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
-from pipeline.core.arrow import items_table, unpack
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import items_table, receipts_in, unpack
 from pipeline.core.errors import EngineError
+from pipeline.core.filesystem import Storage
 from pipeline.engines import open_engine
 from pipeline.prompting.batching import to_batches
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.store.ledger import Ledger
+from pipeline.store.parts import PartWriter
+from pipeline.store.sink import Sink
 from tests.support.jobs import job, record
 
 RECORDS = 3
 
-Task = tuple[Job, PromptSource]
+Task = tuple[Job, PromptSource, Sink]
 
 
 @pytest.fixture
-def task() -> Task:
-    recorded = job("shards", "store", engine={"kind": "recorded"})
-    return recorded, load_prompt(recorded.prompt.template, 399)
+def task(tmp_path) -> Task:
+    recorded = job("shards", tmp_path, engine={"kind": "recorded"})
+    sink = Sink(str(tmp_path), Storage(), PartWriter("run-1"), recorded.rows_per_file)
+    return recorded, load_prompt(recorded.prompt.template, 399), sink
 
 
 def batch_for(task: Task) -> pa.Table:
     """A packed batch of three records."""
+    recorded, source, _ = task
     items = items_table([record(n, recorded_answer="Three herons.") for n in range(RECORDS)])
-    batch = to_batches(to_prompts(items, *task, Ledger.empty), *task, 1)
+    prompts = to_prompts(items, recorded, source, Ledger.empty)
+    batch = to_batches(prompts, recorded, source, 1)
     assert (batch.num_rows, unpack(batch)["standing"].to_pylist().count("work")) == (1, RECORDS)
     return batch
+
+
+def totals_in(receipt: pa.Table) -> Totals:
+    (totals,) = receipts_in(receipt)
+    return totals
 
 
 class KnowsOfWork(Reporter):
@@ -80,8 +91,8 @@ def test_all_batches_share_one_engine(task, opened, reporter: Callable[[], Repor
     async def two_batches() -> list[pa.Table]:
         return await asyncio.gather(worker(batch_for(task)), worker(batch_for(task)))
 
-    answered = [table["standing"].to_pylist() for table in asyncio.run(two_batches())]
-    assert [standings.count("answered") for standings in answered] == [RECORDS, RECORDS]
+    receipts = map(totals_in, asyncio.run(two_batches()))
+    assert [totals.states["answered"] for totals in receipts] == [RECORDS, RECORDS]
 
 
 @pytest.mark.parametrize("reporter", [KnowsOfWork, Reporter])
@@ -98,10 +109,10 @@ def test_an_engine_that_does_not_open_is_an_error_of_the_first_batch(
 
 
 def test_an_engine_that_is_not_ready_in_time_is_an_error(task, monkeypatch):
-    recorded, source = task
+    recorded, *others = task
     impatient = recorded.engine.model_copy(update={"start_seconds": 0.1})
     monkeypatch.setattr(replica, "open_engine", lambda *_: Event().wait(5))
-    worker = BatchWorker(recorded.model_copy(update={"engine": impatient}), source)
+    worker = BatchWorker(recorded.model_copy(update={"engine": impatient}), *others)
     with pytest.raises(EngineError, match=r"engine\.start_seconds: recorded was not ready after"):
         asyncio.run(worker(batch_for(task)))
 
@@ -123,9 +134,7 @@ class Ending(Reporter):
 @pytest.mark.parametrize(("seconds", "answered"), [(5.0, 0), (None, RECORDS)])
 def test_a_replica_begins_its_first_batch_only_if_the_run_goes_on(task, seconds, answered):
     reporter = Ending(seconds)
-    outcomes = asyncio.run(BatchWorker(*task, reporter)(batch_for(task)))
-    standings = outcomes["standing"].to_pylist()
-    assert len(standings) - standings.count("tally") == answered
-    tallies = outcomes.filter(pc.equal(outcomes["standing"], "tally"))
-    assert sum(tallies["read"].to_pylist()) == answered - RECORDS
+    totals = totals_in(asyncio.run(BatchWorker(*task, reporter)(batch_for(task))))
+    assert totals.states["answered"] == answered
+    assert totals.sums["read"] == answered - RECORDS
     assert reporter.done[-1] == answered

@@ -1,0 +1,128 @@
+"""What a replica has answered goes into the store, long before the end of its batch if need be."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pipeline.cluster.reporter import Reporter
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import slices
+from pipeline.core.errors import StorageError
+from pipeline.core.records import Answered
+from pipeline.store.sink import Sink
+
+WAITING_SHARE = 0.75
+"""Share of `output.flush_seconds` that an answer waits for others; the rest is for writing them."""
+
+
+@dataclass(slots=True, eq=False)
+class BatchAnswers:
+    """The answers of one batch; `totals` counts those that are stored."""
+
+    digest: bytes
+    unstored: list[Answered] = field(default_factory=list)
+    totals: Totals = field(default_factory=Totals)
+
+
+class Flusher:
+    """Stores the answers of all batches of a replica, in common parts.
+
+    That happens at the end of a batch, when there are enough for a part, and after `seconds` at the
+    latest. If it fails before the end of a batch, it is tried again with the next answers.
+
+    *Crash windows:* a kill loses the answers since the last part. Each part is announced to the
+    coordinator before it is written, so that a batch that comes again finds what is stored of it:
+    an announced part that does not exist has lost its answers, and one that appears later, written
+    by a replica that was cut off and taken for lost, holds rows that are generated twice.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        reporter: Reporter,
+        seconds: float,
+        as_rows: Callable[[Sequence[Answered]], Awaitable[pa.Table]],
+    ) -> None:
+        self._sink = sink
+        self._reporter = reporter
+        self._seconds = seconds * WAITING_SHARE
+        self._as_rows = as_rows
+        self._batches: list[BatchAnswers] = []
+        self._storing = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush: asyncio.Task[None] | None = None
+
+    def begin(self, digest: bytes) -> BatchAnswers:
+        batch = BatchAnswers(digest)
+        self._batches.append(batch)
+        return batch
+
+    def add(self, batch: BatchAnswers, answer: Answered) -> None:
+        batch.unstored.append(answer)
+        if self._unstored >= self._sink.rows_per_file and not self._storing.locked():
+            self._flush_now()
+        self._set_timer()
+
+    async def finish(self, batch: BatchAnswers) -> Totals:
+        """Stores what is left of a batch; returns the totals of all its answers.
+
+        Raises `StorageError`.
+        """
+        try:
+            async with self._storing:
+                if batch.unstored:
+                    await self._store()
+        finally:
+            self._batches.remove(batch)
+        return batch.totals
+
+    @property
+    def _unstored(self) -> int:
+        return sum(len(batch.unstored) for batch in self._batches)
+
+    def _set_timer(self) -> None:
+        if self._timer is None and self._unstored:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush = asyncio.create_task(self._try_to_store())
+
+    async def _try_to_store(self) -> None:
+        with suppress(StorageError):
+            async with self._storing:
+                await self._store()
+
+    async def _store(self) -> None:
+        """Stores every answer that there is now."""
+        self._clear_timer()
+        try:
+            if pieces := [(b, tuple(b.unstored)) for b in self._batches if b.unstored]:
+                await self._store_pieces(pieces)
+        finally:
+            self._set_timer()
+
+    async def _store_pieces(
+        self, pieces: Sequence[tuple[BatchAnswers, Sequence[Answered]]]
+    ) -> None:
+        digests = [batch.digest for batch, _ in pieces]
+        tables = [await self._as_rows(answers) for _, answers in pieces]
+        written = Totals()
+        for rows in slices(pa.concat_tables(tables), self._sink.rows_per_file):
+            written.sums.update(parts=1, part_bytes=await self._write(rows, digests))
+        for (batch, answers), rows in zip(pieces, tables, strict=True):
+            del batch.unstored[: len(answers)]
+            batch.totals.add(Totals.of(rows))
+        pieces[0][0].totals.add(written)
+
+    async def _write(self, rows: pa.Table, digests: Sequence[bytes]) -> int:
+        part = self._sink.new_answers()
+        await self._reporter.announce(part.path, digests)
+        return await asyncio.to_thread(self._sink.write_answers, part, rows)
+
+    def _clear_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
