@@ -1,8 +1,8 @@
 """Repairs mojibake: UTF-8 that another tool has decoded as an 8-bit code page and stored again.
 
 A record is repaired as a whole. Its text is encoded in a code page and decoded as UTF-8, both
-strictly; undamaged text fails at one of the two and stays as it is. Windows-1252 is tried first:
-text damaged by Mac Roman never encodes as Windows-1252, but `Ã©`, which is `é` damaged by Windows,
+strictly; most undamaged text fails at one of the two, and `is_mojibake` judges the rest. Windows-1252
+comes first: text damaged by Mac Roman never encodes in it, but `Ã©`, which is `é` damaged by Windows,
 also encodes as Mac Roman and would become a combining mark.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import replace
 import ftfy.bad_codecs
 
 from pipeline.core.records import Message, Passage, Record
+from pipeline.reading.mojibake_evidence import is_mojibake
 
 CODECS = ("sloppy-windows-1252", "mac_roman", "latin-1")
 
@@ -27,7 +28,7 @@ def repair_text(text: str) -> tuple[str, str | None]:
             repaired = text.encode(codec).decode("utf-8")
         except UnicodeError:
             continue
-        if repaired != text:
+        if repaired != text and is_mojibake(text, repaired):
             return repaired, codec
     return text, None
 

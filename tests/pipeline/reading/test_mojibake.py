@@ -1,13 +1,15 @@
-"""Mojibake: repaired in a whole record, or left as it is."""
+"""Mojibake: repaired in a whole record on proof, or left as it is."""
 
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.records import Message, Passage, Place, Record
 from pipeline.reading.mojibake import CODECS, repair_record, repair_text
+from pipeline.reading.rows import row_record
+from tests.support.sentences import accented, ordinary
 
 SAMPLES = {
     "curly quotes": "“It’s the keeper’s log,” she said.",
@@ -19,6 +21,8 @@ SAMPLES = {
     "ligatures": "the ﬁrst ﬂame’s ﬁeld",
     "one accent in a long text": "plain words " * 500 + "and one café " + "plain words " * 500,
 }
+
+PLACE = Place("file:///lamps.jsonl", 3)
 
 codecs = st.sampled_from(CODECS)
 texts = st.one_of(
@@ -59,25 +63,11 @@ def test_a_single_accented_letter_is_restored(word: str, codec: str) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.text(st.sampled_from([chr(c) for c in range(0xA0, 0x180)] + list("abc \n")), min_size=1),
-    codecs,
-)
-@example("é", "sloppy-windows-1252")
-def test_damaged_latin_letters_are_restored_for_every_code_page(text: str, codec: str) -> None:
-    assert repair_text(damage(text, codec))[0] == text
-
-
-@settings(max_examples=300, deadline=None)
 @given(texts, codecs)
-def test_a_damaged_text_is_restored_unless_it_has_two_origins(text: str, codec: str) -> None:
+def test_a_repair_of_damaged_text_gives_one_of_its_origins(text: str, codec: str) -> None:
     damaged = damage(text, codec)
-    assume(len(origins(damaged)) <= 1)
 
-    repaired, code_page = repair_text(damaged)
-
-    assert repaired == text
-    assert (code_page is None) == text.isascii()
+    assert repair_text(damaged)[0] in {damaged} | origins(damaged)
 
 
 @settings(max_examples=300, deadline=None)
@@ -87,10 +77,72 @@ def test_a_text_changes_only_if_a_code_page_turns_another_text_into_it(text: str
 
     if codec is None:
         assert repaired == text
-        assert not origins(text)
     else:
         assert repaired != text
         assert damage(repaired, codec) == text
+
+
+def is_decodable(text: str) -> bool:
+    return bool(origins(text))
+
+
+def test_no_ordinary_sentence_is_repaired_though_most_happen_to_be_utf8() -> None:
+    sentences = list(ordinary(100_000))
+
+    assert sum(map(is_decodable, sentences)) > 80_000
+    assert [s for s in sentences if repair_text(s) != (s, None)] == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(min_value=1))
+def test_no_record_of_ordinary_sentences_is_repaired(seed: int) -> None:
+    question, *passages = ordinary(3, seed)
+
+    assert row_record({"question": question, "passages": passages}, PLACE).repairs == ()
+
+
+@pytest.mark.parametrize(
+    ("signs", "share"), [(1, 0.96), (2, 0.998), (3, 1.0), (5, 1.0)], ids="{} signs".format
+)
+@pytest.mark.parametrize("codec", CODECS)
+def test_nearly_all_damaged_sentences_come_back(codec: str, signs: int, share: float) -> None:
+    sentences = list(accented(5_000, signs))
+    repaired = [repair_text(damage(s, codec))[0] for s in sentences]
+
+    came_back = sum(map(str.__eq__, repaired, sentences))
+    unchanged = sum(r == damage(s, codec) for r, s in zip(repaired, sentences, strict=True))
+    assert came_back >= share * len(sentences)
+    assert came_back + unchanged == len(sentences)
+
+
+@pytest.mark.parametrize(
+    ("question", "passage"),
+    [
+        ("How wide is the pore in Å²?", "The pore is 310 Å² wide at its mouth."),
+        ("Why does √π stand there?", "The sum comes to √π for every lamp."),
+        ("Is l’âge known?", "Nothing else is said of l’âge here."),
+        ("Who sells NESTLÉ® here?", "NESTLÉ® and the words NESTLÉ’S FINEST."),
+    ],
+)
+def test_pairs_of_signs_that_happen_to_be_utf8_prove_nothing(question: str, passage: str) -> None:
+    record = row_record({"question": question, "passages": [passage] * 20}, PLACE)
+
+    assert (record.question, record.repairs) == (question, ())
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["m¬≤", "10 ¬∞C", "5 ¬µm", "15 √ó 15", "V¬¥elez", "Ara√∫jo", "it‚Äôs", "RÂ²", "25 Â°C"],
+)
+def test_one_sequence_that_nobody_writes_is_proof(damaged: str) -> None:
+    assert repair_text(f"The log says {damaged} and no more.")[1] is not None
+
+
+def test_sequences_that_cannot_be_damage_outweigh_one_that_could_be() -> None:
+    assert repair_text("RÂ² of 5 Å² for NESTLÉ® and l’âge") == (
+        "RÂ² of 5 Å² for NESTLÉ® and l’âge",
+        None,
+    )
 
 
 @pytest.mark.parametrize("text", SAMPLES.values(), ids=SAMPLES)
@@ -115,7 +167,7 @@ def test_a_text_damaged_in_some_lines_only_is_left_alone() -> None:
 def sample_record(phrase: str, **fields: object) -> Record:
     return Record(
         record_id="lamp",
-        place=Place("file:///lamps.jsonl", 3),
+        place=PLACE,
         paper_id="p",
         question=f"Is {phrase} lit?",
         passages=(Passage(f"Log of {phrase}", phrase), Passage("plain", None)),
