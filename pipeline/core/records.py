@@ -28,6 +28,8 @@ RejectReason: TypeAlias = Literal[
     "unknown_kind",  # a file that no reader handles
     "unreadable",  # a file that has vanished, or that permissions protect
     "too_long",  # a prompt that leaves no room for an answer in the model's context window
+    "unsupported",  # a line of a batch file that asks for what this job cannot do
+    "failed_request",  # a line of a batch's output whose request failed
 ]
 
 ReplicaState: TypeAlias = Literal[
@@ -94,6 +96,22 @@ class Message(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class BatchLine:
+    """What a line of a batch file says besides its messages or its answer.
+
+    A request has a model and sampling parameters, under vLLM's names, with `response_format` as in
+    OpenAI's protocol. An answer of a batch's output says how it ended and how many tokens it took.
+    """
+
+    model: str | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    finish_reason: FinishReason | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One question about one paper with its context passages, or a ready prompt."""
 
@@ -108,6 +126,7 @@ class Record:
     boilerplate: str = ""  # text of a ready prompt that is neither passage nor question
     extra: Mapping[str, Any] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
+    batch: BatchLine | None = None  # of a line of a batch file
 
     @property
     def paper(self) -> str:
@@ -223,8 +242,3 @@ class Answered:
 def failing(checks: tuple[CheckResult, ...]) -> tuple[str, ...]:
     """Names of the checks that make an answer fail: those at level `fail` that did not pass."""
     return tuple(c.name for c in checks if not c.passed and c.level == "fail")
-
-
-def count_words(text: str) -> int:
-    """How many words `text` has, separated by white space as for `str.split`."""
-    return len(text.split())

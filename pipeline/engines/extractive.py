@@ -10,7 +10,8 @@ import bm25s
 import sentencex
 import Stemmer
 
-from pipeline.core.records import ANSWER_MARKER, Completion, Passage, Prompt, count_words
+from pipeline.core.records import ANSWER_MARKER, Completion, Passage, Prompt
+from pipeline.core.words import count_words
 from pipeline.engines.engine import Request
 
 QUOTED_SENTENCES = 4

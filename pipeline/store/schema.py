@@ -15,7 +15,8 @@ from pipeline.core.arrow import (
     lists_of_structs,
     record_columns,
 )
-from pipeline.core.records import Answered, Attempt, count_words
+from pipeline.core.records import Answered, Attempt
+from pipeline.core.words import count_words
 
 ANSWERS_FOLDER, REJECTS_FOLDER, RUNS_FOLDER = "answers", "rejects", "runs"
 

@@ -26,7 +26,7 @@ from pipeline.cluster.ray_data import REPLICA_MEMORY_BYTES, RayData
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import receipt, split_work, table_prompts, unpack
-from pipeline.core.records import count_words
+from pipeline.core.words import count_words
 from pipeline.prompting.render import to_prompts
 from pipeline.reading.source import read_tables
 from pipeline.store.ledger import Ledger

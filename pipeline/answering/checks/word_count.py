@@ -1,13 +1,14 @@
-"""The answer has at most `answer.max_words` words, separated by white space."""
+"""The answer has at most `answer.max_words` words."""
 
 from pipeline.answering.checks.base import Finding, Subject
 from pipeline.core.records import Ask, Level
+from pipeline.core.words import count_words
 
 LEVEL: Level = "fail"
 
 
 def test(subject: Subject) -> Finding:
-    words, most = len(subject.words), subject.max_words
+    words, most = count_words(subject.answer), subject.max_words
     evidence = f"{words} words, at most {most}"
     if words <= most:
         return Finding(True, evidence)

@@ -10,6 +10,7 @@ from pipeline.answering.checks import chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
 from pipeline.answering.extract import extract_answer
 from pipeline.core.records import Completion
+from pipeline.core.words import count_words
 from pipeline.engines.grammar import answer_regex
 
 MOST = 6
@@ -35,6 +36,34 @@ def test_every_completion_it_allows_keeps_format_and_word_limit(completion):
     assert [r.passed for r in results] == [True, True]
 
 
+answers = st.text(st.sampled_from("abT3 海胆数了のカー。、「」，:：.-(\n"), max_size=24)
+
+
+@given(answers)
+@settings(max_examples=1000, deadline=None)
+def test_an_answer_that_it_allows_has_no_more_words_than_the_check_counts(answer):
+    if fits(framed(answer)):
+        assert count_words(answer) <= MOST
+
+
+@given(st.lists(st.sampled_from("潜水员数了海胆"), min_size=1, max_size=2 * MOST).map("".join))
+def test_ideographs_are_counted_as_the_check_counts_them(answer):
+    assert fits(framed(answer)) == (count_words(answer) <= MOST)
+
+
+@pytest.mark.parametrize(
+    "answer", ["海胆は、四十。", "数了 3 次", "one 二 three", "海胆 3 四十五六七"]
+)
+def test_the_decoder_reads_the_expression_as_python_does(answer):
+    llguidance = pytest.importorskip("llguidance")
+    matcher = llguidance.LLMatcher(
+        llguidance.LLTokenizer("byte"), llguidance.LLMatcher.grammar_from_regex(REGEX)
+    )
+    tokens = list(framed(answer).encode())
+    accepted = matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+    assert accepted == fits(framed(answer))
+
+
 @given(st.from_regex(re.compile(REGEX), fullmatch=True))
 @settings(max_examples=200, deadline=None)
 def test_no_word_in_it_reads_as_a_marker(completion):
@@ -48,7 +77,10 @@ def test_no_word_in_it_reads_as_a_marker(completion):
         "Yes.",
         "It has 64: https://example.org/a:b?c=d (1:2).",
         "- one\n- two\n\n- three",
-        "naïve 𝐵 ≥ 3 µm 日本語の答え",
+        "naïve 𝐵 ≥ 3 µm 😀",
+        "海胆は、四十。",
+        "「海胆」: 四十",
+        "Marsh 数了 3 次。",
     ],
 )
 def test_natural_answers_are_allowed(answer):
@@ -64,6 +96,10 @@ def test_natural_answers_are_allowed(answer):
         "one\n\n\n\n\ntwo",
         "one Answer::: two",
         "std::vector",
+        "Answer：：",
+        "潜水员数了海胆",
+        "一二三四五 six 七",
+        "数了3次",  # a word of another script needs a space before it
         "x" * 200,
         *(f"one{space}two" for space in (NO_BREAK, EM_SPACE, LINE_SEPARATOR, NEXT_LINE, UNIT)),
     ],
