@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.records import (
+    BatchLine,
     Item,
     Message,
     Passage,
@@ -43,6 +44,9 @@ PREDICTED_SUMS = ("predicted_prompt_tokens", "predicted_cached_tokens")
 """Columns of tallies: prompt tokens by their characters, and those that the prefix cache was
 predicted to hold."""
 
+IDENTITY_BYTES = 24
+"""What `core/identity.py` writes of a record: digests of its id and its content, and its place."""
+
 _BOOKKEEPING = [("standing", pa.string()), *fields(pa.int64(), "read", "stored_bytes")]
 _PREDICTED_SUMS = fields(pa.int64(), *PREDICTED_SUMS)
 _RECORD = [
@@ -52,7 +56,7 @@ _RECORD = [
     ("messages", MESSAGES),
     *fields(pa.string(), "recorded_answer", "boilerplate"),
     ("input_repairs", STRINGS),
-    ("extra", pa.binary()),
+    *fields(pa.binary(), "extra", "batch"),
 ]
 _KEYS = fields(pa.string(), "paper", "prompt_key", "generation_key")
 _REJECTION = [*fields(pa.string(), "reason", "detail"), ("payload", pa.binary())]
@@ -244,6 +248,7 @@ def record_columns(records: Sequence[Record]) -> dict[str, Any]:
         "question": [r.question for r in records],
         "recorded_answer": [r.recorded_answer for r in records],
         "input_repairs": [r.repairs for r in records],
+        "batch": [orjson.dumps(r.batch) if r.batch else None for r in records],
         **_place_columns([r.place for r in records]),
     }
 
@@ -288,6 +293,7 @@ def _table_records(
             boilerplates,
             (orjson.loads(e) if e else {} for e in table["extra"].to_pylist()),
             map(tuple, *cells("input_repairs")),
+            (BatchLine(**orjson.loads(b)) if b else None for b in table["batch"].to_pylist()),
         )
     )
 
