@@ -1,9 +1,9 @@
 """Repairs mojibake: UTF-8 that another tool has decoded as an 8-bit code page and stored again.
 
 A record is repaired as a whole. Its text is encoded in a code page and decoded as UTF-8, both
-strictly; most undamaged text fails at one of the two, and `is_mojibake` judges the rest. Windows-1252
-comes first: text damaged by Mac Roman never encodes in it, but `Ã©`, which is `é` damaged by Windows,
-also encodes as Mac Roman and would become a combining mark.
+strictly; most undamaged text fails at one of the two, and `is_mojibake` judges the rest.
+Windows-1252 comes first: text damaged by Mac Roman never encodes in it, but `Ã©`, which is `é`
+damaged by Windows, also encodes as Mac Roman and would become a combining mark.
 """
 
 from collections.abc import Iterator
