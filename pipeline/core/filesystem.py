@@ -7,21 +7,25 @@ import inspect
 import io
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
-from pipeline.core.errors import ConfigError, OvernightError, StorageError, describe, nearest
+from pipeline.core.disk import Disk, check_regular
+from pipeline.core.errors import ConfigError, OvernightError, StorageError, nearest
+from pipeline.core.listing import list_tree
+from pipeline.core.storage_faults import explained, is_missing_bucket
+from pipeline.core.tree import EVERYTHING, Entry, Scope, Tree
 
 S3_PROTOCOLS = ("s3", "s3a")
 
@@ -42,9 +46,7 @@ class Storage:
                 f"{uri}: no file system is known for {protocol}://: {error}"
             ) from error
         if protocol in ("file", "local"):
-            return Location(
-                LocalFileSystem(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri))
-            )
+            return Location(Disk(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri)))
         options = _with_defaults(protocol, self.options)
         _check_options(cls, options)
         try:
@@ -69,20 +71,47 @@ class Location:
     def join(self, *names: str) -> "Location":
         return Location(self.fs, "/".join([self.path, *names]))
 
+    def found(self) -> "Found | None":
+        """What is here; None if nothing is, or an empty object, which may stand for a folder.
+
+        Raises `StorageError` for a pipe, a socket, a device or a dangling link.
+        """
+        if isinstance(self.fs, LocalFileSystem):
+            with storage_errors(self.uri):
+                return _on_disk(self.path)
+        try:
+            info = self.fs.info(self.path)
+        except Exception:  # noqa: BLE001  listing the folder tells what is wrong
+            return None
+        is_folder = info["type"] == "directory"
+        size = int(info["size"] or 0)
+        return Found(is_folder, Entry(size)) if is_folder or size else None
+
+    def tree(self, scope: Scope = EVERYTHING) -> Tree:
+        """What is below this folder; nothing if it is missing. Raises `StorageError` if it cannot
+        be listed, or if its bucket is missing."""
+        with storage_errors(self.uri):
+            try:
+                return list_tree(self.fs, self.path, scope)
+            except FileNotFoundError as error:
+                if is_missing_bucket(error):
+                    raise
+                return Tree()
+
     def files(self) -> dict[str, int]:
         """All files below this folder: path to size in bytes. Empty if the folder is missing."""
-        return {path: int(info["size"] or 0) for path, info in self._listing().items()}
+        return {path: entry.size for path, entry in self._entries().items()}
 
     def file_times(self) -> dict[str, float]:
         """The same files: path to time of writing in seconds since 1970, 0 if unknown."""
-        return {path: _modified(info) for path, info in self._listing().items()}
+        return {path: entry.modified for path, entry in self._entries().items()}
 
-    def _listing(self) -> dict[str, dict[str, Any]]:
-        with storage_errors(self.uri):
-            try:
-                return dict(sorted(self.fs.find(self.path, detail=True).items()))
-            except FileNotFoundError:
-                return {}
+    def _entries(self) -> Mapping[str, Entry]:
+        """Raises `StorageError` if anything below this folder cannot be listed or read."""
+        tree = self.tree()
+        for path, why in tree.faults.items():
+            raise StorageError(f"{Location(self.fs, path).uri}: {why}")
+        return tree.files
 
     def write_whole(self, data: bytes) -> None:
         """Writes the file whole or not at all, and replaces an existing one.
@@ -144,10 +173,19 @@ class Location:
                 os.unlink(draft)
 
 
-def _modified(info: Mapping[str, Any]) -> float:
-    """Time of writing, under the key that disks use or that object stores use."""
-    time = info.get("mtime", info.get("LastModified", 0))
-    return float(time.timestamp() if isinstance(time, datetime) else time)
+class Found(NamedTuple):
+    """What is at a path."""
+
+    is_folder: bool
+    entry: Entry
+
+
+def _on_disk(path: str) -> Found | None:
+    try:
+        status = check_regular(path)
+    except FileNotFoundError:
+        return None
+    return Found(stat.S_ISDIR(status.st_mode), Entry(status.st_size, status.st_mtime))
 
 
 @contextmanager
@@ -160,7 +198,7 @@ def storage_errors(uri: str, *expected: type[Exception]) -> Iterator[None]:
     except expected:
         raise
     except Exception as error:
-        raise StorageError(f"{uri}: {describe(error)}") from error
+        raise StorageError(f"{uri}: {explained(error)}") from error
 
 
 class GuardedStream(io.RawIOBase):

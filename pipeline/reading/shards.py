@@ -11,15 +11,18 @@ import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
 from fsspec import AbstractFileSystem
 
 from pipeline.config.schema import Input
-from pipeline.core.errors import ConfigError
-from pipeline.core.filesystem import GuardedStream, Location, Storage, storage_errors
+from pipeline.core.errors import ConfigError, StorageError
+from pipeline.core.filesystem import GuardedStream, Location, Storage
 from pipeline.core.records import PAYLOAD_BYTES, Fault, Place, Record, Reject
+from pipeline.core.storage_faults import Unreadable, is_missing_bucket
+from pipeline.core.tree import WILDCARD, Scope, Tree
 from pipeline.reading.expansion_limit import ExpansionLimit
 from pipeline.reading.jsonl import jsonl_items
 from pipeline.reading.openai_batch import any_record, batch_record
@@ -32,6 +35,9 @@ else:
     from backports import zstd
 
 CHUNK = 256 * 1024
+
+HIDDEN = (".", "_")
+"""How the names of files and folders begin that are not read."""
 
 Kind: TypeAlias = Literal["text", "jsonl", "openai-batch", "parquet"]
 
@@ -50,59 +56,79 @@ _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One input file; `size` is in bytes as stored."""
+    """One input file; `size` is in bytes as stored.
+
+    `fault` says why it cannot be read, or a folder in place of a file cannot be listed.
+    """
 
     path: str
     uri: str
     size: int
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The shards of an input in order of path, and how many hidden files were left out."""
+    """The shards of an input in order of path, and how many hidden files and folders were left out.
+
+    `linked` has the real paths of the folders that links in the input lead to.
+    """
 
     shards: list[Shard]
     hidden: int
+    linked: tuple[str, ...] = ()
 
 
 def list_shards(uri: str, storage: Storage) -> Listing:
     """The files at `uri`, which names a file, a folder or a glob.
 
     Files and folders whose names begin with `.` or `_` are hidden, as in Hadoop and Spark: they are
-    counted but not read. Raises `ConfigError` if there is no file.
+    counted but not read. Links to folders are followed. What cannot be listed or read is a shard
+    with a fault. Raises `ConfigError` if there is no file, and `StorageError` if the folder itself
+    cannot be listed.
     """
     root = storage.at(uri)
-    with storage_errors(uri):
-        files = {p: s for p, s in _find(root).items() if not p.endswith("/")}
-    if not files:
-        raise ConfigError(f"input.uri: {uri}: no file there; give a file, a folder or a glob")
-    folder = _fixed_part(root.path) if root.path not in files else root.path.rpartition("/")[0]
-    visible = {path: size for path, size in files.items() if not _is_hidden(path, folder)}
-    if not visible:
-        raise ConfigError(f"input.uri: {uri}: only hidden files (. or _ first) there; rename them")
-    shards = [Shard(p, _printable(root.fs, p), size) for p, size in sorted(visible.items())]
-    return Listing(shards, len(files) - len(visible))
+    tree = _tree(root, uri)
+    if not (tree.files or tree.faults):
+        if tree.hidden:
+            raise _no_input(f"{uri}: only hidden files (. or _ first) there; rename them")
+        raise _no_input(f"{uri}: no file there; give a file, a folder or a glob")
+    shards = [Shard(p, _printable(root.fs, p), entry.size) for p, entry in tree.files.items()]
+    shards += [Shard(p, _printable(root.fs, p), 0, why) for p, why in tree.faults.items()]
+    return Listing(sorted(shards, key=attrgetter("path")), tree.hidden, tree.linked)
 
 
-def _find(root: Location) -> dict[str, int]:
-    """Files by path with their sizes; an existing path is not read as a glob."""
-    fs, path = root.fs, root.path
-    if fs.isfile(path):
-        return {path: int(fs.info(path)["size"])}
-    if _fixed_part(path) != path and not fs.isdir(path):
-        matches = fs.glob(path, detail=True)
-        return {p: int(info["size"]) for p, info in matches.items() if info["type"] == "file"}
-    return root.files()
+def _tree(root: Location, uri: str) -> Tree:
+    """Raises `ConfigError` if what the URI names is not there, or is nothing that can be read."""
+    try:
+        return _found_tree(root, uri)
+    except StorageError as error:
+        wrong = isinstance(error.__cause__, (Unreadable, NotADirectoryError))
+        if wrong or is_missing_bucket(error):
+            raise _no_input(str(error)) from error
+        raise
 
 
-def _fixed_part(path: str) -> str:
-    """The folder that a glob searches; a path without wildcards as it is."""
-    wildcards = [index for sign in "*?[" if (index := path.find(sign)) >= 0]
-    return path[: min(wildcards)].rpartition("/")[0] if wildcards else path
+def _found_tree(root: Location, uri: str) -> Tree:
+    """What is at a path; one that exists is not read as a glob, and a final / means a folder."""
+    wildcard = WILDCARD.search(root.path)
+    found = root.found() if wildcard or not uri.endswith("/") else None
+    if found and not found.is_folder:
+        return Tree({root.path: found.entry})
+    if found or not wildcard:
+        return root.tree(Scope(hidden=HIDDEN))
+    folder, slash, _ = root.path[: wildcard.start()].rpartition("/")
+    if not slash:
+        raise _no_input(f"{uri}: name the bucket without wildcards")
+    try:
+        scope = Scope.of_glob(folder, root.path[len(folder) + 1 :], HIDDEN)
+    except ValueError as error:
+        raise _no_input(f"{uri}: {error}") from error
+    return Location(root.fs, folder or "/").tree(scope)
 
 
-def _is_hidden(path: str, root: str) -> bool:
-    return any(name.startswith((".", "_")) for name in path.removeprefix(root).split("/"))
+def _no_input(why: str) -> ConfigError:
+    return ConfigError(f"input.uri: {why}")
 
 
 def _printable(fs: AbstractFileSystem, path: str) -> str:
@@ -197,3 +223,8 @@ def _decoded(stream: io.BufferedReader, head: bytes, expansion: ExpansionLimit) 
 def whole_file(shard: Shard, fault: Fault, payload: bytes = b"") -> Reject:
     """The reject for a shard from which nothing can be read."""
     return fault.at(Place(shard.uri, 0), payload, record_id_of(shard.uri))
+
+
+def unread(shard: Shard, why: str) -> Reject:
+    """The reject for what cannot be read or listed; its id is the URI, for it may be a folder."""
+    return Fault("unreadable", why).at(Place(shard.uri, 0), b"", shard.uri)

@@ -15,7 +15,8 @@ from pipeline.core.arrow import dump_extra, items_table
 from pipeline.core.errors import StorageError, describe
 from pipeline.core.filesystem import GuardedStream, Storage
 from pipeline.core.records import Fault, Item, Record, Reject, Tally
-from pipeline.reading.shards import Shard, read_shard, whole_file
+from pipeline.core.storage_faults import Unreadable
+from pipeline.reading.shards import Shard, read_shard, unread, whole_file
 
 BLOCK_RECORDS = 1000
 BLOCK_CHARACTERS = 8 * 2**20
@@ -108,6 +109,8 @@ def _items(
     if isinstance(opened, GuardedStream):
         with opened:
             yield from read_shard(shard, opened, spec)
+    elif isinstance(opened, Unreadable):
+        yield unread(shard, str(opened))
     elif isinstance(opened, (FileNotFoundError, PermissionError)):
         yield whole_file(shard, Fault("unreadable", describe(opened)))
     else:
@@ -140,8 +143,8 @@ def _opened(
     """Shards with their bytes, or why not: small ones fetched many at a time, large ones opened."""
     fs = storage.at(shards[0].uri).fs
     for group in fetch_groups(shards):
-        if group[0].size > SMALL_SHARD_BYTES:
-            yield group[0], _open_large(fs, group[0])
+        if not _is_small(group[0]):
+            yield group[0], _open_one(fs, group[0])
             continue
         # Asked for a whole object, s3fs asks for its size first; no range begins in an empty one.
         starts = [0 if shard.size else None for shard in group]
@@ -151,7 +154,9 @@ def _opened(
             yield shard, GuardedStream(io.BytesIO(data), shard.uri) if is_read else data
 
 
-def _open_large(fs: AbstractFileSystem, shard: Shard) -> GuardedStream | Exception:
+def _open_one(fs: AbstractFileSystem, shard: Shard) -> GuardedStream | Exception:
+    if shard.fault:
+        return Unreadable(shard.fault)
     try:
         return GuardedStream(fs.open(shard.path, block_size=READ_AHEAD_BYTES), shard.uri)
     except Exception as error:  # noqa: BLE001  for the caller, who knows what it means
@@ -159,11 +164,11 @@ def _open_large(fs: AbstractFileSystem, shard: Shard) -> GuardedStream | Excepti
 
 
 def fetch_groups(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
-    """Neighbouring small shards in groups for one fetch; every large shard by itself."""
+    """Neighbouring small shards in groups for one fetch; large and unreadable ones alone."""
     group: list[Shard] = []
     size = 0
     for shard in shards:
-        small = shard.size <= SMALL_SHARD_BYTES
+        small = _is_small(shard)
         if group and (not small or size + shard.size > FETCH_BYTES or len(group) >= FETCH_SHARDS):
             yield group
             group, size = [], 0
@@ -174,3 +179,7 @@ def fetch_groups(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
             yield [shard]
     if group:
         yield group
+
+
+def _is_small(shard: Shard) -> bool:
+    return shard.size <= SMALL_SHARD_BYTES and not shard.fault

@@ -1,0 +1,84 @@
+"""What a file system's errors mean for a person, and the way out, as far as they tell."""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.core.errors import describe
+
+_FORBIDDEN = {
+    *("AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "InvalidAccessKeyId"),
+    *("SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"),
+}
+_ELSEWHERE = {"PermanentRedirect", "IllegalLocationConstraintException", "301"}
+_MALFORMED = "AuthorizationHeaderMalformed"  # with a region: the request was signed for another one
+
+_NO_RIGHT = (errno.EACCES, errno.EPERM)
+_NO_DISK = (errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV)
+
+
+class Unreadable(OSError):
+    """What is at a path is neither a file nor a folder, or a folder that cannot be listed."""
+
+
+def explained(error: BaseException) -> str:
+    """An error in one line with the way out, as far as it says enough.
+
+    Of a bucket it tells whether it is missing, forbidden or in another region.
+    """
+    if isinstance(error, Unreadable):
+        return str(error)
+    response = _response(error)
+    if response:
+        return _of_bucket(error, response) or describe(error)
+    if isinstance(error, OSError) and error.errno in _NO_RIGHT:
+        return f"{describe(error)}; give this user (uid {os.getuid()}) the right to it"
+    if isinstance(error, OSError) and error.errno in _NO_DISK:
+        return f"{describe(error)}; see to the disk or its mount, and start again"
+    return describe(error)
+
+
+def is_missing_bucket(error: BaseException) -> bool:
+    return _code(_response(error)) == "NoSuchBucket"
+
+
+def _of_bucket(error: BaseException, response: Mapping[str, Any]) -> str | None:
+    code, region = _code(response), _region(response)
+    if code == "NoSuchBucket":
+        return f"there is no such bucket ({code}); create it, or correct the URI"
+    if code in _ELSEWHERE or (code == _MALFORMED and region):
+        named, wanted = (f", {region}", region) if region else ("", "<its region>")
+        return (
+            f"the bucket is in another region{named} ({code}); set AWS_DEFAULT_REGION={wanted} or "
+            f"storage.client_kwargs: {{region_name: {wanted}}}"
+        )
+    if code in _FORBIDDEN:
+        return (
+            f"access is forbidden ({code}: {describe(error)}); give the credentials in use the "
+            "right to it, or set others (AWS_PROFILE, AWS_ACCESS_KEY_ID)"
+        )
+    return None
+
+
+def _response(error: BaseException) -> Mapping[str, Any]:
+    """What an S3 client's error, or one that it caused, has of the server's response."""
+    responses = (getattr(e, "response", None) for e in _chain(error))
+    return next((r for r in responses if isinstance(r, Mapping) and "Error" in r), {})
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _code(response: Mapping[str, Any]) -> str:
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _region(response: Mapping[str, Any]) -> str:
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(response["Error"].get("Region") or headers.get("x-amz-bucket-region", ""))
