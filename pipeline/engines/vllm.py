@@ -30,7 +30,13 @@ from pipeline.engines.model_files import ModelSpec, context_tokens, model_files
 from pipeline.engines.supervisor import EngineDied, Supervisor
 from pipeline.engines.token_budget import token_limit
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
-from pipeline.engines.vllm_processes import descendants, error_log, kill, kill_and_wait
+from pipeline.engines.vllm_processes import (
+    descendants,
+    error_log,
+    kill,
+    kill_and_wait,
+    marked_processes,
+)
 
 LARGE_GPU_BYTES = 70 * 2**30
 BATCH_OF_LARGE_GPU = {"max_num_seqs": 1024, "max_num_batched_tokens": 16384}
@@ -93,7 +99,9 @@ class VllmProcess:
         self._log.clear()
         before = descendants()
         try:
-            self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._arguments()))
+            arguments = AsyncEngineArgs(**self._arguments())
+            with marked_processes():
+                self._llm = AsyncLLM.from_engine_args(arguments)
         except EngineError:
             raise
         except Exception as error:  # vLLM, torch and drivers raise exceptions of many families

@@ -1,4 +1,4 @@
-"""The processes that vLLM runs a model in: why they died, and how they are ended.
+"""The processes that vLLM runs a model in: how they are known, why they died, how they are ended.
 
 The exceptions that vLLM raises in this process only refer to another one in a subprocess; that one
 stands in the subprocess's log.
@@ -6,13 +6,15 @@ stands in the subprocess's log.
 
 import os
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import orjson
 import psutil
+
+from pipeline.engines import watchdog
 
 EXIT_SECONDS = 10
 
@@ -20,11 +22,43 @@ _ERROR_ENDINGS = ("Error:", "Exception:", "Interrupt:")
 _CONSEQUENCE = "EngineDeadError"
 
 
+LONGEST_SOCKET_FOLDER = 60
+"""Characters; a socket's whole path has 107 at most, and vLLM's names have 36."""
+
+
+@cache
+def engine_folder() -> Path:
+    """The temporary folder of this process's engine; a process has one engine.
+
+    A watchdog removes it after the end of this process, and kills what is left of the engine.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="overnight-vllm-"))
+    watchdog.start(folder)
+    return folder
+
+
+@contextmanager
+def marked_processes() -> Iterator[None]:
+    """Processes started in this block are known as those of the engine; so are their sockets."""
+    folder = str(engine_folder())
+    variables = {watchdog.MARK: folder}
+    if len(folder) <= LONGEST_SOCKET_FOLDER:
+        variables["VLLM_RPC_BASE_PATH"] = folder
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
 class ErrorLog:
     """A file that vLLM's processes log errors to, named to them by an environment variable."""
 
-    def __init__(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="overnight-vllm-"))
+    def __init__(self, folder: Path) -> None:
         self._path = folder / "errors.log"
         self._path.touch()
         file = {"class": "logging.FileHandler", "filename": str(self._path), "level": "ERROR"}
@@ -55,8 +89,8 @@ class ErrorLog:
 
 @cache
 def error_log() -> ErrorLog:
-    """The log of this process's engine; a process has one engine."""
-    return ErrorLog()
+    """The log of this process's engine."""
+    return ErrorLog(engine_folder())
 
 
 def descendants() -> set[psutil.Process]:
