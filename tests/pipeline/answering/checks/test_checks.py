@@ -1,23 +1,8 @@
 import pytest
 
-from pipeline.answering.checks import chosen_checks, known_checks, run_checks
-from pipeline.answering.checks.base import Subject
+from pipeline.answering.checks import chosen_checks, known_checks
 from pipeline.core.errors import ConfigError
-from pipeline.core.records import Completion
-
-PROMPT_WORDS = "State only what the passages say and keep their numbers as they are"
-
-
-def look(check: str, completion: str, answer: str | None = None, **fields):
-    """The result of one check; unless given, the answer is the whole completion."""
-    subject = Subject(
-        Completion(completion, fields.get("finish_reason", "stop")),
-        completion if answer is None else answer,
-        fields.get("boilerplate", PROMPT_WORDS),
-        fields.get("max_words", 10),
-    )
-    (result,), _ = run_checks(tuple(c for c in chosen_checks({}) if c.name == check), subject)
-    return result
+from tests.pipeline.answering.checks.look import look
 
 
 def test_every_file_of_the_folder_is_a_check():
@@ -134,21 +119,6 @@ def test_an_answer_that_repeats_the_prompt_is_an_echo(answer):
 
 def test_a_quote_from_the_passages_is_not_an_echo():
     assert look("echo", "At pond 4 we counted seven herons on their nests in May.").passed
-
-
-def test_a_loop_is_found_and_quoted():
-    result = look("repetition", "the nests were counted from the tower each day of May, " * 4)
-    assert not result.passed
-    assert result.evidence.startswith("4 times: the nests were counted from the tower")
-
-
-def test_short_runs_that_fill_half_an_answer_are_a_loop():
-    assert not look("repetition", "one two three four " * 10).passed
-
-
-def test_a_list_of_similar_sentences_is_not_a_loop():
-    answer = " ".join(f"Pond {n} held {n * 7} herons and {n * 3} egrets in May." for n in range(12))
-    assert look("repetition", answer).passed
 
 
 @pytest.mark.parametrize("name", list(known_checks()))
