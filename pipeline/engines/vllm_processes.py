@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 import psutil
 
-from pipeline.engines import watchdog
+from pipeline.engines.watchdog import MARK, start_watchdog
 
 EXIT_SECONDS = 10
 
@@ -33,7 +33,7 @@ def engine_folder() -> Path:
     A watchdog removes it after the end of this process, and kills what is left of the engine.
     """
     folder = Path(tempfile.mkdtemp(prefix="overnight-vllm-"))
-    watchdog.start(folder)
+    start_watchdog(folder)
     return folder
 
 
@@ -41,7 +41,7 @@ def engine_folder() -> Path:
 def marked_processes() -> Iterator[None]:
     """Processes started in this block are known as those of the engine; so are their sockets."""
     folder = str(engine_folder())
-    variables = {watchdog.MARK: folder}
+    variables = {MARK: folder}
     if len(folder) <= LONGEST_SOCKET_FOLDER:
         variables["VLLM_RPC_BASE_PATH"] = folder
     before = {name: os.environ.get(name) for name in variables}

@@ -26,7 +26,7 @@ KILLING_SECONDS = 10.0
 LOOK_SECONDS = 0.2
 
 
-def start(folder: Path) -> None:
+def start_watchdog(folder: Path) -> None:
     """Has a watchdog wait for the end of this process, for those marked with the folder."""
     # Without this process's environment, which may be marked.
     subprocess.run(  # noqa: S603  all of it is ours
@@ -70,7 +70,7 @@ def _watch(replica: psutil.Process, folder: str) -> None:
 def _lives(process: psutil.Process) -> bool:
     """Not if it has ended and waits for its parent to notice, which may never do so."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from pipeline.engines import watchdog
 
 folder = Path(sys.argv[1])
-watchdog.start(folder)
+watchdog.start_watchdog(folder)
 os.environ[watchdog.MARK] = str(folder)
 STUCK = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUCK!r}])"
