@@ -173,6 +173,15 @@ def split_work(table: pa.Table) -> tuple[pa.Table, pa.Table]:
     return table.filter(work), table.filter(pc.invert(work))
 
 
+def first_of_work(table: pa.Table, most: int) -> pa.Table:
+    """The table with at most this much work; the rest of it counts as not read."""
+    work, rest = split_work(table)
+    if work.num_rows <= most:
+        return table
+    unread = tally(table.schema, {"read": most - work.num_rows})
+    return pa.concat_tables([work.slice(0, most), rest, unread])
+
+
 def items_table(items: Sequence[Item]) -> pa.Table:
     """One table of `ITEMS`: first the records, then the rejects, then the tallies."""
     records = [i for i in items if isinstance(i, Record)]
@@ -303,4 +312,8 @@ def dump_extra(extra: Mapping[str, Any]) -> bytes | None:
 
     Raises `TypeError` for values nested too deep for the encoder.
     """
-    return orjson.dumps(extra, default=str, option=orjson.OPT_NON_STR_KEYS) if extra else None
+    return orjson.dumps(extra, default=_as_text, option=orjson.OPT_NON_STR_KEYS) if extra else None
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

@@ -1,14 +1,17 @@
 """Reads JSON Lines into records, with one record in memory at a time."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
 
 from pipeline.core.records import Fault, Place, Record, Reject
-from pipeline.reading.rows import id_of
+from pipeline.reading.openai_batch import any_id
 
 _BOM = b"\xef\xbb\xbf"
+_INTEGERS = range(-(2**63), 2**64)
+"""Whole numbers that orjson reads as such; it makes floats of all others."""
 
 
 def jsonl_items(
@@ -31,10 +34,32 @@ def _item(place: Place, line: bytes, parse: Callable[[Any, Place], Record]) -> R
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         return _undecodable(line, error).at(place, line)
+    row = _exact(line, row)
     try:
         return parse(row, place)
     except Fault as fault:
-        return fault.at(place, line, id_of(row))
+        return fault.at(place, line, any_id(row))
+
+
+def _exact(line: bytes, row: Any) -> Any:
+    """The row with whole numbers beyond 64 bits as text, which keeps all their digits."""
+    try:
+        return json.loads(line, parse_int=_integer) if _has_large_float(row) else row
+    except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
+        return row
+
+
+def _has_large_float(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_large_float, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_large_float, value))
+    return isinstance(value, float) and abs(value) >= _INTEGERS.stop / 2
+
+
+def _integer(digits: str) -> int | str:
+    number = int(digits)
+    return number if number in _INTEGERS else digits
 
 
 def _undecodable(line: bytes, error: orjson.JSONDecodeError) -> Fault:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.core.arrow import dump_extra
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
+from pipeline.reading.ids import as_id
 from pipeline.reading.mojibake import repair_record
 
 ID_FIELDS = ("record_id", "id", "custom_id")
@@ -56,10 +57,7 @@ def _first_id(row: Mapping[str, Any]) -> str | None:
 
 
 def _id(row: Mapping[str, Any], name: str) -> str | None:
-    value = row.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _text(row, name) or None
+    return as_id(row.get(name), name)
 
 
 def _first_text(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
@@ -111,10 +109,10 @@ def _message(value: Any, place: str) -> Message:
         if value.get(name) is None:
             raise Fault("missing_field", f"{place} has no {name}")
     role = _as_text(value["role"], f"{place}.role") or ""
-    return Message(role, _content(value["content"], f"{place}.content"))
+    return Message(role, text_of_content(value["content"], f"{place}.content"))
 
 
-def _content(value: Any, place: str) -> str:
+def text_of_content(value: Any, place: str) -> str:
     """The text of a message, which may be a list of text parts."""
     if not isinstance(value, list):
         return _as_text(value, place) or ""
