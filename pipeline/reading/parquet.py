@@ -4,8 +4,9 @@ A damaged row group loses only its own rows.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,8 +16,8 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import StorageError
 from pipeline.core.records import Fault, Place, Record, Reject
 from pipeline.reading.expansion_limit import ExpansionLimit
-from pipeline.reading.openai_batch import any_record
-from pipeline.reading.rows import id_of
+from pipeline.reading.int96 import CoarseTimes, Int96Columns, exact_time
+from pipeline.reading.openai_batch import any_id, any_record
 
 BATCH_ROWS, BATCH_BYTES = 256, 64 * 2**20
 """Rows in memory at a time, and their estimated size: large rows come in smaller batches."""
@@ -38,6 +39,7 @@ def parquet_items(
     try:
         source = pa.PythonFile(stream, mode="r")
         shard = pq.ParquetFile(source)
+        timestamps = Int96Columns(source, shard)
     except StorageError:
         raise
     except _DAMAGE_ERRORS as error:
@@ -55,18 +57,27 @@ def parquet_items(
         else:
             batch_rows = max(min(BATCH_BYTES // max(row_bytes, 1), BATCH_ROWS), 1)
             span = range(start, start + rows)
-            yield from _group_items(uri, shard, group, span, limit, batch_rows)
+            batches = shard.iter_batches(batch_size=batch_rows, row_groups=[group])
+            coarse = partial(timestamps.of_group, group, _cells)
+            yield from _group_items(uri, batches, coarse, group, span, limit)
         start += rows
 
 
 def _group_items(
-    uri: str, shard: pq.ParquetFile, group: int, rows: range, limit: int, batch_rows: int
+    uri: str,
+    batches: Iterable[pa.RecordBatch],
+    coarse: Callable[[], CoarseTimes],
+    group: int,
+    rows: range,
+    limit: int,
 ) -> Iterator[Record | Reject]:
     row = rows.start
     try:
-        for batch in shard.iter_batches(batch_size=batch_rows, row_groups=[group]):
+        times = coarse()
+        for batch in batches:
             for values in _batch_rows(batch):
-                yield _item(values, Place(uri, row), limit)
+                exact = {name: exact_time(values[name], *next(times[name])) for name in times}
+                yield _item(values | exact, Place(uri, row), limit)
                 row += 1
     except StorageError:
         raise
@@ -111,7 +122,7 @@ def _item(values: dict[str, Any], place: Place, limit: int) -> Record | Reject:
         return any_record(values, place)
     except Fault as fault:
         payload = orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)
-        return fault.at(place, payload, id_of(values))
+        return fault.at(place, payload, any_id(values))
 
 
 def _size(value: Any) -> int:
