@@ -47,9 +47,19 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
     storage = Storage(job.storage)
     store = storage.at(job.output.uri)
     listing = list_shards(job.input.uri, storage)
-    folder, own = f"{storage.at(job.input.uri).uri}/", f"{store.uri}/"
-    if own.startswith(folder) or any(shard.uri.startswith(own) for shard in listing.shards):
+    if _holds(storage.at(job.input.uri), listing, store):
         raise ConfigError(
             f"output.uri: {job.output.uri} is inside the input; the job would read its own answers"
         )
     return Prepared(job, source, storage, listing, store, selection)
+
+
+def _holds(root: Location, listing: Listing, store: Location) -> bool:
+    """Whether an input has the store in it, or files of the store, perhaps by way of a link."""
+    own = f"{store.real.uri}/"
+    linked = [f"{Location(root.fs, path).uri}/" for path in listing.linked]
+    return (
+        any(own.startswith(folder) for folder in (f"{root.real.uri}/", *linked))
+        or any(folder.startswith(own) for folder in linked)
+        or any(shard.uri.startswith(f"{store.uri}/") for shard in listing.shards)
+    )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.config.schema import Job
+from pipeline.core.disk import read_text
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.redaction import SECRET_NAME
 
@@ -35,7 +36,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     Raises `ConfigError` for anything invalid, naming the file and the field.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: the job file cannot be read: {error}") from error
     try:

@@ -28,8 +28,14 @@ class Disk(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
         return super()._open(path, mode, **options)
 
 
-def open_regular(path: str, flags: int) -> int:
-    """An opener for `open`, which raises `Unreadable` instead of waiting for a pipe's writer."""
+def read_text(path: str | PurePath) -> str:
+    """A file's text in UTF-8, without a byte order mark; raises `OSError`, `UnicodeDecodeError`."""
+    with open(path, encoding="utf-8-sig", opener=_open_regular) as file:
+        return file.read()
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """An opener for `open` that never waits for the writer of a pipe."""
     check_regular(path)
     return os.open(path, flags | os.O_NONBLOCK)
 

@@ -68,6 +68,12 @@ class Location:
     def uri(self) -> str:
         return str(self.fs.unstrip_protocol(self.path))
 
+    @property
+    def real(self) -> "Location":
+        """The same place by a path without links."""
+        on_disk = isinstance(self.fs, LocalFileSystem)
+        return Location(self.fs, os.path.realpath(self.path)) if on_disk else self
+
     def join(self, *names: str) -> "Location":
         return Location(self.fs, "/".join([self.path, *names]))
 
@@ -100,14 +106,17 @@ class Location:
 
     def files(self) -> dict[str, int]:
         """All files below this folder: path to size in bytes. Empty if the folder is missing."""
-        return {path: entry.size for path, entry in self._entries().items()}
+        return {path: entry.size for path, entry in self.entries().items()}
 
     def file_times(self) -> dict[str, float]:
         """The same files: path to time of writing in seconds since 1970, 0 if unknown."""
-        return {path: entry.modified for path, entry in self._entries().items()}
+        return {path: entry.modified for path, entry in self.entries().items()}
 
-    def _entries(self) -> Mapping[str, Entry]:
-        """Raises `StorageError` if anything below this folder cannot be listed or read."""
+    def entries(self) -> Mapping[str, Entry]:
+        """The same files, by path; none of the three leaves out what cannot be listed or read.
+
+        Raises `StorageError` that names it.
+        """
         tree = self.tree()
         for path, why in tree.faults.items():
             raise StorageError(f"{Location(self.fs, path).uri}: {why}")

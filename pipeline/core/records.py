@@ -26,7 +26,7 @@ RejectReason: TypeAlias = Literal[
     "truncated",  # a compressed shard that ends too early
     "corrupt",  # a damaged shard, or a damaged part of one
     "unknown_kind",  # a file that no reader handles
-    "unreadable",  # a file that has vanished, or that permissions protect
+    "unreadable",  # a file or folder that has vanished, is protected, or is no file and no folder
     "too_long",  # a prompt that leaves no room for an answer in the model's context window
     "unsupported",  # a line of a batch file that asks for what this job cannot do
     "failed_request",  # a line of a batch's output whose request failed

@@ -79,4 +79,4 @@ def _hidden_top(key: str, root: str, hidden: tuple[str, ...]) -> str | None:
 def _entry(info: Mapping[str, Any]) -> Entry:
     time = info.get("mtime") or info.get("LastModified") or 0
     modified = float(time.timestamp() if isinstance(time, datetime) else time)
-    return Entry(int(info["size"] or 0), modified)
+    return Entry(int(info["size"] or 0), modified, info.get("ETag"))

@@ -14,10 +14,11 @@ _FOLDER_MARKERS = ("/", "_$folder$")
 
 
 class Entry(NamedTuple):
-    """A file as a listing has it: its size in bytes, and seconds since 1970, 0 if unknown."""
+    """A file as a listing has it; `etag` is an object store's mark of this version of it."""
 
-    size: int
-    modified: float = 0.0
+    size: int  # in bytes
+    modified: float = 0.0  # in seconds since 1970, 0 if unknown
+    etag: str | None = None
 
 
 @dataclass(slots=True)

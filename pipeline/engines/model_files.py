@@ -13,8 +13,11 @@ from typing import Any, Self
 import orjson
 
 from pipeline.config.schema import Job
-from pipeline.core.errors import ConfigError, EngineError, describe
+from pipeline.core.disk import disk_level
+from pipeline.core.errors import ConfigError, EngineError, StorageError, describe
 from pipeline.core.filesystem import Location, Storage, storage_errors
+from pipeline.core.storage_faults import Unreadable
+from pipeline.core.tree import Entry
 
 CACHE = "OVERNIGHT_CACHE"
 """The environment variable that names the folder for fetched models."""
@@ -71,11 +74,26 @@ def model_files(model: ModelSpec, weights: bool) -> ModelFiles:
     if "://" in model.name:
         source = Storage(orjson.loads(model.storage)).at(model.name)
         return ModelFiles(str(_fetched(source, weights)))
-    if Path(model.name).is_dir():
+    if _is_folder(model.name):
         return ModelFiles(model.name)
     if model.name.startswith((".", "/", "~")):
         raise EngineError(f"engine.model: {model.name}: no such folder on this node")
     return ModelFiles(model.name, model.revision)
+
+
+def _is_folder(name: str) -> bool:
+    """Raises `ConfigError` for what a loader would wait for: a pipe, in its place or in it."""
+    try:
+        found = Storage().at(name).found()
+    except StorageError as error:
+        if isinstance(error.__cause__, Unreadable):
+            raise ConfigError(f"engine.model: {error}; give a folder") from error
+        raise
+    if not (found and found.is_folder):
+        return False
+    for path, kind in disk_level(name).irregular.items():
+        raise ConfigError(f"engine.model: {path}: {kind}; remove it, or give another folder")
+    return True
 
 
 def context_tokens(model: ModelSpec) -> int:
@@ -138,12 +156,8 @@ def _fetched(source: Location, weights: bool) -> Path:
     """
     from filelock import FileLock
 
-    with storage_errors(source.uri):
-        listing = {
-            path: info
-            for path, info in sorted(source.fs.find(source.path, detail=True).items())
-            if weights or not path.endswith(_WEIGHTS)
-        }
+    entries = source.entries().items()
+    listing = {path: e for path, e in entries if weights or not path.endswith(_WEIGHTS)}
     if not listing:
         raise EngineError(f"engine.model: {source.uri}: no model files there")
     root = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "overnight") / "models"
@@ -159,6 +173,6 @@ def _fetched(source: Location, weights: bool) -> Path:
     return folder
 
 
-def _fingerprint(uri: str, listing: Mapping[str, Mapping[str, Any]]) -> str:
-    facts = [[path, info.get("size"), str(info.get("ETag"))] for path, info in listing.items()]
+def _fingerprint(uri: str, listing: Mapping[str, Entry]) -> str:
+    facts = [[path, entry.size, str(entry.etag)] for path, entry in listing.items()]
     return blake2b(orjson.dumps([uri, facts]), digest_size=16).hexdigest()

@@ -9,11 +9,11 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError, UndefinedError, meta, nodes
 
+from pipeline.core.disk import read_text
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 from pipeline.prompting.front_matter import front_matter, split_template
@@ -76,7 +76,7 @@ def load_prompt(template: str, max_words: int) -> PromptSource:
     if template == VERBATIM:
         return PromptSource(VERBATIM, "1")
     try:
-        text = Path(template).read_text(encoding="utf-8-sig")
+        text = read_text(template)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"prompt: {template}: the template cannot be read: {error}") from error
     source = _parse(template, text, max_words)

@@ -92,10 +92,16 @@ def _template(job: Job) -> str:
 
 
 def _input(job: Job) -> str:
-    shards, hidden = _listing(job).shards, _listing(job).hidden
-    size = sum(shard.size for shard in shards)
-    skipped = f", {plural(hidden, 'hidden file')} skipped" if hidden else ""
-    return f"{plural(len(shards), 'shard')}, {size / 2**20:,.1f} MiB{skipped}"
+    listing = _listing(job)
+    unreadable = [shard for shard in listing.shards if shard.fault]
+    size = sum(shard.size for shard in listing.shards)
+    said = f"{plural(len(listing.shards) - len(unreadable), 'shard')}, {size / 2**20:,.1f} MiB"
+    if listing.hidden:
+        said += f", {listing.hidden:,} hidden skipped"
+    if unreadable:
+        first = f"{unreadable[0].uri}: {unreadable[0].fault}"
+        said += f"; {len(unreadable):,} unreadable, to be rejected; the first: {first}"
+    return said
 
 
 def _records(job: Job) -> str:
