@@ -1,21 +1,16 @@
-"""The answer is finished: neither its finish reason nor its text shows that it was cut off."""
+"""The answer is finished: neither its finish reason nor its text shows that it was cut off.
 
-import re
+A model that stopped of its own accord is believed unless the text plainly breaks off. An answer
+without a finish reason, such as a recorded one, must also end as texts end.
+"""
 
 from pipeline.answering.checks.base import Finding, Subject, quote
+from pipeline.answering.ending import likely_break, plain_break
 from pipeline.core.records import Ask, Level
 
 LEVEL: Level = "fail"
 
 _BROKEN_OFF = ("abort", "error")
-_DANGLING_SIGN = re.compile(r"[,;:({\[–—-]$")
-_DANGLING_WORD = re.compile(
-    r"(?i)\b(?:a|an|the|of|to|in|on|at|by|for|from|with|and|or|but|as|than|that|which|is|are|was"
-    r"|were|be|such|its|their|this|these)$"
-)
-_ENDED = re.compile(r"[.!?…][\"'”’)\]*`]*$")
-_SENTENCE_BEFORE = re.compile(r"[a-z)][.!?][\"'”’)]*\s+\S")
-_BRACKETS = (("(", ")"), ("[", "]"))
 
 
 def test(subject: Subject) -> Finding:
@@ -29,25 +24,11 @@ def test(subject: Subject) -> Finding:
         return Finding(False, evidence, "more_tokens")
     if reason in _BROKEN_OFF:
         return Finding(False, evidence, "sample_anew")
-    last_line = subject.answer.rsplit("\n", 1)[-1].rstrip()
-    if why := _why_cut(last_line):
-        ending = quote(last_line[-80:])
-        words = f'Your answer breaks off at "{ending}". Give the whole answer again, to its end.'
-        return Finding(False, f"{why}: …{ending}", Ask(words))
-    return Finding(True, evidence)
+    why = plain_break(subject.answer) or (None if reason else likely_break(subject.answer))
+    return _broken_off(subject.answer, why) if why else Finding(True, evidence)
 
 
-def _why_cut(line: str) -> str | None:
-    """Why a last line looks unfinished, if so; list items, names and links need no full stop."""
-    if not line or _ENDED.search(line):
-        return None
-    if _DANGLING_SIGN.search(line):
-        return "ends on a sign that something follows"
-    if _DANGLING_WORD.search(line):
-        return "ends on a word that something follows"
-    for opened, closed in _BRACKETS:
-        if line.rfind(opened) > line.rfind(closed):
-            return f"ends inside {opened}{closed}"
-    if _SENTENCE_BEFORE.search(line) and "://" not in line.rsplit(None, 1)[-1]:
-        return "the last sentence has no end"
-    return None
+def _broken_off(answer: str, why: str) -> Finding:
+    ending = quote(answer.rsplit("\n", 1)[-1][-80:])
+    ask = Ask(f'Your answer breaks off at "{ending}". Give the whole answer again, to its end.')
+    return Finding(False, f"{why}: …{ending}", ask)

@@ -64,45 +64,6 @@ def test_an_empty_answer_fails_with_the_completion_as_evidence():
     assert look("empty", "x").passed
 
 
-@pytest.mark.parametrize("reason", ["length", "abort", "error"])
-def test_an_answer_is_incomplete_if_the_engine_stopped_early(reason):
-    assert not look("complete", "All done.", finish_reason=reason).passed
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "The nests were counted from a",
-        "They used three methods,",
-        "They used:",
-        "Counts were high (Marsh et al., 2",
-        "The nests were counted twice. Afterwards the second obser",
-        "First paragraph.\n\nIt follows that",
-    ],
-)
-def test_a_text_that_breaks_off_is_incomplete(answer):
-    result = look("complete", answer, finish_reason=None)
-    assert not result.passed
-    assert answer.split()[-1] in result.evidence
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "The nests were counted.",
-        "I don't know",
-        "They used:\n- drones\n- boats",
-        "Counted by hand (see page 4)",
-        "The code is kept. See https://example.org/herons",
-        'They call it a "slow" method."',
-        "**Adam**",
-        "",
-    ],
-)
-def test_a_text_with_a_proper_end_is_complete(answer):
-    assert look("complete", answer, finish_reason=None).passed
-
-
 @pytest.mark.parametrize(
     "answer",
     [
