@@ -1,6 +1,7 @@
 """The whole flow of a job, from shards to parts.
 
     shards ─ read ─▶ records ─ render ─▶ prompts ─ minus what the store holds ─▶ work
+    all of them read ─ settle ids that stand for different content
     work ─ by paper, in the order that shares most ─▶ batches
     batches ─ replicas: generate ⇄ check ⇄ repair ─▶ answers/ and rejects/ ─▶ receipts
 
@@ -19,6 +20,7 @@ from pipeline.cluster.reporter import Reporter
 from pipeline.core.accounting import Totals
 from pipeline.engines import max_concurrent_batches
 from pipeline.prompting.batching import to_batches
+from pipeline.prompting.own_ids import Settler
 from pipeline.prompting.render import to_prompts
 from pipeline.reading.source import read_tasks
 from pipeline.store.ledger import Ledger
@@ -36,7 +38,7 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     """Runs the flow; yields the totals of each batch once all its answers are stored."""
     job, source, reporter = prepared.job, prepared.source, executor.reporter
     ledger = Ledger.of(prepared.store, prepared.selection, job.input.bucket)
-    partitions = min(1 + prepared.bucket_bytes // PARTITION_BYTES, MOST_PARTITIONS)
+    partitions = partitions_of(prepared)
     concurrent = max_concurrent_batches(job)
     arrange = partial(
         to_batches,
@@ -47,39 +49,58 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     )
     writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
     sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
-    prompts = read_prompts(prepared, executor, executor.share(ledger))
-    batches = by_paper(prompts, prepared, partitions).map(arrange).in_blocks(1)
+    gather = partial(gathered, prepared=prepared, partitions=partitions)
+    prompts = read_prompts(prepared, executor, executor.share(ledger), gather)
+    batches = prompts.map(arrange).in_blocks(1)
     replica = (job, source, sink, reporter)
     return batches.through_replicas(BatchWorker, replica, job.engine, concurrent).receipts()
 
 
-def read_prompts(
-    prepared: Prepared, executor: Executor, ledger: Callable[[], Ledger], *stages: Stage
-) -> Stream:
-    """Every record read, as a prompt or a reject, with its standing against the store.
+def partitions_of(prepared: Prepared) -> int:
+    return min(1 + prepared.bucket_bytes // PARTITION_BYTES, MOST_PARTITIONS)
 
-    Further stages take each table of prompts as soon as it is made.
+
+def read_prompts(
+    prepared: Prepared,
+    executor: Executor,
+    ledger: Callable[[], Ledger],
+    gather: Callable[[Stream], Stream],
+    *stages: Stage,
+) -> Stream:
+    """Every record read, as a prompt or a reject, with its id and its standing against the store.
+
+    Further stages take each table of prompts as soon as it is made. Ids are settled behind
+    `gather`.
     """
     job, limit, reporter = prepared.job, prepared.selection.limit, executor.reporter
     left = executor.limit(limit) if limit else None
     enough = partial(_enough, left, reporter)
     shards, storage, selection = prepared.listing.shards, prepared.storage, prepared.selection
+    index = executor.identities
     render = partial(
-        to_prompts, job=job, source=prepared.source, ledger=ledger, limit=left, reporter=reporter
+        to_prompts,
+        job=job,
+        source=prepared.source,
+        ledger=ledger,
+        index=index,
+        limit=left,
+        reporter=reporter,
     )
-    tasks = read_tasks(shards, job.input, storage, selection, enough)
-    return executor.read(tasks, render, *stages)
+    tasks = read_tasks(shards, job.input, storage, selection, enough, index.add)
+    prompts = executor.read(tasks, render, *stages)
+    return gather(prompts).map(Settler(ledger, index, left, reporter))
 
 
 def _enough(limit: Limit | None, reporter: Reporter) -> bool:
     return reporter.is_ending() or (limit is not None and limit.is_spent())
 
 
-def by_paper(prompts: Stream, prepared: Prepared, partitions: int) -> Stream:
-    """A paper's prompts in one table, if a model is to read them."""
+def gathered(prompts: Stream, prepared: Prepared, partitions: int) -> Stream:
+    """All prompts, a paper's in one table if a model is to read them.
+
+    A large input streams on if nothing else has to wait for its last record.
+    """
     job = prepared.job
-    if not job.engine.generates:
-        return prompts.in_blocks(job.rows_per_file)
-    if job.input.grouped:
-        return prompts.in_blocks(PARTITION_ROWS)
-    return prompts.together("paper", partitions)
+    if partitions == 1 or (job.engine.generates and not job.input.grouped):
+        return prompts.together("paper", partitions)
+    return prompts.in_blocks(PARTITION_ROWS if job.engine.generates else job.rows_per_file)

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.answering.extract import extract_answer
 from pipeline.answering.stance import stance_of
+from pipeline.cluster.identities import Identities
 from pipeline.config.schema import Input, Job, TextGrammar
 from pipeline.core.arrow import split_work, table_records
 from pipeline.core.filesystem import Storage
@@ -124,7 +125,7 @@ def test_text_jsonl_and_parquet_give_the_same_generation_keys(
         shards = list_shards(str(uri), Storage()).shards
         pairs = set()
         for items in read_tables(shards, a_job.input, Storage()):
-            prompts, _ = split_work(to_prompts(items, a_job, source, Ledger.empty))
+            prompts, _ = split_work(to_prompts(items, a_job, source, Ledger.empty, Identities()))
             pairs.update(
                 zip(
                     prompts["record_id"].to_pylist(),

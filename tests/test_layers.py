@@ -19,6 +19,7 @@ from tests.support.structure import (
 )
 
 KNOW_RAY = {
+    "cluster/identities.py",
     "cluster/limit.py",
     "cluster/ray_data.py",
     "cluster/reporter.py",

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self, TypeAlias, TypeVar
 import pyarrow as pa
 
 from pipeline.cluster.counters import RunCounts
+from pipeline.cluster.identities import Identities
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import EngineConfig
@@ -34,8 +35,11 @@ class Stream(Protocol):
         """Tables of at most this many rows."""
         ...
 
-    def together(self, column: str, partitions: int) -> Self:
-        """Rows with the same value in one table; needs all tables before it hands on the first."""
+    def together(self, column: str | None, partitions: int) -> Self:
+        """Rows with the same value in one table; needs all tables before it hands on the first.
+
+        Without a column, in this many tables of any rows.
+        """
         ...
 
     def through_replicas(
@@ -67,6 +71,11 @@ class Executor(AbstractContextManager["Executor"], Protocol):
         ...
 
     def limit(self, records: int) -> Limit: ...
+
+    @property
+    def identities(self) -> Identities:
+        """Those of all records that this executor's flows have read."""
+        ...
 
     def end(self, seconds: float) -> None:
         """Has replicas begin nothing more; what is in flight has this many seconds."""

@@ -9,8 +9,9 @@ from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
-from pipeline.cluster.counters import RunCounts
+from pipeline.cluster.counters import RunCounts, StageCounts
 from pipeline.cluster.executor import Executor, ReadTask, Stage
+from pipeline.cluster.identities import Identities
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import EngineConfig
@@ -34,7 +35,7 @@ class LocalStream:
     def in_blocks(self, rows: int) -> "LocalStream":
         return LocalStream(piece for table in self._tables for piece in slices(table, rows))
 
-    def together(self, column: str, partitions: int) -> "LocalStream":
+    def together(self, column: str | None, partitions: int) -> "LocalStream":
         return LocalStream(self._all_in_one())
 
     def _all_in_one(self) -> Iterator[pa.Table]:
@@ -55,10 +56,22 @@ class LocalStream:
         return chain.from_iterable(map(receipts_in, self._tables))
 
 
-class InProcess:
-    """See `Executor`; there is one replica, and nobody to report to."""
+class CountingReporter(Reporter):
+    """Counts what the stages before the engine have done."""
 
-    reporter = Reporter()
+    def __init__(self) -> None:
+        self.stages = StageCounts()
+
+    def counted(self, more: StageCounts) -> None:
+        self.stages = self.stages.plus(more)
+
+
+class InProcess:
+    """See `Executor`; there is one replica, which reports nothing."""
+
+    def __init__(self) -> None:
+        self.reporter: CountingReporter = CountingReporter()
+        self.identities = Identities()
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +93,7 @@ class InProcess:
         """Nothing hears it: the run goes on for the seconds that it has."""
 
     def counts(self, before: RunCounts) -> RunCounts:
-        return before
+        return RunCounts(self.reporter.stages)
 
     def replicas(self) -> list[dict[str, Any]]:
         return []

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial, reduce, wraps
+from functools import cached_property, partial, reduce, wraps
 from typing import Any, Self, TypeVar, cast
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from ray.exceptions import GetTimeoutError
 from pipeline.cluster.coordinator import Coordinator, Replica
 from pipeline.cluster.counters import RunCounts
 from pipeline.cluster.executor import ReadTask, Stage
+from pipeline.cluster.identities import ClusterIdentities, Identities
 from pipeline.cluster.limit import ClusterLimit, Limit
 from pipeline.cluster.reporter import ClusterReporter, Reporter
 from pipeline.cluster.session import (
@@ -108,9 +109,9 @@ class RayStream:
     def in_blocks(self, rows: int) -> "RayStream":
         return self._with(self.dataset.repartition(target_num_rows_per_block=rows))
 
-    def together(self, column: str, partitions: int) -> "RayStream":
+    def together(self, column: str | None, partitions: int) -> "RayStream":
         # A shuffle has processes of its own to start, which one partition does not need.
-        keys = [column] if partitions > 1 else None
+        keys = [column] if column and partitions > 1 else None
         return self._with(self.dataset.repartition(partitions, keys=keys))
 
     def through_replicas(
@@ -156,7 +157,7 @@ class RayStream:
 class RayData:
     """See `Executor`: on the cluster that `RAY_ADDRESS` names, or on one of its own.
 
-    With an `engine` it keeps a coordinator for the replicas, and makes sure of their places.
+    It keeps a coordinator, and makes sure of the places of replicas if there is an `engine`.
     """
 
     def __init__(self, engine: EngineConfig | None = None, debug: bool = False) -> None:
@@ -169,11 +170,10 @@ class RayData:
     def __enter__(self) -> Self:
         with ExitStack() as block:
             block.enter_context(cluster(self._engine, self._debug))
-            if self._engine:
-                most = self._engine.replicas.max
-                self._coordinator = block.enter_context(actor_beside_driver(Coordinator, most))
-                # Replicas that one node takes with it are one accident.
-                self.reporter = ClusterReporter(self._coordinator, BARREN_DEATHS + most - 1)
+            most = self._engine.replicas.max if self._engine else 0
+            self._coordinator = block.enter_context(actor_beside_driver(Coordinator, most))
+            # Replicas that one node takes with it are one accident.
+            self.reporter = ClusterReporter(self._coordinator, BARREN_DEATHS + most - 1)
             self._block = block.pop_all()
         return self
 
@@ -191,6 +191,10 @@ class RayData:
 
     def limit(self, records: int) -> ClusterLimit:
         return ClusterLimit(self._block.enter_context(actor_beside_driver(Limit, records)))
+
+    @cached_property
+    def identities(self) -> ClusterIdentities:
+        return ClusterIdentities(self._block.enter_context(actor_beside_driver(Identities)))
 
     def places(self, engine: EngineConfig) -> dict[str, Any]:
         """How Ray places the replicas; the places are free again at the end of the block."""

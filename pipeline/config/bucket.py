@@ -1,7 +1,8 @@
 """`input.bucket`: 3/64 is the third of 64 slices of the papers, for runs without a coordinator.
 
 The slices are ranges of a hash of a record's key, so 3/64 and 4/64 together are 2/32. The key is
-the paper's id, so that records with a shared prefix stay together, or else the record's own id.
+the paper's id, so that records with a shared prefix stay together, or else the record's id as the
+input has it: the place that is added to an id which others have too does not count.
 """
 
 import re
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _NUMBER_OF = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
+_PLACES = re.compile(r"(@[0-9a-f]{8})+$")
 _PART_TAG = re.compile(r"-b([1-9]\d{0,8})of([1-9]\d{0,8})-[0-9a-f]{12}\.parquet$")
 
 
@@ -54,7 +56,8 @@ class Bucket:
     def holds(self, key: str) -> bool:
         if self.is_whole:
             return True
-        hashed = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        given = _PLACES.sub("", key)
+        hashed = blake2b(given.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(hashed, "big") * self.of >> 64 == self.number - 1
 
     def mask(self, keys: "pa.ChunkedArray") -> "pa.BooleanArray":

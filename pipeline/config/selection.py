@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.core.errors import ConfigError, nearest
+from pipeline.core.own_id import own_id
 from pipeline.core.records import ENGINE_ERROR, Record, Reject
 
 FIELDS = ("paper_id", "question_id", "record_id")
@@ -21,8 +22,15 @@ class Selection:
     retry_rejected: bool = False  # write rejects again that the store holds
 
     def covers(self, item: Record | Reject) -> bool:
-        """Whether every field in `only` has an allowed value; rejects have a `record_id` alone."""
-        return all(getattr(item, name, None) in values for name, values in self.only.items())
+        """Whether every field in `only` has an allowed value; rejects have a `record_id` alone.
+
+        Where records share an id, the id selects all of them, and an id with its place one.
+        """
+        return all(
+            getattr(item, name, None) in values
+            or (name == "record_id" and own_id(item.record_id, item.place) in values)
+            for name, values in self.only.items()
+        )
 
 
 EVERYTHING = Selection()

@@ -95,12 +95,20 @@ class Totals:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts in `run.json`: records read, records by state, and the failed of `current`."""
+        """The counts in `run.json`: records read, records by state, and the failed of `current`.
+
+        A record that was read twice, word for word, counts once; its copies are `identical`.
+        """
         return {
-            "read": self.sums["read"],
+            "read": self.read,
             **{str(state): count for state, count in self.states.items()},
             "current_failed": self.standings["current_failed"],
+            "identical": self.standings["identical"],
         }
+
+    @property
+    def read(self) -> int:
+        return self.sums["read"] - self.standings["identical"]
 
     @property
     def done(self) -> int:
@@ -109,13 +117,13 @@ class Totals:
 
     def leave_rest_unread(self) -> None:
         """Takes records without a state out of `read`: they are left to the next run."""
-        self.sums["read"] = self.done
+        self.sums["read"] = self.done + self.standings["identical"]
 
     def check(self) -> None:
         """Raises `AccountingError` unless every record read has reached exactly one state."""
-        if self.sums["read"] != self.done:
+        if self.read != self.done:
             raise AccountingError(
-                f"{self.sums['read']} records were read but {self.done} are accounted for: "
+                f"{self.read} records were read but {self.done} are accounted for: "
                 f"{self.states}; every part written is complete, run again for the rest"
             )
 

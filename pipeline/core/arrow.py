@@ -57,6 +57,7 @@ _RECORD = [
     *fields(pa.string(), "recorded_answer", "boilerplate"),
     ("input_repairs", STRINGS),
     *fields(pa.binary(), "extra", "batch"),
+    ("identity", pa.binary(IDENTITY_BYTES)),
 ]
 _KEYS = fields(pa.string(), "paper", "prompt_key", "generation_key")
 _REJECTION = [*fields(pa.string(), "reason", "detail"), ("payload", pa.binary())]

@@ -50,9 +50,10 @@ Standing: TypeAlias = Literal[
     "failed",
     "rejected",
     "rejected_before",  # the store already holds its reject
+    "identical",  # no record of its own: the same one stands further in front, word for word
     "tally",  # not a record: how many records a read task has passed on
 ]
-"""The status of a row in the flow; each maps to a `State`, except `work` and `tally`."""
+"""The status of a row in the flow. Each maps to a `State`, except `work`, `identical`, `tally`."""
 
 ANSWER_MARKER = "Answer:::"
 

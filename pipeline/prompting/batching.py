@@ -8,12 +8,19 @@ import pyarrow.compute as pc
 from pipeline.cluster.counters import StageCounts
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
-from pipeline.core.arrow import pack, prompts_table, slices, split_work, table_prompts, tally
+from pipeline.core.arrow import (
+    first_of_work,
+    pack,
+    prompts_table,
+    slices,
+    split_work,
+    table_prompts,
+    tally,
+)
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN, answer_tokens
 from pipeline.prompting.cache_estimate import block_tokens
 from pipeline.prompting.grouping import PromptGroup, grouped, split_batches
 from pipeline.prompting.passage_order import arranged
-from pipeline.prompting.render import first_of_work
 from pipeline.prompting.template import PromptSource
 
 STABLE_ORDER = ("record_id", "source_uri", "source_row", "read", "stored_bytes")

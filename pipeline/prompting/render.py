@@ -1,6 +1,6 @@
 """Stage: records to prompts under their keys, each with its standing against the store."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.cluster.counters import StageCounts
+from pipeline.cluster.identities import Identities
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
@@ -16,19 +17,20 @@ from pipeline.core.arrow import (
     PROMPTS,
     carry,
     dump_extra,
-    prompts_table,
+    first_of_work,
     rejects_table,
     set_column,
     split_work,
     table_records,
-    tally,
 )
-from pipeline.core.records import Fault, Prompt, Record, Reject, Standing
+from pipeline.core.identity import identities_in
+from pipeline.core.records import Fault, Prompt, Record, Reject
 from pipeline.engines import generation_identity
 from pipeline.prompting.fit import Fit, fitting
 from pipeline.prompting.keys import prompt_and_generation_key
+from pipeline.prompting.own_ids import known_prompts
 from pipeline.prompting.template import PromptSource
-from pipeline.store.ledger import Ledger, answer_digest, contains, reject_digest
+from pipeline.store.ledger import Ledger, contains, reject_digest
 
 
 def to_prompts(
@@ -36,6 +38,7 @@ def to_prompts(
     job: Job,
     source: PromptSource,
     ledger: Callable[[], Ledger],
+    index: Identities,
     limit: Limit | None = None,
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
 ) -> pa.Table:
@@ -46,11 +49,13 @@ def to_prompts(
     work, rest = split_work(items)
     stored, identity, fit = ledger(), generation_identity(job), fitting(job)
     rendered = [_prompt(record, source, identity(record), fit) for record in table_records(work)]
+    is_prompt = [isinstance(item, Prompt) for item in rendered]
     prompts = [item for item in rendered if isinstance(item, Prompt)]
     rejects = [item for item in rendered if isinstance(item, Reject)]
+    rows = identities_in(work["identity"].filter(pa.array(is_prompt, pa.bool_())))
     table = pa.concat_tables(
         [
-            prompts_table(prompts, _standings(prompts, stored)),
+            known_prompts(prompts, rows, stored, index),
             rejects_table(rejects, PROMPTS),
             carry(rest, PROMPTS),
         ]
@@ -66,15 +71,6 @@ def to_prompts(
 def papers_of(rows: pa.Table) -> pa.ChunkedArray:
     """`Record.paper` of every row, and a reject's own id."""
     return pc.coalesce(rows["paper_id"], rows["record_id"])
-
-
-def first_of_work(prompts: pa.Table, most: int) -> pa.Table:
-    """The prompts with at most this much work; the rest of it counts as not read."""
-    work, rest = split_work(prompts)
-    if work.num_rows <= most:
-        return prompts
-    unread = tally(PROMPTS, {"read": most - work.num_rows})
-    return pa.concat_tables([work.slice(0, most), rest, unread])
 
 
 def _prompt(
@@ -97,18 +93,10 @@ def _payload(record: Record) -> bytes:
         "passages": [passage._asdict() for passage in record.passages],
         "messages": [message._asdict() for message in record.messages],
         "recorded_answer": record.recorded_answer,
+        **({"batch": orjson.Fragment(orjson.dumps(record.batch))} if record.batch else {}),
         "extra": orjson.Fragment(dump_extra(record.extra) or b"{}"),
     }
     return orjson.dumps(fields)
-
-
-def _standings(prompts: Sequence[Prompt], ledger: Ledger) -> list[Standing]:
-    digests = [answer_digest(p.record.record_id, p.generation_key) for p in prompts]
-    sets = (ledger.answered, ledger.failed, ledger.again)
-    return [
-        "current" if answered else "current_failed" if failed and not again else "work"
-        for answered, failed, again in zip(*(contains(s, digests) for s in sets), strict=True)
-    ]
 
 
 def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:

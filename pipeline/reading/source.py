@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -11,15 +12,16 @@ from fsspec import AbstractFileSystem
 
 from pipeline.config.schema import Input
 from pipeline.config.selection import EVERYTHING, Selection
-from pipeline.core.arrow import dump_extra, items_table
+from pipeline.core.arrow import items_table, set_column
 from pipeline.core.errors import StorageError, describe
 from pipeline.core.filesystem import GuardedStream, Storage
+from pipeline.core.identity import content_of, identity
 from pipeline.core.records import Fault, Item, Record, Reject, Tally
 from pipeline.core.storage_faults import Unreadable
 from pipeline.reading.shards import Shard, read_shard, unread, whole_file
 
 BLOCK_RECORDS = 1000
-BLOCK_CHARACTERS = 8 * 2**20
+BLOCK_BYTES = 8 * 2**20
 BLOCK_SECONDS = 1.0
 """A table of records is handed on when any of these is reached: a slow input shows early that there
 is work, so that the model can load meanwhile."""
@@ -44,16 +46,21 @@ def read_tasks(
     storage: Storage,
     selection: Selection = EVERYTHING,
     enough: Callable[[], bool] = lambda: False,
+    met: Callable[[bytes], object] = lambda _: None,
 ) -> list[ReadTask]:
     """The input in tasks of about equal weight, each a stream of `ITEMS` tables.
 
     Nothing outside the selection or the bucket is handed on; reading stops once `enough` says so.
+    `met` is told the identities of all records that were read, before what comes of them is handed
+    on.
     """
     wanted = min(len(shards), -(-sum(map(_weight, shards)) // TASK_BYTES))
     read = partial(read_tables, spec=spec, storage=storage, selection=selection, enough=enough)
+    shares = share_out(shards, wanted)
+    firsts = accumulate(map(len, shares), initial=0)
     return [
-        (partial(read, share), sum(shard.size for shard in share))
-        for share in share_out(shards, wanted)
+        (partial(read, share, met=met, first=first), sum(shard.size for shard in share))
+        for share, first in zip(shares, firsts, strict=False)
     ]
 
 
@@ -78,29 +85,63 @@ def read_tables(
     storage: Storage,
     selection: Selection = EVERYTHING,
     enough: Callable[[], bool] = lambda: False,
+    met: Callable[[bytes], object] = lambda _: None,
+    first: int = 0,
 ) -> Iterator[pa.Table]:
-    """One read task: its shards' items as tables, each with its tally, in bounded memory."""
-    waiting: list[Item] = []
-    characters = reported = finished = 0
-    began = time.monotonic()
-    for shard, opened in _opened(shards, storage):
+    """One read task: its shards' items as tables, each with its tally, in bounded memory.
+
+    `first` is the number of its first shard in the input.
+    """
+    block = _Block()
+    reported = finished = 0
+    for number, (shard, opened) in enumerate(_opened(shards, storage), first):
         if enough():
             break
         for item in _items(shard, opened, spec):
-            if not (selection.covers(item) and spec.bucket.holds(item.paper)):
-                continue
-            waiting.append(item)
-            characters += _characters(item)
-            full = len(waiting) >= BLOCK_RECORDS or characters >= BLOCK_CHARACTERS
-            if full or time.monotonic() - began > BLOCK_SECONDS:
+            block.add(item, number, selection.covers(item) and spec.bucket.holds(item.paper))
+            if block.is_full():
                 reached = finished + _consumed(shard, opened)
-                yield _tallied(waiting, reached - reported)
-                waiting, characters, reported = [], 0, reached
-                began = time.monotonic()
+                met(b"".join(block.met))
+                yield block.table(reached - reported)
+                block, reported = _Block(), reached
                 if enough():
                     return
         finished += shard.size
-    yield _tallied(waiting, finished - reported)
+    met(b"".join(block.met))
+    yield block.table(finished - reported)
+
+
+class _Block:
+    """Items on their way into one table, and the identities of all records met meanwhile."""
+
+    def __init__(self) -> None:
+        self.met: list[bytes] = []
+        self._items: list[Item] = []
+        self._identities: list[bytes] = []
+        self._size = 0
+        self._began = time.monotonic()
+
+    def add(self, item: Record | Reject, shard: int, is_wanted: bool) -> None:
+        identities: list[bytes] = []
+        if isinstance(item, Record):
+            content = content_of(item)
+            identities = [identity(item.record_id, content, shard, item.place.row)]
+            self.met += identities
+        else:
+            content = item.payload
+        if is_wanted:
+            self._items.append(item)
+            self._identities += identities
+            self._size += len(content)
+
+    def is_full(self) -> bool:
+        full = len(self._items) >= BLOCK_RECORDS or self._size >= BLOCK_BYTES
+        return bool(self._items) and (full or time.monotonic() - self._began > BLOCK_SECONDS)
+
+    def table(self, stored_bytes: int) -> pa.Table:
+        items = items_table([*self._items, Tally(len(self._items), stored_bytes)])
+        others = items.num_rows - len(self._identities)  # which come behind the records
+        return set_column(items, "identity", self._identities + [None] * others)
 
 
 def _items(
@@ -117,24 +158,8 @@ def _items(
         raise StorageError(f"{shard.uri}: {describe(opened)}") from opened
 
 
-def _characters(item: Record | Reject) -> int:
-    """About what an item takes in memory."""
-    if isinstance(item, Reject):
-        return len(item.payload)
-    return (
-        sum(len(passage.text) for passage in item.passages)
-        + sum(len(message.content) for message in item.messages)
-        + len(item.recorded_answer or "")
-        + len(dump_extra(item.extra) or "")
-    )
-
-
 def _consumed(shard: Shard, opened: GuardedStream | Exception) -> int:
     return min(opened.consumed, shard.size) if isinstance(opened, GuardedStream) else 0
-
-
-def _tallied(items: list[Item], stored_bytes: int) -> pa.Table:
-    return items_table([*items, Tally(len(items), stored_bytes)])
 
 
 def _opened(

@@ -1,33 +1,37 @@
 """What a run would do: how many records it would generate, and why."""
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, NamedTuple, Self, TypeAlias
+from itertools import islice
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.answering.prepare import Prepared
-from pipeline.cluster.counters import RunCounts, StageCounts
-from pipeline.cluster.executor import Executor
+from pipeline.cluster.executor import Executor, Stream
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import receipt, split_work, table_prompts
+from pipeline.core.arrow import PROMPTS, carry, receipt, split_work, table_prompts
 from pipeline.core.records import Prompt
 from pipeline.engines import model_of, sampling_of
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
-from pipeline.flow import read_prompts
+from pipeline.flow import partitions_of, read_prompts
 from pipeline.prompting.cache_estimate import is_sampled
 from pipeline.prompting.keys import canonical
+from pipeline.prompting.own_ids import SETTLED_BY
 from pipeline.prompting.template import PromptSource
-from pipeline.run.monitor import Watcher
-from pipeline.run.progress import InputBounds, RateWindow, RunProgress
+from pipeline.run.monitor import Monitor, Watcher
+from pipeline.run.progress import InputBounds
 from pipeline.store.history import History, LastAnswer, Provenance
 from pipeline.store.ledger import Ledger, answer_digest, contains
+
+_PLANNED = [*SETTLED_BY, "prompt_key", "reason", "tokens"]
+REDUCED = pa.schema([*PROMPTS, ("tokens", pa.int64()), ("in_sample", pa.bool_())])
+"""Prompts with their estimated tokens; most have no other column than `_PLANNED`."""
 
 SAMPLE_BYTES = 4 * 2**20
 """How much input is sampled to estimate use of the prefix cache: some thousand prompts."""
@@ -64,7 +68,7 @@ class WorkPlan:
     """What a run would do.
 
     `records` and `prompt_tokens`, an estimate, count the work by its cause. `sample` holds all
-    prompts of a sample of papers.
+    prompts of a sample of papers. `ids` is the section of `run.json`.
     """
 
     totals: Totals = field(default_factory=Totals)
@@ -72,6 +76,7 @@ class WorkPlan:
     prompt_tokens: Counter[Cause] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)
     sample: list[Prompt] = field(default_factory=list)
+    ids: Mapping[str, Any] = field(default_factory=dict)
 
     def add(self, other: Self) -> None:
         self.totals.add(other.totals)
@@ -85,15 +90,13 @@ def make_plan(
     prepared: Prepared, executor: Executor, watcher: Watcher, examples: int = 0
 ) -> WorkPlan:
     """Plans a run, with at most this many examples; changes nothing."""
-    plan, window = WorkPlan(), RateWindow()
+    plan = WorkPlan()
     bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
-    with executor:
+    with executor, Monitor(bounds, plan.totals, executor.counts, [watcher]).watching():
         for table_plan in _tables(prepared, executor, examples):
             plan.add(table_plan)
             plan.examples = plan.examples[:examples]
-            counts = RunCounts(StageCounts.of(plan.totals))
-            rates = window.rates(counts, time.monotonic())
-            watcher(RunProgress(plan.totals, counts, rates, bounds))
+        plan.ids = executor.identities.summary()
     return plan
 
 
@@ -101,45 +104,77 @@ def _tables(prepared: Prepared, executor: Executor, examples: int) -> Iterator[W
     """Runs the flow as far as prompts; yields the plan of each table of them."""
     bucket = prepared.job.input.bucket
     ledger = executor.share(Ledger.of(prepared.store, prepared.selection, bucket))
-    stage = partial(
-        plan_table,
-        job=prepared.job,
-        source=prepared.source,
-        ledger=ledger,
-        history=executor.share(History.of(prepared.store, bucket)),
-        examples=examples,
-        sampled=_sampled_share(prepared),
+    history = executor.share(History.of(prepared.store, bucket))
+    planner = Planner(
+        prepared.job, prepared.source, ledger, history, examples, _sampled_share(prepared)
     )
-    return read_prompts(prepared, executor, ledger, stage).receipts()
+    gather = partial(_gathered, tables=partitions_of(prepared))
+    prompts = read_prompts(prepared, executor, ledger, gather, planner.reduced)
+    return prompts.map(planner.planned).receipts()
 
 
-def plan_table(
-    prompts: pa.Table,
-    job: Job,
-    source: PromptSource,
-    ledger: Callable[[], Ledger],
-    history: Callable[[], History],
-    examples: int,
-    sampled: float,
-) -> pa.Table:
-    """Stage: the plan of a table of prompts, as a receipt.
+def _gathered(prompts: Stream, tables: int) -> Stream:
+    return prompts.together(None, tables)
 
-    It has at most this many examples, and all prompts of a share `sampled` of the papers.
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Stages from prompts to plans, each with at most this many examples, and with all prompts of a
+    share `sampled` of the papers.
     """
-    work, _ = split_work(prompts)
-    answers = history().find(work["record_id"].to_pylist())
-    causes = _causes(work, answers, ledger(), job, source)
-    plan = WorkPlan(Totals.of(prompts), Counter(causes))
-    for cause, tokens in zip(causes, _estimated_tokens(work), strict=True):
-        plan.prompt_tokens[cause] += tokens
-    rows = [row for row, cause in enumerate(causes) if "prompt" in cause.changes][:examples]
-    shown = table_prompts(work.take(pa.array(rows, pa.int64())))
-    parts = [answer.part for row in rows if (answer := answers[row])]
-    plan.examples = list(map(Example, shown, [causes[row] for row in rows], parts))
-    if sampled:
-        in_sample = [is_sampled(paper, sampled) for paper in work["paper"].to_pylist()]
-        plan.sample = table_prompts(work.filter(pa.array(in_sample, pa.bool_())))
-    return receipt(plan)
+
+    job: Job
+    source: PromptSource
+    ledger: Callable[[], Ledger]
+    history: Callable[[], History]
+    examples: int
+    sampled: float
+
+    def reduced(self, prompts: pa.Table) -> pa.Table:
+        """What waits until all is read: a few columns, and the texts that are to be shown."""
+        prompts = _with_column(prompts, "tokens", _estimated_tokens(prompts))
+        work, rest = split_work(prompts)
+        is_shown = np.zeros(work.num_rows, bool)
+        if self.examples:
+            is_shown[self._changed(self._causes(work)[0])] = True
+        if self.sampled:
+            in_sample = [is_sampled(paper, self.sampled) for paper in work["paper"].to_pylist()]
+            work = _with_column(work, "in_sample", in_sample)
+            is_shown |= np.array(in_sample, bool)
+        others = pa.concat_tables(
+            [work.filter(pa.array(~is_shown)).select(_PLANNED), rest.select(_PLANNED)]
+        )
+        shown = carry(work.filter(pa.array(is_shown)), REDUCED)
+        return pa.concat_tables([shown, carry(others, REDUCED)])
+
+    def planned(self, prompts: pa.Table) -> pa.Table:
+        """The plan of a table of reduced prompts, as a receipt."""
+        work, _ = split_work(prompts)
+        causes, answers = self._causes(work)
+        plan = WorkPlan(Totals.of(prompts), Counter(causes))
+        for cause, tokens in zip(causes, work["tokens"].to_pylist(), strict=True):
+            plan.prompt_tokens[cause] += tokens
+        has_texts = pc.is_valid(work["messages"]).to_pylist()
+        for row in self._changed(causes):
+            if has_texts[row] and (last := answers[row]):
+                (prompt,) = table_prompts(work.slice(row, 1))
+                plan.examples.append(Example(prompt, causes[row], last.part))
+        plan.sample = table_prompts(work.filter(pc.fill_null(work["in_sample"], False)))
+        return receipt(plan)
+
+    def _changed(self, causes: Sequence[Cause]) -> list[int]:
+        """The first rows whose prompt has changed."""
+        changed = (row for row, cause in enumerate(causes) if "prompt" in cause.changes)
+        return list(islice(changed, self.examples))
+
+    def _causes(self, work: pa.Table) -> tuple[list[Cause], list[LastAnswer | None]]:
+        """Why rows must be generated, and the last answers of their records."""
+        answers = self.history().find(work["record_id"].to_pylist())
+        return _causes(work, answers, self.ledger(), self.job, self.source), answers
+
+
+def _with_column(table: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
+    return table.append_column(REDUCED.field(name), pa.array(values, REDUCED.field(name).type))
 
 
 def provenance_of(job: Job, source: PromptSource) -> Provenance:

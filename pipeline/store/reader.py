@@ -26,6 +26,7 @@ DIGEST_DTYPE = f"S{DIGEST_BYTES}"
 COMPARED_AT_ONCE = 100_000
 Digests = npt.NDArray[np.bytes_]
 """16-byte digests, dtype `S16`; NumPy's zero padding is harmless because all have 16 bytes."""
+Hashes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def mask_at(positions: npt.NDArray[np.intp], length: int) -> npt.NDArray[np.bool
     return mask
 
 
-def newest(keys: Digests, times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+def newest(keys: Digests | Hashes, times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
     """Positions of the rows that count, in order of key; of rows equally new, the last one."""
     order = np.lexsort((times, keys))
     is_last = np.ones(len(order), dtype=bool)

@@ -22,6 +22,7 @@ from ray.data import ActorPoolStrategy
 
 from pipeline import flow
 from pipeline.answering.prepare import Prepared, prepare
+from pipeline.cluster.identities import Identities
 from pipeline.cluster.ray_data import REPLICA_MEMORY_BYTES, RayData
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
@@ -152,7 +153,7 @@ def _ours(prepared: Prepared, executor: RayData) -> None:
 
 def _default(prepared: Prepared, executor: RayData) -> None:
     """The same prompts in the order in which they are read, as `map_batches` deals them out."""
-    flow.read_prompts(prepared, executor, Ledger.empty).dataset.map_batches(
+    flow.read_prompts(prepared, executor, Ledger.empty, Identities()).dataset.map_batches(
         SimulatedPlain,
         fn_constructor_args=(prepared.job, prepared.source),
         batch_format="pyarrow",
@@ -165,4 +166,6 @@ def _default(prepared: Prepared, executor: RayData) -> None:
 
 def _all_work(prepared: Prepared) -> Iterator[float]:
     for items in read_tables(prepared.listing.shards, prepared.job.input, prepared.storage):
-        yield from _work(to_prompts(items, prepared.job, prepared.source, Ledger.empty))
+        yield from _work(
+            to_prompts(items, prepared.job, prepared.source, Ledger.empty, Identities())
+        )

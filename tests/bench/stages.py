@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.answering.replica import BatchWorker
+from pipeline.cluster.identities import Identities
 from pipeline.core.filesystem import Storage
 from pipeline.core.processes import set_up_worker
 from pipeline.prompting.batching import to_batches
@@ -47,7 +48,9 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
         return result
 
     while (items := timed("read", lambda: next(tables, None))) is not None:
-        prompts = timed(STAGES[1], lambda t=items: to_prompts(t, recorded, source, Ledger.empty))
+        prompts = timed(
+            STAGES[1], lambda t=items: to_prompts(t, recorded, source, Ledger.empty, Identities())
+        )
         packed = timed(STAGES[2], lambda t=prompts: to_batches(t, recorded, source, 1))
         for at in range(packed.num_rows):
             table = packed.slice(at, 1)

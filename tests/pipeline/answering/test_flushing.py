@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipeline.answering import replica
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.coordinator import Coordinator
+from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
@@ -120,7 +121,9 @@ class Bench:
 
     def batch(self, numbers: range) -> pa.Table:
         source = load_prompt(self.job.prompt.template, 399)
-        prompts = to_prompts(items_table([*map(record, numbers)]), self.job, source, Ledger.empty)
+        prompts = to_prompts(
+            items_table([*map(record, numbers)]), self.job, source, Ledger.empty, Identities()
+        )
         return pack([prompts])
 
     def ids(self) -> list[str]:

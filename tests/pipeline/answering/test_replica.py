@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.answering import replica
 from pipeline.answering.replica import BatchWorker
+from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
@@ -40,7 +41,7 @@ def batch_for(task: Task) -> pa.Table:
     """A packed batch of three records."""
     recorded, source, _ = task
     items = items_table([record(n, recorded_answer="Three herons.") for n in range(RECORDS)])
-    prompts = to_prompts(items, recorded, source, Ledger.empty)
+    prompts = to_prompts(items, recorded, source, Ledger.empty, Identities())
     batch = to_batches(prompts, recorded, source, 1)
     assert (batch.num_rows, unpack(batch)["standing"].to_pylist().count("work")) == (1, RECORDS)
     return batch

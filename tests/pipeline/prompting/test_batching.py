@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 
+from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.core.arrow import items_table, split_work, table_prompts, unpack
@@ -43,13 +44,13 @@ def generating(passages: str, template: str = BETTER_PROMPT) -> Task:
 
 
 def batches(task: Task, items: Iterable[Item], reporter: Reporter | None = None) -> list[pa.Table]:
-    prompts = to_prompts(items_table(list(items)), *task, Ledger.empty)
+    prompts = to_prompts(items_table(list(items)), *task, Ledger.empty, Identities())
     packed = to_batches(prompts, *task, 1, reporter or Reporter())
     return [unpack(packed.slice(at, 1)) for at in range(packed.num_rows)]
 
 
 def keys(task: Task, record_: Record) -> set[tuple[str, str]]:
-    work, _ = split_work(to_prompts(items_table([record_]), *task, Ledger.empty))
+    work, _ = split_work(to_prompts(items_table([record_]), *task, Ledger.empty, Identities()))
     return {(p.prompt_key, p.generation_key) for p in table_prompts(work)}
 
 
@@ -146,7 +147,7 @@ def test_batches_do_not_depend_on_the_order_in_which_a_shuffle_returns_rows():
         *(Reject(f"bad{n}", "invalid_json", "", Place("shard", n)) for n in range(15)),
         *(Tally(n, 10 * n) for n in range(12)),
     ]
-    prompts = to_prompts(items_table(items), *task, Ledger.empty)
+    prompts = to_prompts(items_table(items), *task, Ledger.empty, Identities())
     order = list(range(prompts.num_rows))
     random.Random(3).shuffle(order)
     assert to_batches(prompts.take(order), *task, 4).equals(to_batches(prompts, *task, 4))

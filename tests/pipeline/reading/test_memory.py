@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backports import zstd
 
-from pipeline.reading.source import BLOCK_CHARACTERS
+from pipeline.reading.source import BLOCK_BYTES
 from tests.bench.records import generate
 from tests.support.jobs import ROOT, rows, write_jsonl
 from tests.support.shards import read_path
@@ -68,5 +68,5 @@ def test_blocks_are_bounded_in_characters_as_well_as_in_records(tmp_path):
     large = [{**row, "record_id": f"r{n}", "passages": ["x" * MIB]} for n in range(40)]
     reading = read_path(write_jsonl(tmp_path / "a.jsonl", large))
     assert len(reading.records) == 40
-    block_records = BLOCK_CHARACTERS // MIB
+    block_records = BLOCK_BYTES // MIB
     assert max(tally["read"] for tally in reading.tallies) <= block_records

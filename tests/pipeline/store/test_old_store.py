@@ -15,6 +15,7 @@ import pytest
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.recheck import Boilerplates, Verdict, recheck_rows
+from pipeline.cluster.identities import Identities
 from pipeline.config.loading import load_job
 from pipeline.config.schema import Job
 from pipeline.core.arrow import set_column, structs_of_lists
@@ -63,7 +64,9 @@ def prompts(job: Job, ledger: Ledger) -> pa.Table:
     here, then = Path.cwd().as_uri(), "file:///data/old"
     places = [uri and uri.replace(here, then) for uri in items["source_uri"].to_pylist()]
     source = load_prompt(job.prompt.template, job.answer.max_words)
-    return to_prompts(set_column(items, "source_uri", places), job, source, lambda: ledger)
+    return to_prompts(
+        set_column(items, "source_uri", places), job, source, lambda: ledger, Identities()
+    )
 
 
 def rechecked(job: Job, store: Location, max_words: int) -> list[Verdict]:
