@@ -4,11 +4,7 @@ A shard of any size is read in pieces of `CHUNK` bytes and decompressed on the w
 shard up to the damage is read, and the rest becomes one reject.
 """
 
-import gzip
 import io
-import re
-import sys
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
@@ -23,18 +19,12 @@ from pipeline.core.filesystem import GuardedStream, Location, Storage
 from pipeline.core.records import PAYLOAD_BYTES, Fault, Place, Record, Reject
 from pipeline.core.storage_faults import Unreadable, is_missing_bucket
 from pipeline.core.tree import WILDCARD, Scope, Tree
+from pipeline.reading.decompression import CHUNK, decoded
 from pipeline.reading.expansion_limit import ExpansionLimit
 from pipeline.reading.jsonl import jsonl_items
 from pipeline.reading.openai_batch import any_record, batch_record
 from pipeline.reading.parquet import parquet_items
 from pipeline.reading.text import record_id_of, text_record
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-CHUNK = 256 * 1024
 
 HIDDEN = (".", "_")
 """How the names of files and folders begin that are not read."""
@@ -50,8 +40,7 @@ _KINDS: dict[str, Kind] = {
     ".pq": "parquet",
 }
 _COMPRESSED = {".gz", ".zst", ".zstd"}
-_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
-_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or a skippable one
+_PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +152,10 @@ def _items(shard: Shard, stream: io.BufferedReader, spec: Input) -> Iterator[Rec
     elif kind == "parquet":
         yield from parquet_items(shard.uri, stream, spec.max_record_bytes, expansion)
     elif kind == "text":
-        yield from _text_items(shard, _decoded(stream, head, expansion), spec)
+        yield from _text_items(shard, decoded(stream, expansion), spec)
     else:
         parse = batch_record if kind == "openai-batch" else any_record
-        chunks = _decoded(stream, head, expansion)
+        chunks = decoded(stream, expansion)
         yield from jsonl_items(shard.uri, chunks, spec.max_record_bytes, parse)
 
 
@@ -195,29 +184,6 @@ def _kind_of(shard: Shard, head: bytes) -> Kind | None:
     if name.suffix.lower() in _COMPRESSED:
         name = name.with_suffix("")
     return _KINDS.get(name.suffix.lower())
-
-
-def _decoded(stream: io.BufferedReader, head: bytes, expansion: ExpansionLimit) -> Iterator[bytes]:
-    """A stored file's bytes, decompressed as its magic bytes say.
-
-    Yields everything up to a fault, then raises `Fault`: if the stream is cut off, damaged, or
-    expands too far.
-    """
-    source: io.BufferedReader | gzip.GzipFile | zstd.ZstdFile = stream
-    if head.startswith(_GZIP):
-        source = gzip.GzipFile(fileobj=stream)
-    elif _ZSTD.match(head):
-        source = zstd.ZstdFile(stream)
-    try:
-        expanded = 0
-        while chunk := source.read1(CHUNK):
-            expanded += len(chunk)
-            expansion.check(expanded, stream.tell())
-            yield chunk
-    except EOFError as error:
-        raise Fault("truncated", "the compressed stream ends too early") from error
-    except (gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
-        raise Fault("corrupt", f"cannot be decompressed: {error}") from error
 
 
 def whole_file(shard: Shard, fault: Fault, payload: bytes = b"") -> Reject:
