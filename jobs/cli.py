@@ -183,11 +183,14 @@ def export(
     wide: Annotated[
         bool, typer.Option("--wide", help="One row per paper, with columns for every question.")
     ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Leave .csv cells as they are, even if formulas.")
+    ] = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Write the newest answer of every record to one file."""
-    _start("export", job, overrides, json, debug)(to=to, wide=wide)
+    _start("export", job, overrides, json, debug)(to=to, wide=wide, raw=raw)
 
 
 @app.command()

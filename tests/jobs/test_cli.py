@@ -279,6 +279,8 @@ def test_export_prefixes_cells_that_a_spreadsheet_would_run_as_formulas(command,
     run(load_job(path))
     command("export", path, "--to", tmp_path / "out.csv")
     assert rows_in(tmp_path / "out.csv")[0]["answer"] == '\'=HYPERLINK("x").'
+    command("export", path, "--raw", "--to", tmp_path / "raw.csv")
+    assert rows_in(tmp_path / "raw.csv")[0]["answer"] == '=HYPERLINK("x").'
 
 
 def test_a_wide_export_to_a_file_that_is_no_table_ends_with_2(command, job_path):
@@ -299,7 +301,7 @@ def rows_in(path: Path) -> list[dict]:
     if path.suffix == ".xlsx":
         header, *cells = openpyxl.load_workbook(path)["answers"].iter_rows(values_only=True)
         return [dict(zip(header, row, strict=True)) for row in cells]
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file)) if path.suffix == ".csv" else [*map(json.loads, file)]
 
 

@@ -23,25 +23,25 @@ _TABLE_FORMATS: dict[str, RowWriter] = {
 _RECORD_FORMATS: dict[str, RowWriter] = {**_TABLE_FORMATS, ".jsonl": write_jsonl}
 
 
-def export_records(store: Location, to: str, storage: Storage) -> int:
+def export_records(store: Location, to: str, storage: Storage, csv: RowWriter = write_csv) -> int:
     """Writes the newest answer of every record, with all columns; returns the number of rows.
 
     Raises `ConfigError` for an unknown extension, or for more rows than the format allows.
     """
-    extension, write = _format(to, _RECORD_FORMATS)
+    extension, write = _format(to, _RECORD_FORMATS | {".csv": csv})
     with _temporary_file(to, storage) as path:
         if extension == XLSX:
             check_row_limit(count_rows(store, BY_RECORD))
         return write(path, ANSWERS, read_rows(store, BY_RECORD))
 
 
-def export_papers(store: Location, to: str, storage: Storage) -> int:
+def export_papers(store: Location, to: str, storage: Storage, csv: RowWriter = write_csv) -> int:
     """Writes the same answers with one row per paper; returns the number of papers.
 
     Raises `ConfigError` for an extension that is not a table format, or for more rows or columns
     than the format allows.
     """
-    extension, write = _format(to, _TABLE_FORMATS)
+    extension, write = _format(to, _TABLE_FORMATS | {".csv": csv})
     with _temporary_file(to, storage) as path:
         rows = read_rows(store, BY_RECORD, wide.COLUMNS)
         table = wide.widen(rows, os.path.dirname(path))

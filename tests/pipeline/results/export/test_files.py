@@ -31,7 +31,7 @@ def written_cells(path: Path, *texts: str) -> list[openpyxl.cell.Cell]:
 def test_a_workbook_of_records_has_the_columns_and_cells_of_csv(store, tmp_path):
     for ending in ("csv", "xlsx"):
         assert export_records(store, str(tmp_path / f"long.{ending}"), Storage()) == 2
-    with (tmp_path / "long.csv").open(encoding="utf-8", newline="") as file:
+    with (tmp_path / "long.csv").open(encoding="utf-8-sig", newline="") as file:
         expected = list(csv.reader(file))
     book = openpyxl.load_workbook(tmp_path / "long.xlsx")
     assert book.sheetnames == ["answers"]

@@ -38,7 +38,7 @@ def exported(store: Location, extension: str = "parquet") -> tuple[list[str], li
         header = table.column_names
         read = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     elif extension == "csv":
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             header, *read = csv.reader(file)
         read = [tuple(cell or None for cell in cells) for cells in read]
     else:
