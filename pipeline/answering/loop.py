@@ -44,8 +44,8 @@ def _next_request(request: Request, last: EvaluatedAttempt) -> Request | None:
     that is asked for. If the answer is to be sampled anew, it is not discussed: the model would
     only imitate it.
     """
-    if None in last.repairs:
-        return None
     anew, longer = "sample_anew" in last.repairs, "more_tokens" in last.repairs
+    if None in last.repairs or (longer and request.own_limit):
+        return None
     asks = () if anew else tuple(repair for repair in last.repairs if isinstance(repair, Ask))
     return request.retry(last.completion, asks, resample=anew, lengthen=longer)

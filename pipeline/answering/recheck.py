@@ -62,7 +62,8 @@ class Boilerplates:
         if source and not source.is_verbatim:
             return boilerplate_of(source)
         try:
-            return text_boilerplate(row["messages"][0]["content"], self.grammar)
+            first = row["messages"][0]["content"] if row["messages"] else ""
+            return text_boilerplate(first, self.grammar)
         except Fault:
             return ""
 

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Message, Record
+from pipeline.engines.batch_lines import sampling_with
 from pipeline.engines.engine import Engine
 from pipeline.engines.openai_options import endpoint_of
 from pipeline.engines.recorded import RecordedEngine
@@ -112,12 +113,18 @@ def generation_identity(job: Job) -> Callable[[Record], dict[str, Any]]:
     """What a record's completion depends on besides its messages; part of the generation key."""
     model, revision = model_of(job)
     enforced = job.answer.decoding == "enforced"
+    sampling = sampling_of(job)
     shared = {
         "model": model,
         "model_revision": revision,
-        "sampling": sampling_of(job),
+        "sampling": sampling,
         "decoding": f"enforced:{job.answer.max_words}" if enforced else "free",
     }
-    if job.engine.kind == "recorded":
-        return lambda record: {**shared, "recorded_answer": record.recorded_answer}
-    return lambda _: shared
+    is_recorded = job.engine.kind == "recorded"
+
+    def identity(record: Record) -> dict[str, Any]:
+        own = {"sampling": sampling_with(sampling, record)} if record.batch else {}
+        recorded = {"recorded_answer": record.recorded_answer} if is_recorded else {}
+        return {**shared, **own, **recorded} if own or recorded else shared
+
+    return identity

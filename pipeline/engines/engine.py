@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from pipeline.core.records import Ask, Completion, Message, Prompt
+from pipeline.engines.batch_lines import sampling_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,12 @@ class Request:
     resampled: int = 0  # how many of them asked for another sample
     lengthened: int = 0  # how many times the token limit is doubled
     max_tokens: int | None = None  # a limit below the engine's own, for a trial
+
+    @property
+    def own_limit(self) -> int | None:
+        """The token limit that the record's own line sets, which no repair passes."""
+        line = self.prompt.record.batch
+        return line.sampling.get("max_tokens") if line else None
 
     @classmethod
     def first(cls, prompt: Prompt) -> Self:
@@ -56,8 +63,10 @@ et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022."""
 
 
 def sampling_for(request: Request, sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """The job's sampling parameters, changed so that this attempt differs from earlier ones."""
-    varied = dict(sampling)
+    """The job's sampling parameters, with those of the record's own line over them, changed so that
+    this attempt differs from earlier ones.
+    """
+    varied = dict(sampling_with(sampling, request.prompt.record))
     if request.attempt and varied.get("seed") is not None:
         varied["seed"] += request.attempt
     if request.resampled and varied.get("temperature") == 0:

@@ -99,9 +99,11 @@ class OpenAIEngine:
         return f"{self._address} has {self._model}"
 
     def _limit(self, request: Request) -> int | None:
-        """The job's token limit, doubled as often as requested; without one, the endpoint's own."""
+        """The token limit of the record's own line, or the job's, doubled as often as requested;
+        without one, the endpoint's own.
+        """
         limit = self._sampling.get("max_tokens")
-        return limit * 2**request.lengthened if limit else None
+        return request.own_limit or (limit * 2**request.lengthened if limit else None)
 
     def _fault_of(self, error: openai.APIError, began: float) -> Exception:
         """Whether a request that failed for good fails its record only, or the whole run."""

@@ -5,10 +5,18 @@ from pipeline.engines.engine import Request
 
 
 class RecordedEngine:
-    """Returns an empty completion for a record without an answer; finish reasons are unknown."""
+    """Returns an empty completion for a record without an answer.
+
+    Finish reasons and tokens are those that a batch's output gives; otherwise they are unknown.
+    """
 
     kind = "recorded"
     version = "1"
 
     async def generate(self, request: Request) -> Completion:
-        return Completion(request.prompt.record.recorded_answer or "", finish_reason=None)
+        record = request.prompt.record
+        text = record.recorded_answer or ""
+        if (line := record.batch) is None:
+            return Completion(text, finish_reason=None)
+        tokens = line.prompt_tokens, line.cached_tokens, line.completion_tokens
+        return Completion(text, line.finish_reason, *tokens)

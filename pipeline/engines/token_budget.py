@@ -48,13 +48,16 @@ class TokenBudget:
             )
         return cls(model, context, answer)
 
-    def check(self, messages: Sequence[Message]) -> None:
+    def check(self, messages: Sequence[Message], most: int | None = None) -> None:
         """Raises `Fault` for a prompt that is too long, with its tokens and what there is for it.
+
+        `most` is the record's own limit of tokens for its answer.
 
         A token is at least a byte: most prompts fit by their bytes alone, and the tokenizer is
         loaded only for the first one that may not.
         """
-        room = self.context - self.answer
+        answer = min(self.answer, most or self.answer)
+        room = self.context - answer
         if sum(len(m.content.encode()) for m in messages) + TEMPLATE_TOKENS <= room:
             return
         tokens = len(shared_encoder(self.model).encode(messages))
@@ -62,7 +65,7 @@ class TokenBudget:
             raise Fault(
                 "too_long",
                 f"the prompt has {tokens:,} tokens; a context of {self.context:,} leaves "
-                f"{room:,} beside an answer of {self.answer:,}",
+                f"{room:,} beside an answer of {answer:,}",
             )
 
 
@@ -81,10 +84,10 @@ def answer_tokens(job: Job) -> int:
 def token_limit(answer: Answer, sampling: Sampling, request: Request, room: int) -> int:
     """Tokens after which an answer is cut off; `room` is what the prompt leaves of the context.
 
-    The job's own limit, or one that is generous for the words. Where the decoder counts the words
-    itself, all of `room`: no valid answer is cut off while there is room.
+    The limit of the record's own line, the job's, or one that is generous for the words. Where the
+    decoder counts the words itself, all of `room`: no valid answer is cut off while there is room.
     """
     enforced = answer.decoding == "enforced"
     generous = room if enforced else answer.max_words * LIMIT_TOKENS_PER_WORD
     limit = (sampling.max_tokens or generous + LIMIT_FRAME_TOKENS) * 2**request.lengthened
-    return min(request.max_tokens or limit, room)
+    return min(request.max_tokens or request.own_limit or limit, room)

@@ -29,7 +29,7 @@ class PromptEncoder:
             return list(self._tokenizer.encode("\n\n".join(m.content for m in messages)))
         try:
             text = self._tokenizer.apply_chat_template(
-                [message._asdict() for message in messages],
+                [self._named(message) for message in messages],
                 tokenize=False,
                 add_generation_prompt=True,
             )
@@ -38,6 +38,14 @@ class PromptEncoder:
             raise Fault("wrong_type", why) from error
         # The template has written the special tokens at the beginning already.
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _named(self, message: Message) -> dict[str, str]:
+        """A message for the chat template. Developers speak as the system does where the template
+        knows no `developer`: OpenAI's newer name for the same role.
+        """
+        if message.role == "developer" and "developer" not in str(self._tokenizer.chat_template):
+            return {"role": "system", "content": message.content}
+        return message._asdict()
 
     def check_shape(self, sample: Sequence[Message]) -> None:
         """Raises `ConfigError` if the chat template refuses prompts with the sample's roles."""

@@ -185,12 +185,28 @@ class VllmProcess:
 def sampling_params(
     answer: Answer, sampling: Sampling, request: Request, limit: int, defaults: Mapping[str, Any]
 ) -> SamplingParams:
-    """vLLM's parameters for a request: the job's, over the `defaults` that the model came with."""
-    chosen = {**defaults, **sampling.model_dump(exclude_none=True), "max_tokens": limit}
+    """vLLM's parameters for a request: those of its record's own line, over the job's, over the
+    `defaults` that the model came with.
+    """
+    of_job = {**defaults, **sampling.model_dump(exclude_none=True)}
+    chosen = {**sampling_for(request, of_job), "max_tokens": limit}
+    structure = _structured_outputs(answer, chosen.pop("response_format", None))
+    return SamplingParams(
+        **chosen, structured_outputs=structure, output_kind=RequestOutputKind.DELTA
+    )
+
+
+def _structured_outputs(
+    answer: Answer, response_format: Mapping[str, Any] | None
+) -> StructuredOutputsParams | None:
+    """What the decoder enforces: the answer's frame, JSON, or JSON by a schema."""
     if answer.decoding == "enforced":
-        regex = answer_regex(answer.max_words)
-        chosen["structured_outputs"] = StructuredOutputsParams(regex=regex)
-    return SamplingParams(**sampling_for(request, chosen), output_kind=RequestOutputKind.DELTA)
+        return StructuredOutputsParams(regex=answer_regex(answer.max_words))
+    if response_format is None:
+        return None
+    if "json_schema" in response_format:
+        return StructuredOutputsParams(json=response_format["json_schema"]["schema"])
+    return StructuredOutputsParams(json_object=True)
 
 
 def _batch() -> dict[str, int]:

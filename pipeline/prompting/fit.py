@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from pipeline.config.schema import Job
 from pipeline.core.records import Fault, Message, Record
+from pipeline.engines.batch_lines import line_check
 from pipeline.engines.token_budget import TokenBudget
 from pipeline.prompting.template import PromptSource, render
 
@@ -19,9 +20,17 @@ Fit: TypeAlias = Callable[[Record, PromptSource], tuple[Record, Rendered]]
 def fitting(job: Job) -> Fit:
     """How the job's prompts are made to fit; passages that it may reorder get a canonical order."""
     fit = _fitting(job)
-    if job.prompt.passages == "as_given":
-        return fit
-    return partial(_in_canonical_order, fit=fit)
+    if job.prompt.passages != "as_given":
+        fit = partial(_in_canonical_order, fit=fit)
+    return partial(_obedient, fit=fit, check=line_check(job))
+
+
+def _obedient(
+    record: Record, source: PromptSource, fit: Fit, check: Callable[[Record], None]
+) -> tuple[Record, Rendered]:
+    """Refuses a record whose line of a batch file asks for what the job cannot do."""
+    check(record)
+    return fit(record, source)
 
 
 def _fitting(job: Job) -> Fit:
@@ -48,7 +57,7 @@ def _in_canonical_order(record: Record, source: PromptSource, fit: Fit) -> tuple
 
 def _whole(record: Record, source: PromptSource, budget: TokenBudget) -> tuple[Record, Rendered]:
     rendered = render(source, record)
-    budget.check(rendered[0])
+    budget.check(rendered[0], record.batch.sampling.get("max_tokens") if record.batch else None)
     return record, rendered
 
 

@@ -91,7 +91,8 @@ def load_prompt(template: str, max_words: int) -> PromptSource:
 def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], str]:
     """A record's messages and their boilerplate; raises `Fault` if a field it needs is missing."""
     if source.is_verbatim:
-        if not record.messages:
+        is_answer_alone = record.question is None and record.recorded_answer is not None
+        if not (record.messages or is_answer_alone):
             raise Fault(
                 "missing_field", "no prompt or messages to use verbatim; name a prompt template"
             )
