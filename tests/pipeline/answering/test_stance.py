@@ -1,5 +1,7 @@
 """The stance of an answer, read from its own words."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,6 +69,159 @@ def test_an_answer_without_words_abstains(answer: str) -> None:
 
 def test_a_denial_after_a_statement_takes_nothing_back() -> None:
     assert stance_of("Two buoys were used. Their maker is not mentioned.") == "answered"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I'm sorry, but I can't assist with that request.",
+        "I’m sorry, but I can’t help with that.",
+        "I cannot help with that.",
+        "I am unable to comply with this request.",
+        "Sorry, I won't do that.",
+        "We are not able to assist you.",
+        "I must decline to help.",
+    ],
+)
+def test_a_refusal_abstains(answer: str) -> None:
+    assert stance_of(answer) == "abstained"
+
+
+nothing = st.sampled_from(
+    ["N/A", "n/a", "N.A", "NA", "None", "Not applicable", "Unknown", "Not available", "Null",
+     "Unspecified", "No information", "k. A", "Keine Angabe", "Unbekannt", "Sans objet", "Aucune",
+     "Non précisé", "No aplica", "Desconocido", "Ninguno", "Não se aplica", "Não informado",
+     "Non applicabile", "Geen antwoord", "Неизвестно", "Нет данных", "不适用", "不详", "無",
+     "該当なし", "不明", "해당 없음"]
+)  # fmt: skip
+
+
+@given(
+    nothing,
+    st.sampled_from([str, str.lower]),
+    st.sampled_from(["{}", "{}.", "**{}**", "- {}", '"{}"', "({})", " {}。"]),
+)
+def test_a_word_for_no_answer_abstains(word: str, case: Callable[[str], str], form: str) -> None:
+    assert stance_of(form.format(case(word))) == "abstained"
+
+
+@given(
+    st.sampled_from(["N/A", "NA", "None", "Unknown", "Null", "Unbekannt", "Aucune", "Ninguno"]),
+    st.sampled_from(["of the nests", "parameters were fitted", "2 herons"]),
+)
+def test_a_statement_with_such_a_word_in_it_answers(word: str, rest: str) -> None:
+    assert stance_of(f"{word} {rest}.") == "answered"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        # German
+        "Der Text enthält dazu keine Angaben.",
+        "Das wird im Text nicht erwähnt.",
+        "Der Artikel nennt die Zahl der Nester nicht.",
+        "Die Zahl geht aus dem Text nicht hervor.",
+        "Ich weiß es nicht.",
+        "Die Auszüge sagen dazu nichts.",
+        "Das steht nicht im Text.",
+        "Dabei kann ich Ihnen leider nicht helfen.",
+        # French
+        "Le texte ne le mentionne pas.",
+        "Le nombre de nids n'est pas précisé.",
+        "L’article n’indique pas le nombre de nids.",
+        "Aucune information n'est donnée sur les nids.",
+        "Je ne sais pas.",
+        "Le texte n'en parle pas.",
+        "Je ne peux pas vous aider.",
+        # Spanish
+        "El texto no lo menciona.",
+        "No se especifica el número de nidos.",
+        "El artículo no contiene información sobre los nidos.",
+        "No lo sé.",
+        "Lo siento, no puedo ayudar con eso.",
+        # Portuguese
+        "O texto não menciona o número de ninhos.",
+        "O número de ninhos não é especificado.",
+        "Não há informações sobre os ninhos no texto.",
+        "Não sei.",
+        "Desculpe, não posso ajudar.",
+        # Italian
+        "Il testo non lo menziona.",
+        "Il numero di nidi non è specificato.",
+        "Il testo non contiene informazioni sui nidi.",
+        "Non lo so.",
+        "Il testo non ne parla.",
+        "Mi dispiace, non posso aiutarti.",
+        # Dutch
+        "De tekst vermeldt dit niet.",
+        "Het aantal nesten wordt niet genoemd.",
+        "De tekst bevat geen informatie over de nesten.",
+        "Ik weet het niet.",
+        "Dat staat niet in de tekst.",
+        "Daar kan ik u niet mee helpen.",
+        # Russian
+        "В тексте это не упоминается.",
+        "Число гнёзд не указано.",
+        "В статье нет информации о гнёздах.",
+        "Я не знаю.",
+        "Не указано в тексте.",
+        "К сожалению, я не могу вам помочь.",
+        # Chinese
+        "文中没有提到这一点。",
+        "文章未说明鸟巢的数量。",
+        "文本中没有相关信息。",
+        "根据所给的段落，无法确定鸟巢的数量。",
+        "我不知道。",
+        "资料中并没有相关内容。",
+        "抱歉，我无法协助您。",
+        "文中沒有提到這一點。",
+        # Japanese
+        "本文にはその記載がありません。",
+        "巣の数については言及されていない。",
+        "わかりません。",
+        "申し訳ありませんが、お手伝いできません。",
+        # Korean
+        "본문에는 이에 대한 언급이 없습니다.",
+        "둥지의 수는 명시되어 있지 않다.",
+        "알 수 없습니다.",
+        "본문에 나와 있지 않습니다.",
+        "죄송하지만 도와드릴 수 없습니다.",
+    ],
+)
+def test_a_denial_abstains_in_other_languages(answer: str) -> None:
+    assert stance_of(answer) == "abstained"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "None of the lamps failed.",
+        "The unknown parameter is the height of the tower.",
+        "Unknown nests were marked with a flag.",
+        "The birds lack vitamin A.",
+        "The keepers can't help the ships in fog.",
+        "N/A stands for a nest that was not there.",
+        "A lack of reeds drives the herons away.",
+        "Die Lampe enthält kein Quecksilber.",
+        "Die Wärter schlafen nachts nicht.",
+        "Les hérons ne nichent pas sur la tour.",
+        "La lampe n'est pas rouge.",
+        "Los nidos no están en la torre.",
+        "La lámpara no contiene mercurio.",
+        "Os ninhos não estão na torre.",
+        "I nidi non sono sulla torre.",
+        "De reigers broeden niet op de toren.",
+        "Цапли не гнездятся на башне.",
+        "В лампе нет ртути.",
+        "苍鹭不在塔上筑巢。",
+        "灯里没有汞。",
+        "サギは塔に巣を作らない。",
+        "왜가리는 탑에 둥지를 틀지 않는다.",
+        "灯是琥珀色的。文中没有提到雨。",
+    ],
+)
+def test_a_fact_that_is_put_negatively_answers(answer: str) -> None:
+    assert stance_of(answer) == "answered"
 
 
 @settings(max_examples=200, deadline=None)
