@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import random
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -24,6 +27,33 @@ USAGE = {
 """Returned with every answer."""
 
 
+@dataclass
+class Answered:
+    """The ponds that an endpoint has answered about, with the time of each answer."""
+
+    url: str
+    times: list[tuple[int, float]] = field(default_factory=list)
+
+
+@contextmanager
+def steady(seconds: float) -> Iterator[Answered]:
+    """An endpoint whose answers take between half and one and a half times `seconds`."""
+    proxy = Proxy("http://127.0.0.1:9").start()
+    answered = Answered(proxy.url)
+
+    async def answer(_: web.Request, body: bytes) -> web.Response:
+        pond = _pond(body)
+        await asyncio.sleep(seconds * random.Random(pond).uniform(0.5, 1.5))
+        answered.times.append((pond, time.time()))
+        return _completion(body, GOOD.format(pond + 3))
+
+    proxy.fault = answer
+    try:
+        yield answered
+    finally:
+        proxy.close()
+
+
 @contextmanager
 def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
     """The URL of the endpoint, while the block lasts.
@@ -34,20 +64,13 @@ def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
     requests: Counter[int] = Counter()
 
     async def answer(_: web.Request, body: bytes) -> web.Response:
-        model = json.loads(body)["model"]
-        (pond,) = {int(n) for n in re.findall(r"nested at pond (\d+)\?", body.decode())}
+        pond = _pond(body)
         requests[pond] += 1
         if pond % 2 and requests[pond] == 1:
             await asyncio.sleep(slow_seconds)
         breaks_off = pond % 20 == 0 or (pond % 5 == 0 and requests[pond] == 1)
         words = (CUT_OFF if breaks_off else GOOD).format(pond + 3)
-        choice = {
-            "index": 0,
-            "finish_reason": "stop",
-            "message": {"role": "assistant", "content": words},
-        }
-        response = {"id": "c", "object": "chat.completion", "created": 0, "model": model}
-        return web.json_response({**response, "choices": [choice], "usage": USAGE})
+        return _completion(body, words)
 
     proxy = Proxy("http://127.0.0.1:9").start()
     proxy.fault = answer
@@ -55,6 +78,22 @@ def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
         yield proxy.url
     finally:
         proxy.close()
+
+
+def _pond(body: bytes) -> int:
+    (pond,) = {int(n) for n in re.findall(r"nested at pond (\d+)\?", body.decode())}
+    return pond
+
+
+def _completion(body: bytes, words: str) -> web.Response:
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": words},
+    }
+    response = {"id": "c", "object": "chat.completion", "created": 0}
+    model = json.loads(body)["model"]
+    return web.json_response({**response, "model": model, "choices": [choice], "usage": USAGE})
 
 
 def scripted_job(url: str, uri: object, store: object, rows_per_file: int, name: str) -> Job:

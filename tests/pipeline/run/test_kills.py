@@ -1,7 +1,8 @@
-"""Kills in the middle of a run against an S3 server: the next run completes the store.
+"""Kills in the middle of a run: the store is completed, and little is generated again.
 
 `OVERNIGHT_KILLS` is the number of random moments at which each victim is killed on each server. By
-default each is killed once, on one of them.
+default each is killed once, on one of them. `OVERNIGHT_REQUEST_SECONDS` is how long a request takes
+in the test of what a crash costs; all its other times follow.
 """
 
 import json
@@ -35,6 +36,7 @@ from tests.support.jobs import (
     rows,
     write_jsonl,
 )
+from tests.support.scripted import steady
 
 KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
 RECORDS, ROWS_PER_FILE, REPLICAS = 1_200, 20, 2
@@ -174,6 +176,71 @@ def test_after_a_kill_the_next_run_has_every_record_once(
             f"{done.get('answered', 0)} in the next run, {again} done twice"
         )
         moment += 1
+
+
+REQUEST_SECONDS = float(os.environ.get("OVERNIGHT_REQUEST_SECONDS", "4"))
+CONCURRENT = 200
+KILLED_AFTER = 2.5
+"""Times as long as a request."""
+
+
+def kill_node_of_actor(run: subprocess.Popen, cluster: Cluster) -> bool:
+    (actor,) = processes_titled(WORKER)
+    (node,) = (n for n in cluster.worker_nodes if raylet_of(n) == actor.ppid())
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.add_node(num_cpus=3, object_store_memory=256 * 2**20)
+    return True
+
+
+def raylet_of(node) -> int:
+    (raylet,) = node.all_processes["raylet"]
+    return int(raylet.process.pid)
+
+
+ALL_COSTS = [kill_actor, kill_driver, kill_node_of_actor]
+
+
+@pytest.mark.timeout(120 + 12 * REQUEST_SECONDS)
+@pytest.mark.parametrize("kill", ALL_COSTS if KILLS > 1 else ALL_COSTS[:1])
+def test_a_crash_costs_the_answers_of_the_last_flush_seconds(kill, own_cluster, tmp_path):
+    """All records are in one batch; requests take turns in the engine."""
+    records = 4 * CONCURRENT
+    shards = write_jsonl(tmp_path / "shards/a.jsonl", rows(range(records))).parent
+    with steady(REQUEST_SECONDS) as endpoint:
+        options = {"base_url": f"{endpoint.url}/v1", "concurrency": CONCURRENT}
+        task = job(
+            shards,
+            tmp_path / "store",
+            records,
+            engine={"kind": "openai", "model": "steady", "options": options},
+            attempts=1,
+        )
+        output = task.output.model_copy(update={"flush_seconds": REQUEST_SECONDS})
+        file = job_file(tmp_path / "job.yaml", task.model_copy(update={"output": output}))
+        run = start(file, own_cluster.address)
+        while not endpoint.times and run.poll() is None:
+            time.sleep(0.05)
+        first = endpoint.times[0][1] - REQUEST_SECONDS / 2
+        time.sleep(max(0.0, first + KILLED_AFTER * REQUEST_SECONDS - time.time()))
+        assert kill(run, own_cluster)
+        killed = time.time()
+        out, _ = run.communicate(timeout=12 * REQUEST_SECONDS + 60)
+        if kill is kill_driver:
+            out = overnight("run", file, "--json", address=own_cluster.address, timeout=600).stdout
+        answered = endpoint.times
+    before = {pond: at for pond, at in answered if at < killed}
+    again = [before[pond] for pond, at in answered if at > killed and pond in before]
+    done = counts(json.loads(out))
+    ids = list(_record_ids(Storage().at(str(tmp_path / "store"))))
+    oldest = killed - min(again, default=killed)
+    print(
+        f"{kill.__name__}: {len(before)} answered before, {len(again)} of them again, the oldest "
+        f"{oldest:.1f} s old; a request takes {REQUEST_SECONDS:g} s"
+    )
+    assert done["read"] == done.get("current", 0) + done["answered"] == records
+    assert sorted(ids) == sorted(row["record_id"] for row in rows(range(records)))
+    assert len(before) > CONCURRENT
+    assert oldest <= REQUEST_SECONDS
 
 
 def _record_ids(store) -> Iterator[str]:
