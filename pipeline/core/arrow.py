@@ -6,7 +6,7 @@ way; only `work` rows become Python objects. Nested columns are built flat, fiel
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, repeat
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -303,9 +303,14 @@ def _table_records(
             boilerplates,
             (orjson.loads(e) if e else {} for e in table["extra"].to_pylist()),
             map(tuple, *cells("input_repairs")),
-            (BatchLine(**orjson.loads(b)) if b else None for b in table["batch"].to_pylist()),
+            batch_lines(table),
         )
     )
+
+
+def batch_lines(table: pa.Table) -> Iterator[BatchLine | None]:
+    """What the line of a batch file says that a record comes from, if it comes from one."""
+    return (BatchLine(**orjson.loads(b)) if b else None for b in table["batch"].to_pylist())
 
 
 def dump_extra(extra: Mapping[str, Any]) -> bytes | None:

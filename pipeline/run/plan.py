@@ -15,8 +15,8 @@ from pipeline.answering.prepare import Prepared
 from pipeline.cluster.executor import Executor, Stream
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import PROMPTS, carry, receipt, split_work, table_prompts
-from pipeline.core.records import Prompt
+from pipeline.core.arrow import PROMPTS, batch_lines, carry, receipt, split_work, table_prompts
+from pipeline.core.records import BatchLine, Prompt
 from pipeline.engines import model_of, sampling_of
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
 from pipeline.flow import partitions_of, read_prompts
@@ -28,8 +28,9 @@ from pipeline.run.monitor import Monitor, Watcher
 from pipeline.run.progress import InputBounds
 from pipeline.store.history import History, LastAnswer, Provenance
 from pipeline.store.ledger import Ledger, answer_digest, contains
+from pipeline.store.schema import sampling_under
 
-_PLANNED = [*SETTLED_BY, "prompt_key", "reason", "tokens"]
+_PLANNED = [*SETTLED_BY, "prompt_key", "reason", "batch", "tokens"]
 REDUCED = pa.schema([*PROMPTS, ("tokens", pa.int64()), ("in_sample", pa.bool_())])
 """Prompts with their estimated tokens; most have no other column than `_PLANNED`."""
 
@@ -199,9 +200,18 @@ def _causes(
     return [
         Cause("failed_before", (), last.provenance if last else None)
         if is_retried
-        else _changed(last, prompt_key, now, unstored)
-        for last, prompt_key, is_retried in zip(answers, prompt_keys, again, strict=True)
+        else _changed(last, prompt_key, _under(now, line), unstored)
+        for last, prompt_key, is_retried, line in zip(
+            answers, prompt_keys, again, batch_lines(work), strict=True
+        )
     ]
+
+
+def _under(of_job: Provenance, line: BatchLine | None) -> Provenance:
+    """The provenance of a record whose line of a batch file may set its own sampling."""
+    if line is None:
+        return of_job
+    return of_job._replace(sampling=sampling_under(of_job.sampling or "{}", line))
 
 
 def _changed(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from pipeline.core.arrow import (
@@ -15,7 +16,7 @@ from pipeline.core.arrow import (
     lists_of_structs,
     record_columns,
 )
-from pipeline.core.records import Answered, Attempt
+from pipeline.core.records import Answered, Attempt, BatchLine
 from pipeline.core.words import count_words
 
 ANSWERS_FOLDER, REJECTS_FOLDER, RUNS_FOLDER = "answers", "rejects", "runs"
@@ -97,7 +98,18 @@ def answers_table(answers: Sequence[Answered], constants: dict[str, str | None])
         **{name: pa.repeat(value, len(answers)) for name, value in constants.items() if value},
         **record_columns([p.record for p in prompts]),
     }
+    lines = [p.record.batch for p in prompts]
+    if any(lines) and (of_job := constants.get("sampling")):
+        columns["sampling"] = [sampling_under(of_job, line) for line in lines]
     return build(OUTCOMES, columns, len(answers))
+
+
+def sampling_under(of_job: str, line: BatchLine | None) -> str:
+    """The column `sampling`: the job's, under what the record's own line of a batch file sets."""
+    if line is None or not line.sampling:
+        return of_job
+    both = {**orjson.loads(of_job), **line.sampling}
+    return orjson.dumps(both, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _tokens(answer: Answered, name: str) -> int:
