@@ -178,7 +178,10 @@ def test_after_a_kill_the_next_run_has_every_record_once(
         moment += 1
 
 
-REQUEST_SECONDS = float(os.environ.get("OVERNIGHT_REQUEST_SECONDS", "4"))
+REQUEST_SECONDS = float(os.environ.get("OVERNIGHT_REQUEST_SECONDS", "6"))
+LAG_SECONDS = 3.0
+"""How late a busy machine may hear of an answer."""
+
 CONCURRENT = 200
 KILLED_AFTER = 2.5
 """Times as long as a request."""
@@ -240,7 +243,7 @@ def test_a_crash_costs_the_answers_of_the_last_flush_seconds(kill, own_cluster, 
     assert done["read"] == done.get("current", 0) + done["answered"] == records
     assert sorted(ids) == sorted(row["record_id"] for row in rows(range(records)))
     assert len(before) > CONCURRENT
-    assert oldest <= REQUEST_SECONDS
+    assert oldest <= REQUEST_SECONDS + LAG_SECONDS
 
 
 def _record_ids(store) -> Iterator[str]:
