@@ -6,8 +6,29 @@ out. There is a rule for each of these; if none applies, the whole text is the a
 
 import re
 
-_MARKER = re.compile(r"[Aa](?<!\w[Aa])(?i:nswer)\s*:{2,}\**")  # a letter first: scans faster
-_LABEL = re.compile(r"(?i)^\W*(?:(?:un)?helpful )?answer\W{0,2}:\**\s*")
+import orjson
+
+from pipeline.answering.end_tokens import without_end_tokens
+
+_COLON = "[:：﹕∶]"
+_MARKER = re.compile(
+    r"[Aa](?<![^\W_][Aa])(?i:nswer)[*_]*\s*"  # a letter first: scans faster
+    rf"{_COLON}(?:[ \t]?{_COLON})+[*_]*(?:[ \t]+[*_]+(?=\s|$))?|</?(?i:answer)\s*>"
+)
+_HINTS = ("::", "：", ": :", "﹕", "∶", "nswer>", "NSWER>")
+"""One of these is in every text with a marker."""
+_FRAME_WORDS = (
+    r"(?:here|is|the|my|your|final|short|brief|full|complete|concise|direct|correct|corrected|revised"
+    r"|improved|updated|best|helpful|unhelpful|this|so|and|end|begin|start|of)"
+)
+_OPENING = re.compile(rf"(?i)(?:^|\n)[^\w\n`~]*(?:{_FRAME_WORDS}[ \t]+){{0,4}}[*_ \t]*\Z")
+"""What may stand before a marker on its line and belong to it: signs, and words of this list."""
+_NO_JSON = r"[^\w{}\[\]\"'`:：]"
+_LABEL = re.compile(
+    rf"(?i)^{_NO_JSON}*(?:(?:my |the )?(?:final |helpful |unhelpful ))?answer{_NO_JSON}{{0,2}}"
+    rf"{_COLON}[*_]*\s*"
+)
+_FENCED = re.compile(r"(```+|~~~+)[\w+-]*[ \t]*\n(.*?)\n?[ \t]*\1", re.DOTALL)
 _SECOND_ANSWER = re.compile(r"(?im)^[ \t*]*(?:unhelpful|helpful) answer\W{0,2}:|%INSTRUCTIONS:")
 _COUNT = r"(?:(?:in )?less than \d+ words|word count:? *\d+|\d+ words)"
 _PLACEHOLDER = re.compile(
@@ -23,24 +44,52 @@ number for an unfinished line, the second for any line."""
 
 
 def extract_answer(completion: str) -> str:
-    """The answer without frame, labels, placeholder and second answer; white space is trimmed."""
+    """The answer without frame, labels, placeholder and second answer; white space is trimmed.
+
+    A JSON document is an answer as it stands, without the fence around it.
+    """
+    completion = without_end_tokens(completion)
+    if (document := _document(completion.strip())) is not None:
+        return document
     text = _first_answer(completion)
-    if "::" not in text:  # no marker, as in most completions
+    if not any(hint in text for hint in _HINTS):  # no marker, as in most completions
         return _bare(text) or _words_only(completion)
-    before, *after = (_bare(part) for part in _MARKER.split(text))
+    before, *after = map(_bare, _split(_unquoted(text)))
     framed = [part for part in after if part]
     if not framed:
-        return before or _bare(_MARKER.sub(" ", completion)) or _words_only(completion)
-    if not before:
-        return framed[0]
-    # Text before the marker is chatter if a closed frame follows, or if it is a lead-in.
-    # Otherwise it is the answer itself, which the text after the marker repeats.
+        return before or _bare(_without_markers(completion)) or _words_only(completion)
+    return _of_frame(before, after, framed[0]) if before else framed[0]
+
+
+def _of_frame(before: str, after: list[str], framed: str) -> str:
+    """Text before a marker is chatter if a closed frame follows, or if it is a lead-in.
+
+    Otherwise it is the answer itself, which the text after the marker repeats.
+    """
     if len(after) >= 2 and after[0]:
         return after[0]
     words = len(before.split())
     if _FINISHED.search(before):
-        return framed[0] if words <= GREETING_WORDS else before
-    return framed[0] if words <= LEAD_IN_WORDS else f"{before}\n\n{framed[0]}"
+        return framed if words <= GREETING_WORDS else before
+    return framed if words <= LEAD_IN_WORDS else f"{before}\n\n{framed}"
+
+
+def _unquoted(text: str) -> str:
+    """A text without the signs in front of its lines, if all of it is quoted."""
+    lines = text.strip().split("\n")
+    if not all(line.startswith(">") for line in lines if line.strip()):
+        return text
+    return "\n".join(line.removeprefix(">").removeprefix(" ") for line in lines)
+
+
+def _split(text: str) -> list[str]:
+    """The parts between markers, without the signs and words that belong to a marker."""
+    *parts, last = _MARKER.split(text)
+    return [*(_OPENING.sub("", part) for part in parts), last]
+
+
+def _without_markers(text: str) -> str:
+    return " ".join(_split(text))
 
 
 def _first_answer(completion: str) -> str:
@@ -50,7 +99,7 @@ def _first_answer(completion: str) -> str:
         return completion
     start = 0
     for match in _SECOND_ANSWER.finditer(completion):
-        if _bare(_MARKER.sub(" ", completion[start : match.start()])):
+        if _bare(_without_markers(completion[start : match.start()])):
             return completion[: match.start()]
         start = match.start()
     return completion
@@ -59,19 +108,35 @@ def _first_answer(completion: str) -> str:
 def _bare(part: str) -> str:
     """A part without labels and placeholder; empty if no letter or digit is left."""
     text = _without_open_bold(part.strip())
-    while (shorter := _PLACEHOLDER.sub("", _LABEL.sub("", text)).strip()) != text:
+    while (document := _document(text)) is None:
+        shorter = _PLACEHOLDER.sub("", _LABEL.sub("", text)).strip()
+        if shorter == text:
+            return text if any(c.isalnum() for c in text) else ""
         text = shorter
-    return text if any(c.isalnum() for c in text) else ""
+    return document
+
+
+def _document(text: str) -> str | None:
+    """The JSON document that a text is, or that the fence around the whole text contains."""
+    fenced = _FENCED.fullmatch(text) if text.startswith(("```", "~~~")) else None
+    document = fenced[2].strip() if fenced else text
+    if not document.startswith(("{", "[")):
+        return None
+    try:
+        orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return None
+    return document
 
 
 def _without_open_bold(text: str) -> str:
-    """A part without the asterisks that made the marker after it bold."""
-    while (head := text.rstrip("*")) != text and (not head or head[-1].isspace()):
+    """A part without the signs that made the marker after it bold."""
+    while (head := text.rstrip("*_")) != text and (not head or head[-1].isspace()):
         text = head.rstrip()
     return text
 
 
 def _words_only(completion: str) -> str:
     """The last resort: any text that contains words is its own answer."""
-    text = _MARKER.sub(" ", completion).strip()
+    text = _without_markers(completion).strip()
     return text if any(c.isalnum() for c in _LABEL.sub("", text)) else ""

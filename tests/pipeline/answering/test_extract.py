@@ -1,5 +1,6 @@
 """Extraction drops the frame of an answer and never its words."""
 
+import json
 import re
 import time
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pipeline.answering.end_tokens import END_TOKENS
 from pipeline.answering.extract import LEAD_IN_WORDS, extract_answer
 
 ANSWER = "The divers counted forty urchins."
@@ -153,6 +155,126 @@ def test_the_word_answer_within_a_sentence_is_not_a_label() -> None:
     assert extract_answer(answer) == answer
 
 
+JSON = '{"answer": "Forty: see Answer::: of the log.", "counts": [40, null]}'
+
+
+@pytest.mark.parametrize("document", [JSON, "[]", '[{"answer": 1}]', '{\n  "answer": "forty"\n}'])
+@pytest.mark.parametrize(
+    "form",
+    ["{}", " {}\n", "```json\n{}\n```", "```\n{}\n```\n", "~~~json\n{}\n~~~", "{}<|im_end|>"],
+)
+def test_a_json_document_stays_as_it_is(document: str, form: str) -> None:
+    assert extract_answer(form.format(document)) == document
+
+
+@pytest.mark.parametrize("form", ["Answer:::\n{}\nAnswer:::", "Answer: {}", "<answer>{}</answer>"])
+def test_a_json_document_in_a_frame_stays_as_it_is(form: str) -> None:
+    document = '{"answer": "forty", "Unhelpful answer:": "(400 words)"}'
+
+    assert extract_answer(form.replace("{}", document)) == document
+    assert extract_answer(form.replace("{}", f"```json\n{document}\n```")) == document
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        '{"answer": "The divers coun',
+        "{'answer': 'forty'}",
+        '```json\n{"answer": "forty",}\n```',
+        '"answer": "forty"',
+        "```\nanswer: forty\n```",
+    ],
+)
+def test_what_is_nearly_json_is_not_cut_either(completion: str) -> None:
+    assert extract_answer(completion) == completion
+
+
+def test_a_fence_around_a_part_of_an_answer_stays() -> None:
+    answer = 'They print:\n```json\n{"answer": 40}\n```'
+
+    assert extract_answer(answer) == answer
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers(-9, 9) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["answer", "a"]), inner),
+    ).filter(lambda value: isinstance(value, (list, dict))),
+    st.sampled_from([None, 2]),
+    st.booleans(),
+)
+def test_any_json_document_stays_byte_for_byte(value, indent, fenced: bool) -> None:
+    document = json.dumps(value, indent=indent, ensure_ascii=False)
+
+    assert extract_answer(f"```json\n{document}\n```" if fenced else document) == document
+
+
+openings = st.sampled_from(
+    ["", "Final ", "My final ", "The ", "### ", "## **", "**", "> ", "- ", "* ", "• ", "__",
+     "Here is my ", "Short ", "Helpful ", "**Final "]
+)  # fmt: skip
+spellings = st.sampled_from(
+    ["Answer:::", "answer:::", "ANSWER:::", "Answer ::: ", "Answer::", "Answer : : :",
+     "Answer：：：", "Answer ：： ：", "Answer:：:", "Answer﹕﹕﹕", "Answer**:::"]
+)  # fmt: skip
+endings = st.sampled_from(["", "**", "__", " "])
+marker_lines = st.tuples(openings, spellings, endings).map("".join)
+tokens = st.lists(st.sampled_from(END_TOKENS), max_size=3).map("\n".join)
+bodies = st.sampled_from(
+    [ANSWER, "Forty.", "full of urchins", "- urchins\n- crabs", "| a | b |\n|---|---|\n| c | d |",
+     "The end of the reef: 3:::1", "海胆。", "x"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(marker_lines, marker_lines, bodies, tokens, st.sampled_from(["both", "first", "last"]))
+def test_a_marker_in_any_spelling_takes_no_word_of_the_answer(
+    first: str, last: str, body: str, token: str, ends: str
+) -> None:
+    lines = {"both": [first, body, last], "first": [first, body], "last": [body, last]}[ends]
+
+    assert extract_answer("\n".join(lines) + token) == body
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        f"<answer>{ANSWER}</answer>",
+        f"<answer>\n{ANSWER}\n</answer>\n",
+        f"I read the log twice, and counted.\n<answer>{ANSWER}</answer>\nThat is all.",
+        f"<Answer>{ANSWER}</ANSWER>",
+        f"<answer>{ANSWER}",
+        f"{ANSWER}</answer>",
+        f"> Answer:::\n> {ANSWER}\n> Answer:::",
+        f"Final Answer: {ANSWER}",
+        f"**Final answer:** {ANSWER}",
+        f"Answer：{ANSWER}",
+    ],
+)
+def test_tags_quotation_signs_and_labels_leave_the_answer(completion: str) -> None:
+    assert extract_answer(completion) == ANSWER
+
+
+@pytest.mark.parametrize("token", END_TOKENS)
+def test_an_end_token_goes_at_the_end_alone(token: str) -> None:
+    assert extract_answer(f"{ANSWER}{token}") == ANSWER
+    assert extract_answer(f"{ANSWER} {token}\n{token}\n") == ANSWER
+    assert extract_answer(f"The token {token} ends it.") == f"The token {token} ends it."
+    assert extract_answer(token) == ""
+
+
+def test_words_struck_out_stay() -> None:
+    assert extract_answer("They counted <s>thirty</s>") == "They counted <s>thirty</s>"
+
+
+@settings(max_examples=300, deadline=None)
+@given(marker_lines, bodies, tokens)
+def test_extraction_twice_is_extraction_once(marker: str, body: str, token: str) -> None:
+    answer = extract_answer(f"{marker}\n{body}\n{marker}{token}")
+
+    assert extract_answer(answer) == answer
+
+
 words = st.sampled_from(["urchin", "forty", "Ärger", "x1", "潜水", "tide.", "reef,", "(bay)"])
 markers = st.sampled_from(
     ["Answer:::", "**Answer:::**", "answer::", "Answer :::", "Answer:", "**Answer:**",
@@ -207,7 +329,11 @@ def test_any_text_has_an_answer_without_white_space_around_it(completion: str) -
 
 
 @pytest.mark.parametrize(
-    "piece", ["Unhelpful Answer:\n", "Answer: ", "Answer:::\n", "(", "** ", "less than 9 words "]
+    "piece",
+    [
+        *("Unhelpful Answer:\n", "Answer: ", "Answer:::\n", "<answer>", "Answer：：：", "</s>"),
+        *("(", "** ", "less than 9 words ", "the final ", "```\n", "[", "> - "),
+    ],
 )
 def test_a_model_that_repeats_itself_takes_little_time(piece: str) -> None:
     started = time.perf_counter()
