@@ -20,11 +20,18 @@ _OTHER_ENDPOINT = re.compile(
 
 def any_record(row: Any, place: Place) -> Record:
     """The record in a row or in a line of a batch file; raises `Fault` like `row_record`."""
-    if isinstance(row, Mapping) and "custom_id" in row:
-        request = isinstance(row.get("body"), Mapping) or isinstance(row.get("params"), Mapping)
-        if request or is_output(row):
-            return batch_record(row, place)
+    is_line = isinstance(row, Mapping) and "custom_id" in row
+    if is_line and (_is_request(row) or is_output(row)):
+        return batch_record(row, place)
     return row_record(row, place)
+
+
+def _is_request(row: Body) -> bool:
+    """Whether a row has a request; a row with a prompt of its own may have a column `body`."""
+    bodies = [row[name] for name in ("body", "params") if isinstance(row.get(name), Mapping)]
+    if any(row.get(name) is not None for name in ("question", *READY)):
+        return any(name in body for body in bodies for name in READY)
+    return bool(bodies)
 
 
 def batch_record(row: Any, place: Place) -> Record:

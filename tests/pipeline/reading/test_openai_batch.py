@@ -412,6 +412,20 @@ def test_a_failed_request_is_a_fault_with_its_reason_under_its_custom_id(
     assert any_id(line) == "b-1"
 
 
+@pytest.mark.parametrize("name", ["body", "params"])
+@pytest.mark.parametrize(
+    "prompt",
+    [{"question": "Lamp?", "passages": []}, {"prompt": "Lamp?"}, {"messages": [USER._asdict()]}],
+)
+def test_a_record_with_a_column_of_this_name_is_no_request(
+    name: str, prompt: dict[str, Any]
+) -> None:
+    record = any_record({"custom_id": "a", **prompt, name: {"height": 3}}, PLACE)
+    assert record.question or record.messages
+    assert record.extra == {name: {"height": 3}}
+    assert record.batch is None
+
+
 def test_a_record_with_columns_of_these_names_is_no_output() -> None:
     row = {"custom_id": "a", "question": "Lamp?", "passages": [], "response": {}, "error": None}
     assert any_record(row, PLACE).question == "Lamp?"
