@@ -115,7 +115,16 @@ def _known(
         return plain
     if stored.held[at] and not stored.newest[at]:
         return plain._replace(is_open=True)
-    return Known(plain.record_id, "current", is_open=True) if like else Known(own, "work")
+    if _newest(like, prompt.generation_key, ledger):
+        return Known(plain.record_id, "current", is_open=True)
+    return Known(own, "work")
+
+
+def _newest(record_ids: Sequence[str], generation_key: str, ledger: Ledger) -> list[str]:
+    """Those ids under which an answer that the store holds is the newest."""
+    answers = [answer_digest(record_id, generation_key) for record_id in record_ids]
+    is_old = contains(ledger.superseded, answers)
+    return [record_id for record_id, old in zip(record_ids, is_old, strict=True) if not old]
 
 
 def _own_id(prompt: Prompt) -> str:
@@ -180,9 +189,11 @@ class Settler:
         known = list(map(Known, ids, _cells(table, "standing")))
         places = list(map(Place, _cells(table, "source_uri"), _cells(table, "source_row")))
         seeking = np.flatnonzero(is_plain & ~stored.newest).tolist()
-        adopted = self._adopted(
-            {at: ledger.own.like(ids[at], stored.answers[at]) for at in seeking}, rows[1]
-        )
+        candidates = {
+            at: _newest(ledger.own.like(ids[at], stored.answers[at]), keys[at], ledger)
+            for at in seeking
+        }
+        adopted = self._adopted(candidates, rows[1])
         for at in seeking:
             if at in adopted:
                 known[at] = _under(adopted[at], keys[at], ledger)
