@@ -1,5 +1,6 @@
 """vLLM itself without a cluster around it: the CPU build with a random model."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from pipeline.answering.checks import chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
 from pipeline.answering.extract import extract_answer
 from pipeline.core.errors import ConfigError, EngineError
-from pipeline.core.records import PLAIN, Ask, Completion, Message, Prompt
+from pipeline.core.records import PLAIN, Ask, BatchLine, Completion, Message, Prompt
 from pipeline.engines import check_engine, generation_identity
 from pipeline.engines.engine import GenerationError, Request
 from pipeline.engines.model_files import ModelSpec
@@ -176,6 +177,30 @@ def test_the_word_limit_is_part_of_the_key_under_enforced_decoding_only():
     assert identity("enforced", 50) != identity("enforced", 60)
     assert identity("enforced", 50) != identity("free", 50)
     assert identity("free", 50) == identity("free", 60)
+
+
+# Lines of batch files.
+
+
+def test_requests_of_one_batch_each_follow_their_own_line(local_vllm):
+    schema = {
+        "type": "object",
+        "properties": {"lamp": {"type": "string", "enum": ["amber", "white"]}},
+        "required": ["lamp"],
+        "additionalProperties": False,
+    }
+    shape = {"type": "json_schema", "json_schema": {"name": "lamp", "schema": schema}}
+    lines = [
+        {"response_format": shape, "max_tokens": 60},
+        {"max_tokens": 3},
+        {"response_format": {"type": "json_object"}, "max_tokens": 60},
+    ]
+    records = [record(batch=BatchLine(None, line)) for line in lines]
+    asked = [Request.first(Prompt(r, CHAT, "", "", "")) for r in records]
+    by_schema, short, an_object = local_vllm.generate(*asked)
+    assert json.loads(by_schema.text)["lamp"] in ("amber", "white")
+    assert (short.finish_reason, short.completion_tokens) == ("length", 3)
+    assert an_object.text.lstrip().startswith("{")
 
 
 # Errors before and at the start.
