@@ -119,7 +119,10 @@ class Location:
         """
         tree = self.tree()
         for path, why in tree.faults.items():
-            raise StorageError(f"{Location(self.fs, path).uri}: {why}")
+            raise StorageError(
+                f"{Location(self.fs, path).uri}: {why}; nothing in {self.uri} may be left out: "
+                "see to it, and start again"
+            )
         return tree.files
 
     def write_whole(self, data: bytes) -> None:

@@ -29,11 +29,12 @@ def explained(error: BaseException) -> str:
     """
     if isinstance(error, Unreadable):
         return str(error)
-    response = _response(error)
-    if response:
+    if response := _response(error):
         return _of_bucket(error, response) or describe(error)
+    if any(isinstance(e, RecursionError) for e in _chain(error)):
+        return _elsewhere("redirected in circles")  # by botocore, if no response names the region
     if isinstance(error, OSError) and error.errno in _NO_RIGHT:
-        return f"{describe(error)}; give this user (uid {os.getuid()}) the right to it"
+        return f"{describe(error)}; give this user (uid {os.geteuid()}) the right to it"
     if isinstance(error, OSError) and error.errno in _NO_DISK:
         return f"{describe(error)}; see to the disk or its mount, and start again"
     return describe(error)
@@ -48,17 +49,21 @@ def _of_bucket(error: BaseException, response: Mapping[str, Any]) -> str | None:
     if code == "NoSuchBucket":
         return f"there is no such bucket ({code}); create it, or correct the URI"
     if code in _ELSEWHERE or (code == _MALFORMED and region):
-        named, wanted = (f", {region}", region) if region else ("", "<its region>")
-        return (
-            f"the bucket is in another region{named} ({code}); set AWS_DEFAULT_REGION={wanted} or "
-            f"storage.client_kwargs: {{region_name: {wanted}}}"
-        )
+        return _elsewhere(code, region)
     if code in _FORBIDDEN:
         return (
             f"access is forbidden ({code}: {describe(error)}); give the credentials in use the "
             "right to it, or set others (AWS_PROFILE, AWS_ACCESS_KEY_ID)"
         )
     return None
+
+
+def _elsewhere(code: str, region: str = "") -> str:
+    named, wanted = (f", {region}", region) if region else ("", "<its region>")
+    return (
+        f"the bucket is in another region{named} ({code}); set AWS_DEFAULT_REGION={wanted} or "
+        f"storage.client_kwargs: {{region_name: {wanted}}}"
+    )
 
 
 def _response(error: BaseException) -> Mapping[str, Any]:
