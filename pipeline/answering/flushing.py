@@ -45,11 +45,13 @@ class Flusher:
         reporter: Reporter,
         seconds: float,
         as_rows: Callable[[Sequence[Answered]], Awaitable[pa.Table]],
+        on_stored: Callable[[int], object],
     ) -> None:
         self._sink = sink
         self._reporter = reporter
         self._seconds = seconds * WAITING_SHARE
         self._as_rows = as_rows
+        self._on_stored = on_stored
         self._batches: list[BatchAnswers] = []
         self._storing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -115,6 +117,7 @@ class Flusher:
         for (batch, answers), rows in zip(pieces, tables, strict=True):
             del batch.unstored[: len(answers)]
             batch.totals.add(Totals.of(rows))
+            self._on_stored(rows.num_rows)
         pieces[0][0].totals.add(written)
 
     async def _write(self, rows: pa.Table, digests: Sequence[bytes]) -> int:

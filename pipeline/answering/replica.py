@@ -56,7 +56,9 @@ class BatchWorker:
         self._sink = sink
         self._reporter = reporter
         self._loader = EngineLoader(job, source, reporter)
-        self._flusher = Flusher(sink, reporter, job.output.flush_seconds, self._as_rows)
+        self._flusher = Flusher(
+            sink, reporter, job.output.flush_seconds, self._as_rows, self._count_stored
+        )
         self._stop = StopSignal(reporter, self._report_counts)
         self._counts = EngineCounts()
         self._next_report: asyncio.TimerHandle | None = None
@@ -88,6 +90,7 @@ class BatchWorker:
             answered = await self._answer_all(left, batch)
         finally:
             totals = await self._flusher.finish(batch)
+            self._report_counts()
         if answered:
             self._reporter.state("answering", (await self._loader.loaded()).engine.version)
         totals.add(Totals.of(stored))
@@ -124,6 +127,9 @@ class BatchWorker:
     async def _as_rows(self, answers: Sequence[Answered]) -> pa.Table:
         columns = self._shared_columns((await self._loader.loaded()).engine)
         return await asyncio.to_thread(answers_table, answers, columns)
+
+    def _count_stored(self, answers: int) -> None:
+        self._add(EngineCounts(stored=answers))
 
     def _add(self, more: EngineCounts) -> None:
         """Adds to the replica's counts, which are reported soon, once for all added by then."""

@@ -44,6 +44,7 @@ class EngineCounts(NamedTuple):
     asked: int = 0  # records that have reached a replica
     answered: int = 0
     failed: int = 0
+    stored: int = 0  # of those answered and failed
     attempts: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0

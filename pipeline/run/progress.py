@@ -139,5 +139,5 @@ class RunProgress:
             "arranged": stages.arranged,
             "in_engines": self.counts.in_engines,
             "answered": self.counts.engines.answered,
-            "stored": states["answered"] + states["failed"],
+            "stored": max(self.counts.engines.stored, states["answered"] + states["failed"]),
         }

@@ -20,7 +20,7 @@ ANSWERING = RunProgress(
         StageCounts(
             90_000, stored_bytes=200, current=9_880, rejected=120, work=80_000, arranged=80_000
         ),
-        EngineCounts(21_000, 19_900, 100, 22_500, 50_000_000, 32_000_000, 4_000_000),
+        EngineCounts(21_000, 19_900, 100, 5_020, 22_500, 50_000_000, 32_000_000, 4_000_000),
         in_engines=1000,
         replicas={"answering": 2, "loading": 1},
     ),

@@ -16,6 +16,7 @@ from pipeline.answering import replica
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.coordinator import Coordinator
 from pipeline.cluster.identities import Identities
+from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
