@@ -116,8 +116,8 @@ def is_none(answer: str) -> bool:
 
 
 def denies(sentence: str) -> bool:
-    """Whether a sentence is one of these denials; plain English ones are known elsewhere."""
-    words = {word.strip('.,;:!?"') for word in _separated(sentence).split()}
+    """Whether a sentence in lower case is such a denial; English reports are known elsewhere."""
+    words = _separated(sentence).split()
     if any(_BY_WORD[word].search(sentence) for word in _BY_WORD.keys() & words):
         return True
     if len(sentence) <= _LONGEST and _NOTHING_SAID.fullmatch(sentence):
@@ -126,5 +126,8 @@ def denies(sentence: str) -> bool:
 
 
 def _separated(sentence: str) -> str:
-    """In lower case, with the French negation apart from its verb."""
-    return f" {sentence.lower()}".replace("’", "'").replace(" n'", " n' ")
+    """A sentence without its stop, and with the French negation apart from its verb."""
+    text = f" {sentence}"
+    if "'" in text or "’" in text:
+        text = text.replace("’", "'").replace(" n'", " n' ")
+    return text.rstrip('.!?"”)*')

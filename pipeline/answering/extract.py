@@ -9,19 +9,19 @@ import re
 import orjson
 
 from pipeline.answering.end_tokens import without_end_tokens
+from pipeline.core.records import ANSWER_MARKER
 
 _COLON = "[:：﹕∶]"
 _MARKER = re.compile(
     r"[Aa](?<![^\W_][Aa])(?i:nswer)[*_]*\s*"  # a letter first: scans faster
-    rf"{_COLON}(?:[ \t]?{_COLON})+[*_]*(?:[ \t]+[*_]+(?=\s|$))?|</?(?i:answer)\s*>"
+    rf"{_COLON}(?:[ \t]?{_COLON})+[*_]*(?:[ \t]+[*_]+(?=\s|$))?"
 )
-_HINTS = ("::", "：", ": :", "﹕", "∶", "nswer>", "NSWER>")
-"""One of these is in every text with a marker."""
+_TAG = re.compile(r"(?i)</?answer\s*>")
 _FRAME_WORDS = (
     r"(?:here|is|the|my|your|final|short|brief|full|complete|concise|direct|correct|corrected|revised"
     r"|improved|updated|best|helpful|unhelpful|this|so|and|end|begin|start|of)"
 )
-_OPENING = re.compile(rf"(?i)(?:^|\n)[^\w\n`~]*(?:{_FRAME_WORDS}[ \t]+){{0,4}}[*_ \t]*\Z")
+_OPENING = re.compile(rf"(?i)[^\w`~]*(?:{_FRAME_WORDS}[ \t]+){{0,4}}[*_ \t]*")
 """What may stand before a marker on its line and belong to it: signs, and words of this list."""
 _NO_JSON = r"[^\w{}\[\]\"'`:：]"
 _LABEL = re.compile(
@@ -48,13 +48,15 @@ def extract_answer(completion: str) -> str:
 
     A JSON document is an answer as it stands, without the fence around it.
     """
-    completion = without_end_tokens(completion)
-    if (document := _document(completion.strip())) is not None:
+    completion = without_end_tokens(completion).strip()
+    if (document := _document(completion)) is not None:
         return document
+    if ">" in completion:
+        completion = _unquoted(_TAG.sub(ANSWER_MARKER, completion))
     text = _first_answer(completion)
-    if not any(hint in text for hint in _HINTS):  # no marker, as in most completions
+    if "::" not in text and ": :" not in text and text.isascii():  # no marker, as in most
         return _bare(text) or _words_only(completion)
-    before, *after = map(_bare, _split(_unquoted(text)))
+    before, *after = map(_bare, _split(text))
     framed = [part for part in after if part]
     if not framed:
         return before or _bare(_without_markers(completion)) or _words_only(completion)
@@ -75,9 +77,9 @@ def _of_frame(before: str, after: list[str], framed: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """A text without the signs in front of its lines, if all of it is quoted."""
-    lines = text.strip().split("\n")
-    if not all(line.startswith(">") for line in lines if line.strip()):
+    """A text without the signs in front of its lines, if it is a frame and quoted as a whole."""
+    lines = text.split("\n")
+    if not all(line.startswith(">") for line in lines if line) or not _MARKER.search(text):
         return text
     return "\n".join(line.removeprefix(">").removeprefix(" ") for line in lines)
 
@@ -85,7 +87,13 @@ def _unquoted(text: str) -> str:
 def _split(text: str) -> list[str]:
     """The parts between markers, without the signs and words that belong to a marker."""
     *parts, last = _MARKER.split(text)
-    return [*(_OPENING.sub("", part) for part in parts), last]
+    return [*map(_without_opening, parts), last]
+
+
+def _without_opening(part: str) -> str:
+    """What stands before a marker, without what belongs to it on its line."""
+    head, end, line = part.rpartition("\n")
+    return head + end if _OPENING.fullmatch(line) else part
 
 
 def _without_markers(text: str) -> str:

@@ -27,45 +27,48 @@ _TEXT = (
     r"|publications?|references?|sections?|authors?)"
 )
 _DENIES = re.compile(
-    rf"(?i)\b(?:not|cannot|never|nor|\w+n['’]t)\b(?:\W+\w+){{0,6}}?\W+{_REPORTS}"
-    rf"|\bno\b(?:\W+\w+){{0,5}}?\W+(?:{_REPORTS}|evidence|reference|link)"
-    rf"|\b{_TEXT} (?:\w+ no\b|(?:\w+ )?lack(?:s|ing)?\b)"
-    rf"|\bwithout\b(?:\W+\w+){{0,4}}?\W+{_REPORTS}"
-    rf"|\black(?:s|ing)?\b(?:\W+\w+){{0,4}}?\W+{_REPORTS}"
-    r"|\b(?:unspecified|unstated|undisclosed|unclear|unable|insufficient)\b"
-    r"|\b(?:is|are|was|were|remains?|as|or) (?:unknown|absent)\b"
-    r"|\b(?:do|does|did|could|can)(?: not|n['’]t)? (?:know|tell|say)\b"
-    r"|\bnot (?:enough|possible|sure|certain|applicable)\b"
-    rf"|\bnone of \w+(?:\W+\w+){{0,3}}?\W+{_TEXT}"
-    rf"|\bnone of\b(?:\W+\w+){{0,12}}?\W+{_REPORTS}\w* in (?:\w+ ){{1,3}}?{_TEXT}"
+    r"\b(?:"
+    rf"(?:not|cannot|never|nor|\w+n['’]t)\b(?:\W+\w+){{0,6}}?\W+{_REPORTS}"
+    rf"|no\b(?:\W+\w+){{0,5}}?\W+(?:{_REPORTS}|evidence|reference|link)"
+    rf"|{_TEXT} (?:\w+ no\b|(?:\w+ )?lack(?:s|ing)?\b)"
+    rf"|without\b(?:\W+\w+){{0,4}}?\W+{_REPORTS}"
+    rf"|lack(?:s|ing)?\b(?:\W+\w+){{0,4}}?\W+{_REPORTS}"
+    r"|(?:unspecified|unstated|undisclosed|unclear|unable|insufficient)\b"
+    r"|(?:is|are|was|were|remains?|as|or) (?:unknown|absent)\b"
+    r"|(?:do|does|did|could|can)(?: not|n['’]t)? (?:know|tell|say)\b"
+    r"|not (?:enough|possible|sure|certain|applicable)\b"
+    rf"|none of \w+(?:\W+\w+){{0,3}}?\W+{_TEXT}"
+    rf"|none of\b(?:\W+\w+){{0,12}}?\W+{_REPORTS}\w* in (?:\w+ ){{1,3}}?{_TEXT}"
+    r")"
 )
 _ASIDE = re.compile(
-    r"(?i)^\W*(?:(?:the|this)(?: provided| given)? (?:context|text|passages?|excerpts?|paper)"
+    r"^\W*(?:(?:the|this)(?: provided| given)? (?:context|text|passages?|excerpts?|paper)"
     r"|(?:while )?it)(?: \w+)?"
     r" (?:focus\w*|appears?|seems?|discuss\w*|mentions)\b"
 )
 _CONCEDES = re.compile(
-    r"(?i)\b(?:however|but|although|though|nevertheless|nonetheless|instead)\b[^.!?]{0,60}?"
+    r"\b(?:however|but|although|though|nevertheless|nonetheless|instead)\b[^.!?]{0,60}?"
     r"\b(?:do(?:es)?|mentions?|stat\w+|describ\w+|discuss\w*|indicat\w+|used?|uses|provid\w+"
     r"|are|is|was|were)\b"
     r"(?!\W+(?:not?|n['’]t)\b)"
 )
 _INFERS = re.compile(
-    r"(?i)\b(?:infer(?:red|s|ence)?|implie[sd]|imply(?:ing)?|presum\w+|assum(?:e|ed)|speculat\w+"
+    r"\b(?:infer(?:red|s|ence)?|implie[sd]|imply(?:ing)?|presum\w+|assum(?:e|ed)|speculat\w+"
     r"|likely|probabl[ey]|possibly|perhaps|might|suggest(?:s|ing|ed)?|it (?:appears|seems)"
     r"|(?:appears?|seems?) to have)\b"
 )
+"""Patterns for text in lower case, in which they are found much faster."""
 
 
 def stance_of(answer: str) -> Stance:
     """The stance of an answer, going by its words; an empty answer abstains."""
     if denials.is_none(answer):
         return "abstained"
-    sentences = _sentences(answer)
+    sentences = _sentences(answer.lower())
     asides: list[str] = []
     for opening in sentences:
         # "The text focuses on …" neither answers nor denies; the next sentence does.
-        denies = _denies(opening)
+        denies = bool(_DENIES.search(opening)) or denials.denies(opening)
         if denies or not _ASIDE.search(opening):
             break
         asides.append(opening)
@@ -73,13 +76,9 @@ def stance_of(answer: str) -> Stance:
         return "answered" if asides else "abstained"
     if not denies:
         return "hedged" if _INFERS.search(opening) else "answered"
-    others = (s for s in chain(asides, sentences) if not _denies(s))
+    others = (s for s in chain(asides, sentences) if not _DENIES.search(s))
     conceded = any(_CONCEDES.search(s) or _INFERS.search(s) for s in others)
     return "hedged" if conceded else "abstained"
-
-
-def _denies(sentence: str) -> bool:
-    return bool(_DENIES.search(sentence)) or denials.denies(sentence)
 
 
 def _sentences(text: str) -> Iterator[str]:

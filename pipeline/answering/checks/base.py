@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from pipeline.core.records import Completion, Repair
+from pipeline.core.words import count_words, has_spaced_words
 
 EVIDENCE_CHARACTERS = 200
 
@@ -20,8 +21,13 @@ class Subject:
 
     @cached_property
     def words(self) -> list[str]:
-        """The answer's words in lower case, which several checks use."""
+        """The answer's runs without white space, in lower case, which several checks use."""
         return self.answer.lower().split()
+
+    @cached_property
+    def word_count(self) -> int:
+        spaced = has_spaced_words(self.answer)
+        return len(self.words) if spaced else count_words(self.answer)
 
 
 class Finding(NamedTuple):

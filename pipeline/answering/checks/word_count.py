@@ -2,13 +2,12 @@
 
 from pipeline.answering.checks.base import Finding, Subject
 from pipeline.core.records import Ask, Level
-from pipeline.core.words import count_words
 
 LEVEL: Level = "fail"
 
 
 def test(subject: Subject) -> Finding:
-    words, most = count_words(subject.answer), subject.max_words
+    words, most = subject.word_count, subject.max_words
     evidence = f"{words} words, at most {most}"
     if words <= most:
         return Finding(True, evidence)
