@@ -16,10 +16,13 @@ from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
+from pipeline.core.accounting import MOST_DETAILS
+from pipeline.core.own_id import lines_about
 from pipeline.core.records import Message
 from pipeline.core.text import harmless, plural
 from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
 from pipeline.prompting.cache_estimate import estimate_cache
+from pipeline.run.budgets import overruns
 from pipeline.run.plan import Cause, WorkPlan, make_plan, provenance_of
 from pipeline.store.history import Provenance, stored_messages
 from pipeline.store.runs import Measured, last_measured
@@ -52,6 +55,8 @@ def main(
     cache = asdict(estimate_cache(sample, job, prepared.source)) if sample else None
     document = {
         **_records(plan, now),
+        "ids": plan.ids,
+        "over_budget": list(overruns(job, plan.totals, selection.limit)),
         **_cost(plan, job, rate, last_measured(prepared.store, job)),
         "prefix_cache": cache,
         "examples": list(_examples(plan, prepared, now)),
@@ -64,12 +69,14 @@ def _records(plan: WorkPlan, now: Provenance) -> dict[str, Any]:
     totals = plan.totals
     causes = sorted(plan.records.items(), key=lambda item: (-item[1], item[0].kind))
     return {
-        "read": totals.sums["read"],
+        "read": totals.read,
+        "identical": totals.standings["identical"],
         "work": totals.standings["work"],
         "current": totals.states["current"],
         "current_failed": totals.standings["current_failed"],
         "rejected": totals.states["rejected"],
         "rejects": dict(totals.reasons),
+        "reject_details": dict(totals.details.most_common(MOST_DETAILS)),
         "causes": [
             {
                 "cause": cause.kind,
@@ -160,6 +167,8 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     table.add_row("read", f"{document['read']:,}")
     console.print(table)
     console.print(f"\n{_cost_line(document)}")
+    for line in (*document["over_budget"], *lines_about(document["ids"])):
+        console.print(harmless(line), markup=False)
     if document["prefix_cache"]:
         console.print(_prefix_cache_line(document["prefix_cache"]))
     for example in document["examples"]:

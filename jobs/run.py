@@ -12,6 +12,8 @@ from pipeline.cluster.ray_data import RayData
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
 from pipeline.core.errors import describe
+from pipeline.core.own_id import lines_about
+from pipeline.core.text import harmless
 from pipeline.results.pages.run_page import write_report
 from pipeline.run.execute import execute
 from pipeline.run.metrics import Metrics
@@ -65,6 +67,8 @@ def _show(console: Console, document: dict[str, Any], store: str) -> None:
         table.add_row(state, f"{counts[state]:,}", _largest_first(details))
     console.print(table)
     console.print(f"\nrun {run_id}: {document['status']} in {document['timings']['total']:.1f} s")
+    for line in [*(document["error"] or "").splitlines(), *lines_about(document["ids"])]:
+        console.print(harmless(line), markup=False)
     console.print(f"answers   {store}/answers/\nrejects   {store}/rejects/")
     console.print(f"this run  {store}/runs/{run_id}/run.json")
 

@@ -211,6 +211,7 @@ class Job(Section):
     checks: dict[str, Annotated[Level, BeforeValidator(_yaml_off)]] = {}
     attempts: int = Field(default=3, gt=0)  # generations per record, at most
     failure_budget: float = Field(default=0.05, ge=0, le=1)  # share of answers that may fail
+    reject_budget: float = Field(default=0.5, ge=0, le=1)  # share of records that may be rejects
     grace_seconds: float = Field(default=20, ge=0)  # after SIGTERM, to finish work in flight
     output: Output
     report: Report = Report()

@@ -37,6 +37,10 @@ _SUMMED = (
 )
 
 
+MOST_DETAILS, DETAILS_HELD = 3, 100
+"""Details of rejects that are taken over from one table, and those held for all."""
+
+
 @dataclass(slots=True)
 class Totals:
     """Counts over rows of the flow.
@@ -47,6 +51,7 @@ class Totals:
 
     standings: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    details: Counter[str] = field(default_factory=Counter)  # the most frequent ones, of rejects
     stances: Counter[str] = field(default_factory=Counter)  # of answered records
     checks: Counter[str] = field(default_factory=Counter)  # checks not passed, at any level
     failing: Counter[str] = field(default_factory=Counter)  # checks that made an answer fail
@@ -59,6 +64,8 @@ class Totals:
         columns = set(table.column_names)
         totals.standings.update(_value_counts(table["standing"]))
         totals.reasons.update(_value_counts(table["reason"]))
+        details = Counter(_value_counts(table["detail"]))
+        totals.details.update(dict(details.most_common(MOST_DETAILS)))
         if "stance" in columns:
             answered = table.filter(pc.equal(table["standing"], "answered"))
             totals.stances.update(_value_counts(answered["stance"]))
@@ -84,6 +91,8 @@ class Totals:
     def add(self, other: Self) -> None:
         for counter in fields(self):
             getattr(self, counter.name).update(getattr(other, counter.name))
+        if len(self.details) > DETAILS_HELD:
+            self.details = Counter(dict(self.details.most_common(DETAILS_HELD)))
 
     @property
     def states(self) -> dict[State, int]:

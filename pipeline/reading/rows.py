@@ -1,6 +1,7 @@
 """Turns a JSON line or a Parquet row into a record."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from pipeline.core.arrow import dump_extra
@@ -11,6 +12,7 @@ from pipeline.reading.mojibake import repair_record
 ID_FIELDS = ("record_id", "id", "custom_id")
 ANSWER_FIELDS = ("recorded_answer", "answer", "completion")
 _NEEDED, READY = ("question", "passages"), ("prompt", "messages")
+MOST_NAMES, NAME_CHARACTERS = 12, 40
 _RECORD_FIELDS = {*ID_FIELDS, *ANSWER_FIELDS, *_NEEDED, *READY, "paper_id", "question_id"}
 
 
@@ -48,8 +50,20 @@ def require(row: Mapping[str, Any], *names: str) -> None:
     for name in names:
         value = row.get(name)
         if value is None or (isinstance(value, str) and not value.strip()):
-            instead = ", and no prompt or messages instead" if name in _NEEDED else ""
-            raise Fault("missing_field", f"no {name}{instead}")
+            held = f"the record has {_columns(row)}{_like(name, row)}"
+            raise Fault("missing_field", f'no "{name}"; {held}')
+
+
+def _columns(row: Mapping[str, Any]) -> str:
+    """The names of what a row holds, as many as a line takes."""
+    names = [str(name)[:NAME_CHARACTERS] for name, value in row.items() if value is not None]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more or "no field"
+
+
+def _like(name: str, row: Mapping[str, Any]) -> str:
+    close = get_close_matches(name, set(map(str, row)) - {name}, n=1)
+    return f"; did you mean {close[0][:NAME_CHARACTERS]!r}?" if close else ""
 
 
 def _first_id(row: Mapping[str, Any]) -> str | None:

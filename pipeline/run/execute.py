@@ -28,8 +28,8 @@ def execute(
     """
     job, totals = prepared.job, Totals()
     file = _run_file(prepared, run_id)
-    bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
-    with RunRecorder(file, totals, on_end) as record, executor:
+    bounds = InputBounds(prepared.input_bytes, limit := prepared.selection.limit)
+    with RunRecorder(file, totals, on_end, limit) as record, executor:
         record.timings.cluster_ready = record.timings.now()
         monitor = Monitor(bounds, totals, executor.counts, watchers)
         with (
@@ -42,7 +42,7 @@ def execute(
                 monitor.add(stored)
                 if record.stop.is_set() and monitor.is_all_stored():
                     break  # what is left of the flow was read and will not be answered
-        record.replicas = list(executor.replicas())
+        record.replicas, record.ids = list(executor.replicas()), executor.identities.summary()
     return record.document
 
 

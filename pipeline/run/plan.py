@@ -30,7 +30,7 @@ from pipeline.store.history import History, LastAnswer, Provenance
 from pipeline.store.ledger import Ledger, answer_digest, contains
 from pipeline.store.schema import sampling_under
 
-_PLANNED = [*SETTLED_BY, "prompt_key", "reason", "batch", "tokens"]
+_PLANNED = [*SETTLED_BY, "prompt_key", "reason", "detail", "batch", "tokens"]
 REDUCED = pa.schema([*PROMPTS, ("tokens", pa.int64()), ("in_sample", pa.bool_())])
 """Prompts with their estimated tokens; most have no other column than `_PLANNED`."""
 

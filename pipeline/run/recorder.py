@@ -9,6 +9,7 @@ from typing import Any, Self, TypeAlias
 
 from pipeline.core.accounting import Totals
 from pipeline.core.errors import OvernightError, StorageError, message_of
+from pipeline.run.budgets import overruns
 from pipeline.store.run_file import RunFile, RunStatus
 
 Document: TypeAlias = dict[str, Any]
@@ -48,9 +49,12 @@ class RunRecorder:
         file: RunFile,
         totals: Totals | None = None,
         on_end: Callable[[Document], object] = lambda _: None,
+        limit: int | None = None,
     ) -> None:
         self.file = file
         self.totals = totals
+        self.limit = limit
+        self.ids: Mapping[str, Any] = {}
         self.timings = Timings()
         self.replicas: list[Mapping[str, Any]] = []
         self.stop = Event()
@@ -74,7 +78,7 @@ class RunRecorder:
         failure = error or self._accounting_error()
         status = self._status(failure)
         if status != "failed":
-            self._end(status)
+            self._end(status, "\n".join(self._overruns()) if status == "over_budget" else None)
             return True
         with suppress(StorageError):  # a store that fails may be what ended the run
             self._end(status, message_of(failure) if failure else None)
@@ -88,7 +92,7 @@ class RunRecorder:
             return "failed"
         if failure or self.stop.is_set():  # a second signal, or the first one
             return "interrupted"
-        return "over_budget" if self._failed_share() > self.file.job.failure_budget else "done"
+        return "over_budget" if self._overruns() else "done"
 
     def _accounting_error(self) -> Exception | None:
         try:
@@ -98,14 +102,10 @@ class RunRecorder:
             return error
         return None
 
-    def _failed_share(self) -> float:
-        """Failed answers among those generated, in earlier starts of the run too: that they are
-        current when a scheduler starts it again does not make them succeed.
-        """
-        counts = self.totals.counts if self.totals else {}
-        starts = [counts, *(start["counts"] or {} for start in self.file.resumed)]
-        answered, failed = (sum(c.get(s, 0) for c in starts) for s in ("answered", "failed"))
-        return failed / (answered + failed) if failed else 0.0
+    def _overruns(self) -> list[str]:
+        """The budgets of the job that this run has exceeded."""
+        job, totals = self.file.job, self.totals
+        return list(overruns(job, totals, self.limit, self.file.resumed)) if totals else []
 
     def _end(self, status: RunStatus, error: str | None = None) -> None:
         try:
@@ -115,7 +115,7 @@ class RunRecorder:
 
     def _write(self, status: RunStatus, error: str | None = None) -> None:
         timings, replicas = self.timings.as_dict(), self.replicas
-        document = self.file.content(status, self.totals, timings, error, replicas)
+        document = self.file.content(status, self.totals, timings, error, replicas, self.ids)
         if status != "running":
             self.document = document
         self.file.write(document)

@@ -13,7 +13,7 @@ import orjson
 
 from pipeline import __version__
 from pipeline.config.schema import Job
-from pipeline.core.accounting import PREFIX_SUMS, Totals
+from pipeline.core.accounting import MOST_DETAILS, PREFIX_SUMS, Totals
 from pipeline.core.errors import ConfigError, StorageError
 from pipeline.core.filesystem import Location
 from pipeline.core.processes import periodic_calls
@@ -84,6 +84,7 @@ class RunFile:
         timings: Mapping[str, float | None] | None = None,
         error: str | None = None,
         replicas: Sequence[Mapping[str, Any]] = (),
+        ids: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The document to write for a run with this status and these totals so far."""
         return {
@@ -100,6 +101,7 @@ class RunFile:
             "versions": versions(),
             "replicas": list(replicas),
             **(_results(totals) if totals else {}),
+            "ids": dict(ids or {}),
             "timings": dict(timings or {}),
         }
 
@@ -148,6 +150,7 @@ def _results(totals: Totals) -> dict[str, Any]:
     return {
         "counts": totals.counts,
         "rejects": dict(totals.reasons),
+        "reject_details": dict(totals.details.most_common(MOST_DETAILS)),
         "stances": dict(totals.stances),
         "checks_missed": dict(totals.checks),
         "failed_checks": dict(totals.failing),

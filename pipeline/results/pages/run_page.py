@@ -16,6 +16,7 @@ from pipeline.answering.recheck import Boilerplates
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location
+from pipeline.core.own_id import lines_about
 from pipeline.core.text import natural
 from pipeline.results.pages import answers
 from pipeline.results.pages import matrix as cells
@@ -92,6 +93,7 @@ def _html(
         opened=sum(len(rows[names[number]]) for number in papers),
         rejects=rejects,
         reject_count=reject_count,
+        about_ids=lines_about(run.get("ids") or {}),
         written=f"{written:%Y-%m-%d %H:%M} UTC",
     )
 
