@@ -3,69 +3,88 @@
 Paths in it are relative to the working directory, as on a command line.
 """
 
+import codecs
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_origin
+from typing import Any, TypeAlias
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.config.schema import Job
-from pipeline.core.disk import read_text
+from pipeline.config.sections import known_keys, with_defaults
+from pipeline.config.yaml_document import YamlDocument, YamlFault, parse_yaml
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.redaction import SECRET_NAME
+
+Place: TypeAlias = tuple[int | str, ...]
+"""The keys and indices that lead to a value."""
 
 _PASSWORD_IN_URI = re.compile(r"://[^/@\s]*:[^/\s]+@")
 """A user name without a password may stand in a URI."""
 
 _DOTTED_NAME = re.compile(r"\w+(\.\w+)*")
 
-_QUOTED_BY_YAML = re.compile(r"\b(alias|anchor|tag(?: handle)?) .*")
-"""Messages of the YAML parser that quote the file, from where the quotation begins."""
-
 _FREE_SECTIONS = ("storage", "engine.options")
 """Sections with keys of other tools; a wrong value in place of one may be a secret."""
+
+_QUOTED_CHARACTERS = 200
+
+_OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+"""Of UTF-16 and UTF-32, whose little-endian one begins like that of UTF-16."""
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     """Reads and checks a job file, after applying `key=value` overrides.
 
-    Raises `ConfigError` for anything invalid, naming the file and the field.
+    Raises `ConfigError` for anything invalid, naming the file, the line and the field.
     """
+    text = _read(path)
     try:
-        text = read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the job file cannot be read: {error}") from error
-    try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError for a date like 31 February
-        raise ConfigError(f"{path}: not valid YAML: {_yaml_fault(error)}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a job file must be a mapping with name, input and output")
+        document = parse_yaml(text)
+    except YamlFault as fault:
+        raise ConfigError(f"{path}:{fault.line}: not valid YAML: {fault.message}") from None
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{path}:1: a job file must be a mapping with name, input and output")
     for override in overrides:
-        _apply_override(data, override)
-    _refuse_secrets(str(path), data)
+        _apply_override(document.data, override)
+    where = _Origin(str(path), document, [o.partition("=")[0] for o in overrides])
+    data = with_defaults(document.data, Job)
+    _refuse_secrets(where, data)
     try:
         return Job.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(str(path), error)) from None  # its message quotes values
+        raise ConfigError(_explain(where, error)) from None  # its message quotes values
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses the same key twice in a mapping."""
+def _read(path: str | Path) -> str:
+    """The text of a job file, without a byte order mark."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: the job file cannot be read: {error}") from error
+    if data.startswith(_OTHER_MARKS):
+        raise ConfigError(f"{path}:1: the job file is UTF-16 or UTF-32; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: the job file is not UTF-8; save it as UTF-8") from None
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} is here twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+
+class _Origin:
+    """Says where a value comes from: a line of the file, or an override."""
+
+    def __init__(self, path: str, document: YamlDocument, overridden: Sequence[str]) -> None:
+        self._path, self._document, self._overridden = path, document, overridden
+
+    def of(self, place: Place) -> str:
+        dotted = _dotted(place)
+        for key in self._overridden:
+            if f"{dotted}.".startswith(f"{key}."):
+                return f"{self._path}: {dotted}"
+        return f"{self._path}:{self._document.line_of(place)}: {dotted}"
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:
@@ -75,9 +94,9 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         shown = name_part[0] if name_part else ""  # the rest may be a secret value
         raise ConfigError(f"override {shown!r}: write key=value, as in engine.kind=extractive")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"override {key}: not valid YAML: {_yaml_fault(error)}") from None
+        value = parse_yaml(text).data
+    except YamlFault as fault:
+        raise ConfigError(f"override {key}: not valid YAML: {fault.message}") from None
     *parents, name = key.split(".")
     for parent in parents:
         section = data.get(parent)
@@ -91,35 +110,27 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     data[name] = value
 
 
-def _yaml_fault(error: Exception) -> str:
-    """What is wrong and where, without the line itself, which may contain a password."""
-    problem = getattr(error, "problem", None) or type(error).__name__
-    message = _QUOTED_BY_YAML.sub(r"\1", problem)
-    mark = getattr(error, "problem_mark", None)
-    return f"{message}, line {mark.line + 1}, column {mark.column + 1}" if mark else message
-
-
-def _refuse_secrets(path: str, data: Any) -> None:
-    for place, key, value in _leaves(data, ""):
+def _refuse_secrets(where: _Origin, data: Any) -> None:
+    for place, key, value in _leaves(data, ()):
         if SECRET_NAME.search(key) and value is not None:
             raise ConfigError(
-                f"{path}: {place}: a job file holds no secrets; set them in the environment "
+                f"{where.of(place)}: a job file holds no secrets; set them in the environment "
                 "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
             )
         if isinstance(value, str) and _PASSWORD_IN_URI.search(value):
             raise ConfigError(
-                f"{path}: {place}: a password in a URI; remove it, and set credentials in the "
+                f"{where.of(place)}: a password in a URI; remove it, and set credentials in the "
                 "environment"
             )
 
 
-def _leaves(value: Any, place: str, key: str = "") -> Iterator[tuple[str, str, Any]]:
-    """All scalars in `value` as (dotted place, nearest key, scalar)."""
+def _leaves(value: Any, place: Place, key: str = "") -> Iterator[tuple[Place, str, Any]]:
+    """All scalars in `value` as (place, nearest key, scalar)."""
     if isinstance(value, dict):
         for name, item in value.items():
             # Everything below a key that names a secret counts as secret.
             nearest_key = key if SECRET_NAME.search(key) else str(name)
-            yield from _leaves(item, f"{place}.{name}" if place else str(name), nearest_key)
+            yield from _leaves(item, (*place, str(name)), nearest_key)
     elif isinstance(value, list):
         for item in value:
             yield from _leaves(item, place, key)
@@ -127,36 +138,34 @@ def _leaves(value: Any, place: str, key: str = "") -> Iterator[tuple[str, str, A
         yield place, key, value
 
 
-def _explain(path: str, error: ValidationError) -> str:
+def _explain(where: _Origin, error: ValidationError) -> str:
     """The first fault in one line; where there are others, their places in a second."""
     first, *others = error.errors()
-    place = _dotted(first)
+    place = _place_of(first)
     if first["type"] == "extra_forbidden":
-        *parents, name = first["loc"]
-        message = f"unknown key{nearest(str(name), _known_keys(parents))}"
+        *parents, name = place
+        message = f"unknown key{nearest(str(name), known_keys(Job, parents))}"
     elif first["type"] == "missing":
         message = "missing; every job needs it"
     else:
         text = first["msg"].removeprefix("Value error, ")
-        value = "" if place in _FREE_SECTIONS else f" (it is {first['input']!r})"
-        message = f"{text[0].lower()}{text[1:]}{value}"
-    more = f"\n{len(others)} more: {', '.join(map(_dotted, others))}" if others else ""
-    return f"{path}: {place}: {message}{more}"
+        message = f"{text[0].lower()}{text[1:]}{_quoted(place, first['input'])}"
+    more = ", ".join(_dotted(_place_of(other)) for other in others)
+    return f"{where.of(place)}: {message}" + (f"\n{len(others)} more: {more}" if others else "")
 
 
-def _dotted(fault: ErrorDetails) -> str:
-    return ".".join(str(part) for part in fault["loc"])
+def _quoted(place: Place, value: Any) -> str:
+    if _dotted(place) in _FREE_SECTIONS:
+        return ""
+    quoted = repr(value)
+    shown = quoted[:_QUOTED_CHARACTERS] + "…" * (len(quoted) > _QUOTED_CHARACTERS)
+    return f" (it is {shown})"
 
 
-def _known_keys(parents: Sequence[int | str]) -> list[str]:
-    section: type[BaseModel] = Job
-    for parent in parents:
-        section = _section_of(section.model_fields[str(parent)].annotation)
-    return list(section.model_fields)
+def _place_of(fault: ErrorDetails) -> Place:
+    """Without what Pydantic adds to the key of a mapping that is no text."""
+    return tuple(part for part in fault["loc"] if part != "[key]")
 
 
-def _section_of(annotation: Any) -> type[BaseModel]:
-    """The section's class inside `X | None`, `Annotated[X, …]` and the like."""
-    if get_origin(annotation) in (Union, UnionType, Annotated):
-        return next(s for a in get_args(annotation) if (s := _section_of(a)))
-    return cast(type[BaseModel], annotation)
+def _dotted(place: Place) -> str:
+    return ".".join(map(str, place))
