@@ -17,6 +17,7 @@ from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
+from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.engines import max_concurrent_batches
 from pipeline.prompting.batching import to_batches
@@ -44,7 +45,7 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
         to_batches,
         job=job,
         source=source,
-        in_flight=job.engine.replicas.max * (concurrent + 1) / partitions,
+        in_flight=_rivals(job) * (concurrent + 1) / partitions,
         reporter=reporter,
     )
     writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
@@ -54,6 +55,12 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     batches = prompts.map(arrange).in_blocks(1)
     replica = (job, source, sink, reporter)
     return batches.through_replicas(BatchWorker, replica, job.engine, concurrent).receipts()
+
+
+def _rivals(job: Job) -> int:
+    """Replicas that are to finish together; none if there is but one."""
+    replicas = job.engine.replicas.max
+    return replicas if replicas > 1 else 0
 
 
 def partitions_of(prepared: Prepared) -> int:

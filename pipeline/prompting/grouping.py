@@ -61,21 +61,22 @@ def split_batches(
 
     Groups with more work come first, and batches shrink with the remaining work, so that replicas
     finish together (guided self-scheduling: Polychronopoulos and Kuck, 1987). `in_flight` batches
-    are processed at a time; if `groups` are only part of a run, this part's share of them. A group
-    larger than a batch is cut where the least is computed twice.
+    are processed at a time; if `groups` are only part of a run, this part's share of them; 0 if one
+    replica takes them all, which then stays full. A group larger than a batch is cut where the
+    least is computed twice.
     """
     left = sum(group.work(answer_tokens) for group in groups)
     batch: list[int] = []
-    work = 0
+    work, shares = 0, in_flight * MARGIN
     for group in sorted(groups, key=lambda group: -group.work(answer_tokens)):
-        for piece in _pieces(group, max_rows, left / (in_flight * MARGIN), answer_tokens):
+        for piece in _pieces(group, max_rows, left / max(shares, 1), answer_tokens):
             if batch and len(batch) + len(piece.prompts) > max_rows:
                 yield batch
                 batch, work = [], 0
             batch.extend(piece.prompts)
             work += piece.work(answer_tokens)
             left -= piece.work(answer_tokens)
-            if work * in_flight * MARGIN >= left:
+            if work * shares >= left:
                 yield batch
                 batch, work = [], 0
     if batch:

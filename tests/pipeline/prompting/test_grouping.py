@@ -1,5 +1,6 @@
 """Prompts by paper, in the order that shares the most, cut into batches."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +32,7 @@ def test_papers_stay_apart():
 @given(
     st.lists(st.lists(st.integers(0, 4000), min_size=1, max_size=30), max_size=30),
     st.integers(1, 20),
-    st.sampled_from([0.1, 1, 8]),
+    st.sampled_from([0, 0.1, 1, 8]),
 )
 def test_every_prompt_is_in_one_batch_and_no_batch_is_too_large(sizes, max_rows, in_flight):
     groups, number = [], 0
@@ -66,3 +67,11 @@ def test_batches_shrink_towards_the_end_when_several_are_in_flight():
     assert sizes[0] == 20
     assert sizes[-1] == 2
     assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("per_paper", [1, 2, 30])
+def test_batches_of_a_single_replica_stay_full_to_the_end(per_paper):
+    papers = [range(n, n + per_paper) for n in range(0, 240, per_paper)]
+    groups = [PromptGroup(tuple(p), (400,) * per_paper) for p in papers]
+    sizes = [len(batch) for batch in split_batches(groups, 60, 0, answer_tokens=100)]
+    assert sizes == [60] * 4
