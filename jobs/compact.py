@@ -11,6 +11,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.core.text import plural
 from pipeline.store.compaction import TARGET_BYTES, Compacted, compact
+from pipeline.store.presence import existing_store
 
 
 def main(console: Console, job: Job, drop_superseded: bool) -> tuple[int, dict[str, Any]]:
@@ -20,7 +21,7 @@ def main(console: Console, job: Job, drop_superseded: bool) -> tuple[int, dict[s
             "output.append_only: compaction deletes the parts that it has merged; use "
             f"output.append_only=false if you may delete files in {job.output.uri}"
         )
-    store = Storage(job.storage).at(job.output.uri)
+    store = existing_store(Storage(job.storage).at(job.output.uri))
     with console.status("compacting") as status:
 
         def show(done: Compacted) -> None:

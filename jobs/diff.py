@@ -11,6 +11,7 @@ from pipeline.core.filesystem import Storage
 from pipeline.core.text import harmless, plural
 from pipeline.results.compare import SUMMED, Comparison, Pair, compare, find_sides
 from pipeline.results.pages.comparison import comparison_page
+from pipeline.store.presence import existing_store
 
 
 def main(
@@ -26,7 +27,7 @@ def main(
     `html` is where to write the comparison as a page.
     """
     storage = Storage(job.storage)
-    store = storage.at(job.output.uri)
+    store = existing_store(storage.at(job.output.uri))
     sides = find_sides(store, before, after)
     comparison = compare(store, *sides)
     document = {

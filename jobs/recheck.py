@@ -14,6 +14,7 @@ from pipeline.core.filesystem import Storage
 from pipeline.core.text import harmless, plural
 from pipeline.prompting.template import load_prompt
 from pipeline.run.recheck import recheck_store
+from pipeline.store.presence import existing_store
 from pipeline.store.schema import ANSWERS_FOLDER
 
 MOST_SHOWN = 100
@@ -24,7 +25,7 @@ def main(console: Console, job: Job, debug: bool) -> tuple[int, dict[str, Any]]:
     """Exit code 0, and every verdict that changed."""
     chosen_checks(job.checks)
     load_prompt(job.prompt.template, job.answer.max_words)  # a wrong job file touches no store
-    answers = Storage(job.storage).at(job.output.uri).join(ANSWERS_FOLDER)
+    answers = existing_store(Storage(job.storage).at(job.output.uri)).join(ANSWERS_FOLDER)
     executor = executor_for(sum(answers.files().values()), debug)
     with console.status("evaluating") as status:
 

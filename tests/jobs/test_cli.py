@@ -401,3 +401,24 @@ def test_recheck_lists_what_changed_and_compact_leaves_one_part(command, edited,
     assert (compacted["parts_before"] > 2, compacted["parts_after"]) == (True, 1)
     assert compacted["superseded_dropped"] == rechecked["changed"]
     assert stored(tmp_path / "store").num_rows == 24
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "--to", "x.csv"],
+        ["report"],
+        ["compact"],
+        ["recheck"],
+        ["diff", "--from", "a", "--to", "b"],
+    ],
+)
+def test_what_reads_a_store_says_that_none_is_there(command, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "in/a.jsonl", rows(range(2)))
+    path = job_file(tmp_path / "job.yaml", job(tmp_path / "in", tmp_path / "stoer"))
+    name, *options = arguments
+    ended = command(name, path, *options)
+    assert ended.returncode == 2
+    assert f"output.uri: {(tmp_path / 'stoer').as_uri()}: no store there" in ended.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "job.yaml"]

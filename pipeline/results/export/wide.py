@@ -1,7 +1,8 @@
 """The wide table: one row per paper, and for every question its answer, stance and missed checks.
 
 A question is identified by its id, or by its text if its records have no id. If a paper has several
-records of one question, each further one gets columns of its own: `Q1 (2) answer` and so on.
+records of one question, each further one gets columns of its own: `Q1 (2) answer` and so on. A
+record without a paper has a row of its own, under its id.
 """
 
 from collections import Counter
@@ -20,6 +21,7 @@ from pipeline.core.text import natural
 from pipeline.results.export.external_sort import FILE_BYTES, Row, SortedFiles, sort_rows
 from pipeline.results.export.xlsx import MAX_COLUMNS
 from pipeline.results.missed_checks import missed_checks
+from pipeline.results.papers import paper_keys, paper_name
 
 COLUMNS = (
     "record_id",
@@ -77,7 +79,7 @@ class WideTable:
             yield self._table(pending)
 
     def _row(self, paper: str, rows: Iterable[Row]) -> list[Any]:
-        cells: list[Any] = [paper, *[None] * (len(self.schema) - 1)]
+        cells: list[Any] = [paper_name(paper), *[None] * (len(self.schema) - 1)]
         seen: Counter[str] = Counter()
         for _, _, name, _, _, *values in rows:
             start = self.positions[name][seen[name]]
@@ -143,7 +145,7 @@ def _sortable(batch: pa.RecordBatch) -> pa.RecordBatch:
     )
     question_id, question = _shortened(question_id), _shortened(question)
     columns = [
-        pc.coalesce(paper_id, record_id),
+        paper_keys(paper_id, record_id),
         record_id,
         pc.coalesce(question_id, question, NO_QUESTION),
         question_id,

@@ -17,6 +17,7 @@ from pipeline.answering.recheck import Boilerplates
 from pipeline.core.text import content_words, plural
 from pipeline.results.pages.evidence import sentences_of, supporting
 from pipeline.results.pages.matrix import Cell, question_name, stable_hash
+from pipeline.results.papers import paper_key
 
 COLUMNS = (
     "record_id",
@@ -72,7 +73,7 @@ def rows_by_paper(tables: Iterable[pa.Table], record_ids: Iterable[str]) -> dict
     papers: defaultdict[str, list[Row]] = defaultdict(list)
     for rows in tables:
         for row in rows.filter(pc.is_in(rows["record_id"], ids)).to_pylist():
-            papers[row["paper_id"] or row["record_id"]].append(row)
+            papers[paper_key(row["paper_id"], row["record_id"])].append(row)
     return papers
 
 

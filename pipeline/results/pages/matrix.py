@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.core.records import Stance, Status
 from pipeline.results.missed_checks import missed_checks
+from pipeline.results.papers import paper_key
 from pipeline.store.reader import key_digest
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
@@ -84,7 +85,7 @@ class Matrix:
 
     run_id: str
     max_cells: int = MAX_CELLS
-    papers: dict[str, list[Cell]] = field(default_factory=dict)  # in the sample
+    papers: dict[str, list[Cell]] = field(default_factory=dict)  # in the sample, by key
     questions: dict[str, str] = field(default_factory=dict)  # text by name
     share: int = 1  # the sample has one paper in this many
     cells: int = 0
@@ -110,7 +111,7 @@ class Matrix:
             kind = CellKind(status, stance, tuple(checks), run == self.run_id)
             self.words[status, words] += 1
             self.failures.update((question, check) for check in failed)
-            self._add_cell(paper or record_id, Cell(record_id, question, kind))
+            self._add_cell(paper_key(paper, record_id), Cell(record_id, question, kind))
         self._add_usage(rows.filter(pc.equal(rows["run_id"], self.run_id)))
 
     def _column(self, name: str, text: str) -> str:

@@ -24,6 +24,7 @@ from pipeline.results.pages.charts import charts
 from pipeline.results.pages.matrix import CellKind, Matrix
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
 from pipeline.results.pages.summary import Run, summarize
+from pipeline.results.papers import paper_name
 from pipeline.store.parts import read_batches, with_parts
 from pipeline.store.reader import BY_RECORD, read_rows
 from pipeline.store.runs import all_runs
@@ -108,7 +109,7 @@ def _matrix_content(matrix: Matrix, opened: list[int]) -> dict[str, Any]:
     kinds: dict[CellKind, int] = {}
     papers = [
         [
-            paper,
+            paper_name(paper),
             [
                 number
                 for cell in row

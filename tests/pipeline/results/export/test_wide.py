@@ -344,3 +344,19 @@ def test_memory_stays_flat_as_the_store_grows():
         for answers in (8_000, 24_000)
     ]
     assert peaks[1] - peaks[0] < 20_000, peaks  # KiB
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_record_without_a_paper_stands_alone_whatever_its_id(store, extension):
+    store_part(
+        store,
+        [
+            row(record_id="X1", paper_id="p9", question_id="Q1", answer="white"),
+            row(record_id="p9", paper_id=None, question_id="Q1", answer="loud"),
+            row(record_id="X2", paper_id="p10", question_id="Q1", answer="ivory"),
+        ],
+    )
+    header, rows = exported(store, extension)
+    assert header == ["paper_id", "Q1 answer", "Q1 stance", "Q1 checks"]
+    answers = [(cells[0], cells[1]) for cells in rows]
+    assert answers == [("p10", "ivory"), ("p9", "white"), ("p9", "loud")]
