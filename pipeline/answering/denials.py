@@ -32,6 +32,7 @@ _REFUSES = (
     r"(?:can(?:not| not|['’]t)|could(?: not|n['’]t)|won['’]t|will not|not able to|unable to"
     r"|must decline to|decline to)(?: \w+){0,2}? "
     r"(?:help|assist|comply|fulfil\w*|support|continue|share|engage|do (?:that|this|so))\b"
+    r"|\bI (?:do not|don['’]t) have access\b"
 )
 _GERMAN = (
     r"\bnicht\b(?:\s[\w,]+){0,4}?\s(?:erwähnt|genannt|angegeben|beschrieben|spezifiziert|beantwort\w+"

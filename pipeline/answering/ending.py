@@ -50,6 +50,11 @@ _PHRASE = re.compile(
 _LETTER_OR_DIGIT = regex.compile(r"(?:\p{L}\p{M}*|\p{Nd})$")
 _LETTER_ALONE = regex.compile(r"\s\p{Lu}$")
 _ADDRESS = re.compile(r"://|^www\.|^10\.\d{4,}/|@")
+_NOTE = re.compile(
+    r"(?i)(?:sources?|notes?|references?|refs?|citations?|see|cf|passages?|pages?|pp?|quellen?|siehe)"
+    r"\b[^.!?]{0,80}|[\W\d]*"
+)
+"""A last sentence that is a note to the one before, or its number."""
 _FENCE = re.compile(r"(?m)^\s*(?:```|~~~)")
 
 
@@ -124,5 +129,7 @@ def _lacks_stop(line: str) -> bool:
     if _ADDRESS.search(line.rsplit(None, 1)[-1]):
         return False
     *_, last = sentencex.segment("en", line)
+    if _NOTE.fullmatch(last):
+        return False
     before = line[: len(line) - len(last)].rstrip()
     return bool(before) and _is_ended(before)

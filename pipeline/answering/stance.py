@@ -28,7 +28,7 @@ _TEXT = (
 )
 _DENIES = re.compile(
     r"\b(?:"
-    rf"(?:not|cannot|never|nor|\w+n['’]t)\b(?:\W+\w+){{0,6}}?\W+{_REPORTS}"
+    rf"(?:not|nothing|cannot|never|nor|\w+n['’]t)\b(?:\W+\w+){{0,6}}?\W+{_REPORTS}"
     rf"|no\b(?:\W+\w+){{0,5}}?\W+(?:{_REPORTS}|evidence|reference|link)"
     rf"|{_TEXT} (?:\w+ no\b|(?:\w+ )?lack(?:s|ing)?\b)"
     rf"|without\b(?:\W+\w+){{0,4}}?\W+{_REPORTS}"
@@ -36,6 +36,7 @@ _DENIES = re.compile(
     r"|(?:unspecified|unstated|undisclosed|unclear|unable|insufficient)\b"
     r"|(?:is|are|was|were|remains?|as|or) (?:unknown|absent)\b"
     r"|(?:do|does|did|could|can)(?: not|n['’]t)? (?:know|tell|say)\b"
+    rf"|not in (?:the|this|these) (?:\w+ )?{_TEXT}"
     r"|not (?:enough|possible|sure|certain|applicable)\b"
     rf"|none of \w+(?:\W+\w+){{0,3}}?\W+{_TEXT}"
     rf"|none of\b(?:\W+\w+){{0,12}}?\W+{_REPORTS}\w* in (?:\w+ ){{1,3}}?{_TEXT}"

@@ -13,6 +13,7 @@ PHRASE_WORDS = 8
 
 FRAME = (
     "answer:::",
+    "answer：：：",
     "(provide your answer",
     "(your answer",
     "[your answer",

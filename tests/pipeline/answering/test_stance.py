@@ -39,6 +39,8 @@ def test_a_statement_answers(answer: str) -> None:
         "The number of nests is not reported.",
         "It is unclear which lens was used.",
         "None of the passages describes the hardware.",
+        "Not in the text.",
+        "Nothing is mentioned about that.",
         "Sorry, I cannot answer this from the given text.",
         "The passages discuss mangroves. They do not mention any software.",
     ],
@@ -81,6 +83,7 @@ def test_a_denial_after_a_statement_takes_nothing_back() -> None:
         "Sorry, I won't do that.",
         "We are not able to assist you.",
         "I must decline to help.",
+        "As an AI, I don't have access to the paper.",
     ],
 )
 def test_a_refusal_abstains(answer: str) -> None:

@@ -68,6 +68,7 @@ def test_an_empty_answer_fails_with_the_completion_as_evidence():
     "answer",
     [
         "Herons. Answer::: Egrets.",
+        "Herons. Answer：：： Egrets.",
         "(provide your answer to the query here)",
         "[your answer]",
         "%Query herons",
