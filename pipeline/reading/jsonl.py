@@ -51,10 +51,10 @@ def _exact(line: bytes, row: Any) -> Any:
 
 def _has_large_float(value: Any) -> bool:
     if isinstance(value, dict):
-        return any(map(_has_large_float, value.values()))
-    if isinstance(value, list):
-        return any(map(_has_large_float, value))
-    return isinstance(value, float) and abs(value) >= _INTEGERS.stop / 2
+        value = value.values()
+    elif not isinstance(value, list):
+        return isinstance(value, float) and abs(value) >= _INTEGERS.stop / 2
+    return any(_has_large_float(item) for item in value if not isinstance(item, str))
 
 
 def _integer(digits: str) -> int | str:
