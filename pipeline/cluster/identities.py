@@ -56,6 +56,11 @@ class Identities:
         shared = np.unique(of_contents[1:][of_contents[1:] == of_contents[:-1]])
         return Conflicts(shared, np.sort(places[~starts_content]))
 
+    def has_met_twice(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which of these records, all of them added, are not the only ones of their ids."""
+        self.conflicts()
+        return np.isin(rows[0], self._crowded[0][0])
+
     def name(self, shared: Iterable[Named], copies: Iterable[Named]) -> None:
         """Keeps a few of these as examples."""
         self._shared = examples_of([*self._shared, *shared])

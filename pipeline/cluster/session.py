@@ -6,8 +6,9 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import ray
@@ -39,6 +40,8 @@ UNLIMITED_NODES = 10_000
 """Stands for an autoscaler without a limit."""
 
 _RAISED = re.compile(r"[\w.]+(?:Error|Exception|Exit|Interrupt): ")
+
+_TOO_SLOW = re.compile(r"time(d |-)?out", re.IGNORECASE)
 
 NO_PROGRESS_SECONDS = 2 * 3600
 """Ray Data gives up if no block moves for this long; an engine that hangs is found sooner."""
@@ -96,19 +99,33 @@ def _start(replicas: int, debug: bool) -> None:
     if not address:  # on an existing cluster whoever started it decides about usage reports
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=debug,
-            logging_level=logging.INFO if debug else logging.ERROR,
-            include_dashboard=None if address else False,
-            num_cpus=None if address else cpus,
-            object_store_memory=None if address else cpus * STORE_BYTES_PER_CPU,
-        )
-    except Exception as error:
-        raise EngineError(f"Ray did not start: {describe(error)}") from error
+    started = partial(
+        ray.init,
+        address=address or "local",
+        log_to_driver=debug,
+        logging_level=logging.INFO if debug else logging.ERROR,
+        include_dashboard=None if address else False,
+        num_cpus=None if address else cpus,
+        object_store_memory=None if address else cpus * STORE_BYTES_PER_CPU,
+    )
+    start_patiently(started, ray.shutdown)
     if on_sigterm is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's handler would exit with 15
+
+
+def start_patiently(start: Callable[[], object], clean_up: Callable[[], object]) -> None:
+    """Starts Ray, and once more if its processes were too slow, as on a machine that is busy.
+
+    Raises `EngineError`. What a failed start has left behind is cleaned up.
+    """
+    for is_last in (False, True):
+        try:
+            start()
+            return
+        except Exception as error:
+            clean_up()
+            if is_last or not _TOO_SLOW.search(f"{type(error).__name__}: {error}"):
+                raise EngineError(f"Ray did not start: {describe(error)}") from error
 
 
 def _configure(engine: EngineConfig | None, is_shared: bool, debug: bool) -> None:
@@ -152,10 +169,11 @@ def _require_gpus(engine: EngineConfig) -> None:
     )
     if places < engine.replicas.min:
         of_kind = f" of kind {kind}" if kind else ""
+        alone = "" if os.environ.get("RAY_ADDRESS") else "; RAY_ADDRESS is not set"
         raise EngineError(
             f"engine.replicas: {places} of {engine.replicas.min} have a place in the cluster (GPUs"
             f"{of_kind} for each, on one node: {engine.gpus}); lower engine.replicas or "
-            "engine.gpus_per_replica, which is 0 for the CPU build of vLLM"
+            f"engine.gpus_per_replica, which is 0 for the CPU build of vLLM{alone}"
         )
 
 

@@ -1,35 +1,29 @@
 """Checks everything that a run would need, and goes on after a fault to find the next one."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from urllib.parse import urlsplit
 
 from pipeline.answering.checks import chosen_checks
 from pipeline.cluster.session import cluster, cluster_resources
 from pipeline.config.schema import Job
-from pipeline.core.arrow import split_work, table_records
 from pipeline.core.errors import ConfigError, OvernightError
-from pipeline.core.filesystem import Storage
-from pipeline.core.records import Fault
+from pipeline.core.filesystem import Location, Storage
+from pipeline.core.own_id import lines_about
 from pipeline.core.text import plural
 from pipeline.engines import check_endpoint, check_engine, open_engine
 from pipeline.engines.model_files import ModelSpec, context_tokens
 from pipeline.engines.tokenizer import load_encoder
 from pipeline.engines.vllm_options import vllm_version
-from pipeline.prompting.fit import fitting
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
-from pipeline.reading.source import read_tables
 from pipeline.run.notify import WEBHOOK, check_webhook
+from pipeline.run.sample import take_sample
 from pipeline.store.ledger import Ledger
 
 URL_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "OPENAI_BASE_URL", WEBHOOK)
-
-SAMPLED_SHARDS, SAMPLED_RECORDS = 8, 200
 
 IF_TOO_LONG = "raise engine.options.max_model_len, or set input.overflow: drop_passages"
 
@@ -44,23 +38,29 @@ class Diagnosis:
 
 
 def diagnose(job: Job) -> Iterator[Diagnosis]:
-    """Makes one check after the other; each is a function of this file that returns a line."""
+    """Makes one check after the other; each is a function of this file that returns a line.
+
+    What several checks find is said once.
+    """
     checks: dict[str, Callable[[Job], str]] = {
         "engine": _engine,
         "model": _model,
         "checks": _checks,
         "template": _template,
         "input": _input,
-        "records": _records,
         "output": _output,
+        "records": _records,
         "links": _links,
         "cluster": _cluster,
     }
+    said: dict[str, str] = {}
     for name, check in checks.items():
         try:
             yield Diagnosis(name, check(job))
         except OvernightError as error:
-            yield Diagnosis(name, str(error), error.exit_code)
+            first = said.setdefault(str(error), name)
+            message = str(error) if first == name else f"not checked, because of {first}"
+            yield Diagnosis(name, message, error.exit_code)
 
 
 def _engine(job: Job) -> str:
@@ -105,29 +105,16 @@ def _input(job: Job) -> str:
 
 
 def _records(job: Job) -> str:
-    """Renders the first records of a few shards; the job is at fault if most are too long.
-
-    Other rejects may be faults of the input.
-    """
-    shards = _listing(job).shards
-    source, fit = _source(job), fitting(job)
-    prompts, faults = 0, Counter[str]()
-    for shard in shards[:: max(len(shards) // SAMPLED_SHARDS, 1)][:SAMPLED_SHARDS]:
-        for table in islice(read_tables([shard], job.input, Storage(job.storage)), 1):
-            records, rest = split_work(table)
-            faults.update(rest["reason"].drop_null().to_pylist())
-            for record in table_records(records.slice(0, SAMPLED_RECORDS)):
-                try:
-                    fit(record, source)
-                    prompts += 1
-                except Fault as fault:
-                    faults[f"{fault.reason} ({fault.detail})"] += 1
-    message = f"{prompts:,} of {prompts + faults.total():,} sampled records make a prompt"
-    too_long = sum(count for fault, count in faults.items() if fault.startswith("too_long"))
-    if prompts and too_long <= prompts:
-        return message + "".join(f"; {count:,} {fault}" for fault, count in faults.most_common(3))
-    message = f"input: {message}: {faults.most_common(1)[0][0]}"
-    raise ConfigError(f"{message}; {IF_TOO_LONG}" if too_long else message)
+    """Renders a sample of the records; the job is at fault if too few of them make a prompt."""
+    shards, ledger = _listing(job).shards, Ledger.of(_store(job))
+    sample, ids = take_sample(job, shards, _source(job), ledger)
+    said = f"{sample.prompts:,} of {sample.records:,} sampled records make a prompt"
+    said = "; ".join([said, *sample.described()])
+    if sample.prompts < sample.reasons["too_long"]:
+        raise ConfigError(f"input: {said}; {IF_TOO_LONG}")
+    if sample.rejected_share > job.reject_budget:
+        raise ConfigError(f"input: {said}; reject_budget is {job.reject_budget:g}")
+    return "; ".join([said, *lines_about(ids)])
 
 
 def _output(job: Job) -> str:
@@ -135,7 +122,7 @@ def _output(job: Job) -> str:
 
     The file stays if it may not be deleted.
     """
-    store = Storage(job.storage).at(job.output.uri)
+    store = _store(job)
     ledger = Ledger.of(store)
     probe = store.join(".overnight-doctor")
     if job.output.append_only:
@@ -173,6 +160,10 @@ def _cluster(job: Job) -> str:
         resources = cluster_resources()
     cpus, gpus = (int(resources.get(kind, 0)) for kind in ("CPU", "GPU"))
     return f"{plural(cpus, 'CPU')}, {plural(gpus, 'GPU')}"
+
+
+def _store(job: Job) -> Location:
+    return Storage(job.storage).at(job.output.uri)
 
 
 def _source(job: Job) -> PromptSource:
