@@ -38,7 +38,7 @@ _QUANTITIES = _OPERANDS + "±≤≥≠°ß£¥¢§"
 """What Mac Roman has to stand directly behind an operator."""
 
 _ORDINARY_SIGNS = re.compile(
-    rf"""(?:(?<=[A-ZÀ-Þ]{{2}})[ÁÃ-ËÐ-ÔÖ-Þ]|(?<=[A-ZÀ-Þ])[ÀÌÍÕ])[{_CLOSING}]  # capitals: NESTLÉ®
+    rf"""(?:(?<=[A-ZÀ-Þ]{{2}})[ÁÃ-ËÏ-ÔÖ-Þ]|(?<=[A-ZÀ-Þ])[ÀÌÍÕ])[{_CLOSING}]  # capitals: NESTLÉ®
     | (?<=[a-z])(?!â†’)[ß-ï][{_CLOSING}]{{2}}(?![^\W\d_])    # a word with two signs: Pelé’”
     | Å[²³] | (?<![^\W\d_])Å[{_CLOSING}]                 # a unit
     | [«»…∆\xa0].                                        # before any word or number
@@ -120,7 +120,8 @@ class _Place:
         return name or (bool(before) and after.islower() and len(before + after) > 2)
 
     def _has_neighbour_of_its_script(self) -> bool:
-        around = self.repaired[max(self.position - 1, 0) : self.position + 2 : 2]
+        before = self.repaired[max(self.position - 1, 0) : self.position]
+        around = before + self.repaired[self.position + 1 : self.position + 2]
         return any(_script(self.sign) == _script(sign) for sign in around)
 
 

@@ -161,6 +161,8 @@ def accented(count: int, signs: int, seed: int = 0) -> Iterator[str]:
 
 
 def _sentence(fragments: list[str], chance: random.Random) -> str:
-    return " ".join(f"{chance.choice(WORDS)} {f}" for f in fragments) + chance.choice(
-        (".", "", "?")
-    )
+    """Every eighth sentence begins with its first fragment."""
+    sentence = " ".join(f"{chance.choice(WORDS)} {f}" for f in fragments)
+    if chance.random() < 0.125:
+        sentence = f"{fragments[0]} {sentence}"
+    return sentence + chance.choice((".", "", "?"))
