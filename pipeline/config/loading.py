@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from pipeline.config.schema import Job
 from pipeline.config.sections import known_keys, with_defaults
 from pipeline.config.yaml_document import YamlDocument, YamlFault, parse_yaml
+from pipeline.core.disk import read_bytes
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.redaction import SECRET_NAME
 
@@ -61,7 +62,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
 def _read(path: str | Path) -> str:
     """The text of a job file, without a byte order mark."""
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise ConfigError(f"{path}: the job file cannot be read: {error}") from error
     if data.startswith(_OTHER_MARKS):

@@ -34,6 +34,12 @@ def read_text(path: str | PurePath) -> str:
         return file.read()
 
 
+def read_bytes(path: str | PurePath) -> bytes:
+    """All of a file; raises `OSError`."""
+    with open(path, "rb", opener=_open_regular) as file:
+        return file.read()
+
+
 def _open_regular(path: str, flags: int) -> int:
     """An opener for `open` that never waits for the writer of a pipe."""
     check_regular(path)
