@@ -12,11 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.schema import Job, TextGrammar
+from pipeline.answering.prepare import prepare
+from pipeline.cluster.ray_data import RayData
+from pipeline.config.schema import Job, Output, TextGrammar
 from pipeline.core.filesystem import Storage
 from pipeline.core.own_id import lines_about
+from pipeline.run.plan import make_plan
 from pipeline.store.reader import BY_RECORD, read_rows
-from tests.support.jobs import counts, job, plan, run, write_jsonl
+from tests.support.jobs import counts, ignore, job, plan, run, run_on_cluster, write_jsonl
 
 GRAMMAR = TextGrammar()
 
@@ -280,3 +283,17 @@ def test_what_is_shared_and_what_is_identical_is_counted_and_named(tmp_path):
 def test_an_input_without_such_ids_is_told_nothing(tmp_path):
     write_jsonl(tmp_path / "in/a.jsonl", [Given(str(n), "red").row() for n in range(3)])
     assert lines_about(run(lamps_job(tmp_path))["ids"]) == []
+
+
+def test_a_cluster_finds_the_same_as_one_process(ray_cluster, tmp_path):
+    task = two_years(tmp_path)
+    shutil.copytree(tmp_path / "in/2023", tmp_path / "in/again")
+    here = run(task)
+    there = lamps_job(tmp_path).model_copy(update={"output": Output(uri=str(tmp_path / "there"))})
+    planned = make_plan(prepare(there), RayData(), ignore)
+    document = run_on_cluster(there)
+    assert document["ids"] == here["ids"] == planned.ids
+    assert counts(document) == counts(here)
+    assert planned.totals.standings["work"] == 6
+    assert record_ids(there) == record_ids(task)
+    assert counts(run_on_cluster(there)) == {"read": 6, "current": 6, "identical": 3}
