@@ -13,6 +13,9 @@ _BOM = b"\xef\xbb\xbf"
 _INTEGERS = range(-(2**63), 2**64)
 """Whole numbers that orjson reads as such; it makes floats of all others."""
 
+_DEPTH = 256
+"""Of values; deeper ones are rejects anyway."""
+
 
 def jsonl_items(
     uri: str, chunks: Iterable[bytes], limit: int, parse: Callable[[Any, Place], Record]
@@ -34,27 +37,36 @@ def _item(place: Place, line: bytes, parse: Callable[[Any, Place], Record]) -> R
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         return _undecodable(line, error).at(place, line)
-    row = _exact(line, row)
+    item = _parsed(place, line, row, parse)
+    if _has_large_float(item.extra if isinstance(item, Record) else row):
+        return _parsed(place, line, _exact(line, row), parse)
+    return item
+
+
+def _parsed(
+    place: Place, line: bytes, row: Any, parse: Callable[[Any, Place], Record]
+) -> Record | Reject:
     try:
         return parse(row, place)
     except Fault as fault:
         return fault.at(place, line, any_id(row))
 
 
-def _exact(line: bytes, row: Any) -> Any:
-    """The row with whole numbers beyond 64 bits as text, which keeps all their digits."""
-    try:
-        return json.loads(line, parse_int=_integer) if _has_large_float(row) else row
-    except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
-        return row
-
-
-def _has_large_float(value: Any) -> bool:
+def _has_large_float(value: Any, depth: int = 0) -> bool:
+    """Whether a value holds what may have been a whole number beyond 64 bits."""
     if isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, list):
         return isinstance(value, float) and abs(value) >= _INTEGERS.stop / 2
-    return any(_has_large_float(item) for item in value if not isinstance(item, str))
+    return depth < _DEPTH and any(_has_large_float(item, depth + 1) for item in value)
+
+
+def _exact(line: bytes, row: Any) -> Any:
+    """The row with whole numbers beyond 64 bits as text, which keeps all their digits."""
+    try:
+        return json.loads(line, parse_int=_integer)
+    except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
+        return row
 
 
 def _integer(digits: str) -> int | str:
