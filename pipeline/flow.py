@@ -17,7 +17,6 @@ from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
-from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.engines import max_concurrent_batches
 from pipeline.prompting.batching import to_batches
@@ -45,7 +44,7 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
         to_batches,
         job=job,
         source=source,
-        in_flight=_rivals(job) * (concurrent + 1) / partitions,
+        in_flight=_rivals(job.engine.replicas.max) * (concurrent + 1) / partitions,
         reporter=reporter,
     )
     writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
@@ -57,9 +56,8 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     return batches.through_replicas(BatchWorker, replica, job.engine, concurrent).receipts()
 
 
-def _rivals(job: Job) -> int:
+def _rivals(replicas: int) -> int:
     """Replicas that are to finish together; none if there is but one."""
-    replicas = job.engine.replicas.max
     return replicas if replicas > 1 else 0
 
 
