@@ -61,7 +61,7 @@ _FENCE = re.compile(r"(?m)^\s*(?:```|~~~)")
 def plain_break(text: str) -> str | None:
     """Why a text plainly breaks off, if it does."""
     before, line = _last_lines(text)
-    if _EMPTY_ITEM.fullmatch(line) and _EMPTY_ITEM.match(before):
+    if _EMPTY_ITEM.fullmatch(line) and (_EMPTY_ITEM.match(before) or before.endswith(":")):
         return "ends on an empty item"
     if _ABBREVIATION.search(line[-12:]):
         return "ends on an abbreviation that something follows"
@@ -81,7 +81,7 @@ def likely_break(text: str) -> str | None:
         return "ends inside a block of code"
     if _is_ended(line):
         return None
-    if _LIKELY_SIGN.search(line[-40:]):
+    if _LIKELY_SIGN.search(line[-40:]) and not _EMPTY_ITEM.match(line):
         return "ends on a sign that something follows"
     if line.startswith("|") and before.endswith("|"):
         return None if line.endswith("|") else "the last row has no end"

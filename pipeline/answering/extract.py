@@ -5,6 +5,7 @@ out. There is a rule for each of these; if none applies, the whole text is the a
 """
 
 import re
+from collections import Counter
 
 import orjson
 
@@ -14,15 +15,19 @@ from pipeline.core.records import ANSWER_MARKER
 _COLON = "[:：﹕∶]"
 _MARKER = re.compile(
     r"[Aa](?<![^\W_][Aa])(?i:nswer)[*_]*\s*"  # a letter first: scans faster
-    rf"{_COLON}(?:[ \t]?{_COLON})+[*_]*(?:[ \t]+[*_]+(?=\s|$))?"
+    rf"{_COLON}(?:[ \t]?{_COLON})+(?:[*_\]]|`(?!`))*(?:</\w{{1,6}}>|[ \t]+[*_]+(?=\s|$))?"
 )
-_TAG = re.compile(r"(?i)</?answer\s*>")
+_TAG = re.compile(r"(?i)</?(?:final[ _-]?)?answer\s*>")
 _FRAME_WORDS = (
     r"(?:here|is|the|my|your|final|short|brief|full|complete|concise|direct|correct|corrected|revised"
     r"|improved|updated|best|helpful|unhelpful|this|so|and|end|begin|start|of)"
 )
-_OPENING = re.compile(rf"(?i)[^\w`~]*(?:{_FRAME_WORDS}[ \t]+){{0,4}}[*_ \t]*")
+_OPENING = re.compile(rf"(?i)[^\w`~]*(?:<\w{{1,6}}>|`)?(?:{_FRAME_WORDS}[ \t]+){{0,4}}[*_ \t]*")
 """What may stand before a marker on its line and belong to it: signs, and words of this list."""
+_BOLD_OPENING = re.compile(rf"(?i)(?<!\S)[*_]{{1,3}}(?:{_FRAME_WORDS}[ \t]+){{1,4}}$")
+"""The same behind an answer, on its last line."""
+OPENING_WORDS = 4
+"""Any words, at most so many, belong to markers if the same stand before several."""
 _NO_JSON = r"[^\w{}\[\]\"'`:：]"
 _LABEL = re.compile(
     rf"(?i)^{_NO_JSON}*(?:(?:my |the )?(?:final |helpful |unhelpful ))?answer{_NO_JSON}{{0,2}}"
@@ -87,13 +92,28 @@ def _unquoted(text: str) -> str:
 def _split(text: str) -> list[str]:
     """The parts between markers, without the signs and words that belong to a marker."""
     *parts, last = _MARKER.split(text)
-    return [*map(_without_opening, parts), last]
+    if parts:
+        parts[0] = "\n" + parts[0]
+    openings = Counter(_last_line(part) for part in parts)
+    return [*(_without_opening(part, openings) for part in parts), last]
 
 
-def _without_opening(part: str) -> str:
-    """What stands before a marker, without what belongs to it on its line."""
-    head, end, line = part.rpartition("\n")
-    return head + end if _OPENING.fullmatch(line) else part
+def _last_line(part: str) -> str | None:
+    """What stands on a marker's line before it; None if another marker does."""
+    _, end, line = part.rpartition("\n")
+    return line.strip() if end else None
+
+
+def _without_opening(part: str, openings: Counter[str | None]) -> str:
+    """What stands before a marker, without what belongs to it."""
+    line = _last_line(part)
+    if line is None or not (_OPENING.fullmatch(f"{line} ") or _is_repeated(line, openings[line])):
+        return _BOLD_OPENING.sub("", part)
+    return part[: part.rindex("\n")]
+
+
+def _is_repeated(line: str, times: int) -> bool:
+    return times > 1 and len(line.split()) <= OPENING_WORDS and not _FINISHED.search(line)
 
 
 def _without_markers(text: str) -> str:

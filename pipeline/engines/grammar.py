@@ -28,7 +28,7 @@ _SPACE = r"\s\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _COLON = r":\uff1a\ufe55\u2236"
 _BETWEEN = r"[ \n]{1,4}"
 _SIGN = (
-    r"[!-/;-@\[-`{-~\xa1-\xb1\xb4\xb6-\xb8\xbb\xbf\u0300-\u036f\u200c\u200d\u2010-\u2027\u2030-\u205e"
+    r"[!-/;-@\[-`{-~\xa1-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\u0300-\u036f\u200c\u200d\u2010-\u2027\u2030-\u205e"
     r"\u3001-\u3004\u3008-\u3020\u3099\u309a\ufe00-\ufe0f\uff01-\uff0f\uff1b-\uff20\uff3b-\uff40"
     r"\uff5b-\uff65]"
 )

@@ -116,3 +116,11 @@ def test_words_are_counted_as_the_check_counts_them():
 def test_a_limit_of_one_word_allows_one_word():
     assert re.fullmatch(answer_regex(1), framed("No."))
     assert not re.fullmatch(answer_regex(1), framed("No way."))
+
+
+def test_no_sign_behind_a_letter_is_a_word():
+    one = answer_regex(1)
+    characters = (chr(c) for c in range(0x30000) if not 0xD800 <= c < 0xE000)
+    allowed = [c for c in characters if re.fullmatch(one, framed(f"海{c}"))]
+    assert len(allowed) > 100
+    assert {c for c in allowed if count_words(f"海{c}") != 1} == set()

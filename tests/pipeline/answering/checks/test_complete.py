@@ -31,6 +31,7 @@ def test_an_answer_is_incomplete_if_the_engine_stopped_early(reason):
         "The tower is tall —",
         "They used:\n- drones\n-",
         "They used:\n1. drones\n2.",
+        "They used:\n-",
         "They used several tools (e.g.",
         "The herons are counted for and",
         # other languages
@@ -78,6 +79,7 @@ def test_a_text_that_seems_to_break_off_is_complete_if_the_model_says_so(answer)
         "The nests were counted.",
         "I don't know",
         "They used:\n- drones\n- boats",
+        "They used:\n- drones;\n- boats;",
         "Counted by hand (see page 4)",
         "The code is kept. See https://example.org/herons",
         'They call it a "slow" method."',
