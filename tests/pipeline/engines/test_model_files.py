@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import fsspec
 import orjson
 import pytest
@@ -69,6 +70,17 @@ def test_a_model_in_a_store_is_fetched_whole(bucket, tiny_model):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
         p.name: p.read_bytes() for p in tiny_model.iterdir()
     }
+
+
+@pytest.mark.parametrize("bucket", ["moto_s3"], indirect=True)  # rclone stores no such objects
+def test_objects_that_stand_for_folders_are_no_files_of_a_model(bucket, tiny_model):
+    uri, server = bucket
+    name, _, key = uri.removeprefix("s3://").partition("/")
+    s3 = boto3.client("s3", endpoint_url=server.endpoint)
+    for marker in (f"{key}/", f"{key}_$folder$"):
+        s3.put_object(Bucket=name, Key=marker, Body=b"")
+    folder = Path(model_files(stored(bucket), weights=True).where)
+    assert {p.name for p in folder.iterdir()} == {p.name for p in tiny_model.iterdir()}
 
 
 def test_without_weights_only_the_small_files_are_fetched(bucket):
