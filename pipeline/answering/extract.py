@@ -5,7 +5,6 @@ out. There is a rule for each of these; if none applies, the whole text is the a
 """
 
 import re
-from collections import Counter
 
 import orjson
 
@@ -91,11 +90,14 @@ def _unquoted(text: str) -> str:
 
 def _split(text: str) -> list[str]:
     """The parts between markers, without the signs and words that belong to a marker."""
-    *parts, last = _MARKER.split(text)
-    if parts:
-        parts[0] = "\n" + parts[0]
-    openings = Counter(_last_line(part) for part in parts)
-    return [*(_without_opening(part, openings) for part in parts), last]
+    first, *parts = _MARKER.split(text)
+    if not parts:
+        return [first]
+    *parts, last = ["\n" + first, *parts]
+    lines = [_last_line(part) for part in parts]
+    if not any(lines):  # each marker has a line of its own, as mostly
+        return [*parts, last]
+    return [*(_without_opening(*pair, lines) for pair in zip(parts, lines, strict=True)), last]
 
 
 def _last_line(part: str) -> str | None:
@@ -104,16 +106,18 @@ def _last_line(part: str) -> str | None:
     return line.strip() if end else None
 
 
-def _without_opening(part: str, openings: Counter[str | None]) -> str:
-    """What stands before a marker, without what belongs to it."""
-    line = _last_line(part)
-    if line is None or not (_OPENING.fullmatch(f"{line} ") or _is_repeated(line, openings[line])):
+def _without_opening(part: str, line: str | None, lines: list[str | None]) -> str:
+    """What stands before a marker, without what belongs to it; `line` is its last line."""
+    if line is None or not (_OPENING.fullmatch(f"{line} ") or _is_repeated(line, lines)):
         return _BOLD_OPENING.sub("", part)
     return part[: part.rindex("\n")]
 
 
-def _is_repeated(line: str, times: int) -> bool:
-    return times > 1 and len(line.split()) <= OPENING_WORDS and not _FINISHED.search(line)
+def _is_repeated(line: str, lines: list[str | None]) -> bool:
+    """Whether a few words stand before several markers."""
+    if lines.count(line) == 1 or _FINISHED.search(line):
+        return False
+    return len(line.split()) <= OPENING_WORDS
 
 
 def _without_markers(text: str) -> str:
