@@ -1,28 +1,23 @@
-"""Stage: batches of prompts to outcomes, by an engine that stays in memory; one a replica."""
+"""Stage: batches of prompts to stored answers, by an engine that stays in memory; one a replica."""
 
 import asyncio
-import platform
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from threading import Lock, Thread
-from typing import Any
+from collections.abc import Sequence
+from threading import Thread
 
 import pyarrow as pa
 
-from pipeline.answering.checks import chosen_checks
-from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.engine_loader import EngineLoader
 from pipeline.answering.flushing import BatchAnswers, Flusher
-from pipeline.answering.loop import AnsweringLoop
+from pipeline.answering.stop_signal import StopSignal
 from pipeline.cluster.counters import EngineCounts
-from pipeline.cluster.reporter import HEARTBEAT_SECONDS, Reporter
+from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import carry, receipt, split_work, table_prompts, unpack
-from pipeline.core.errors import EngineError, OvernightError
+from pipeline.core.errors import OvernightError
 from pipeline.core.records import Answered, Prompt
-from pipeline.engines import model_of, most_attempts, open_engine, sampling_of
+from pipeline.engines import model_of, sampling_of
 from pipeline.engines.engine import Engine
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
@@ -155,104 +150,6 @@ class BatchWorker:
             "engine_version": engine.version,
             "sampling": canonical(sampling_of(self._job)).decode(),
         }
-
-
-class EngineLoader:
-    """Opens the engine of a replica once, in a thread, for all who wait for it."""
-
-    def __init__(self, job: Job, source: PromptSource, reporter: Reporter) -> None:
-        self._job = job
-        self._source = source
-        self._reporter = reporter
-        self._lock = Lock()
-        self._loading: Future[AnsweringLoop] | None = None
-        self._deadline = 0.0
-
-    def load_ahead(self) -> None:
-        """Begins to load when the first record of work is known; blocks until then."""
-        if self._reporter.wait_for_work():
-            self._begin()
-
-    async def loaded(self) -> AnsweringLoop:
-        """Raises `EngineError` if the engine does not open, or not within `start_seconds`."""
-        engine = self._job.engine
-        loading = self._begin()
-        if loading.done():
-            return loading.result()
-        try:
-            seconds = self._deadline - time.monotonic()
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(loading)), seconds)
-        except TimeoutError as error:
-            raise EngineError(
-                f"engine.start_seconds: {engine.model or engine.kind} was not ready after "
-                f"{engine.start_seconds} s on {platform.node()}"
-            ) from error
-
-    def _begin(self) -> "Future[AnsweringLoop]":
-        with self._lock:
-            if self._loading is None:
-                self._loading = Future()
-                self._deadline = time.monotonic() + self._job.engine.start_seconds
-                Thread(target=self._load, args=(self._loading,), daemon=True).start()
-            return self._loading
-
-    def _load(self, loading: "Future[AnsweringLoop]") -> None:
-        job = self._job
-        try:
-            self._reporter.state("loading")
-            engine = open_engine(job, self._source.sample)
-            self._reporter.state("ready", engine.version)
-            evaluator = Evaluator(chosen_checks(job.checks), job.answer.max_words)
-            loading.set_result(AnsweringLoop(engine, evaluator, most_attempts(job)))
-        except BaseException as error:  # noqa: BLE001  raised where the engine is wanted
-            loading.set_exception(error)
-
-
-class StopSignal:
-    """Whether the run is to end, as the coordinator says with every heartbeat of this replica."""
-
-    def __init__(self, reporter: Reporter, on_stop: Callable[[], object]) -> None:
-        self._reporter = reporter
-        self._on_stop = on_stop
-        self._asked = asyncio.Event()
-        self.is_stopping = False
-        self._deadline: asyncio.Task[None] | None = None
-
-    async def may_begin(self) -> bool:
-        """Whether the run goes on; waits for the first heartbeat to say so."""
-        self._listen()
-        await self._asked.wait()
-        return not self.is_stopping
-
-    async def comes_before(self, work: "asyncio.Future[Any]") -> bool:
-        """Waits for the work and for the end of the time left to it; True if the latter is first.
-
-        Raises what made the heartbeats fail: nothing counts as not read unless the run is to end.
-        """
-        deadline = self._listen()
-        await asyncio.wait([work, deadline], return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return False
-        if not self.is_stopping:
-            work.cancel()
-            await deadline
-        return True
-
-    def _listen(self) -> "asyncio.Task[None]":
-        self._deadline = self._deadline or asyncio.create_task(self._until_deadline())
-        return self._deadline
-
-    async def _until_deadline(self) -> None:
-        try:
-            while (seconds := await self._reporter.heartbeat()) is None or seconds > 0:
-                if seconds is not None and not self.is_stopping:
-                    self.is_stopping = True
-                    self._on_stop()
-                self._asked.set()
-                await asyncio.sleep(min(HEARTBEAT_SECONDS, seconds or HEARTBEAT_SECONDS))
-            self.is_stopping = True
-        finally:
-            self._asked.set()
 
 
 def _took(found: Counter[bytes], digest: bytes) -> bool:

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.answering import replica
+from pipeline.answering import engine_loader
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.coordinator import Coordinator
-from pipeline.cluster.identities import Identities
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
@@ -148,7 +147,7 @@ def benches(tmp_path_factory) -> Iterator[Any]:
             str(store), Storage(), PartWriter("run-1"), rows_per_file, Accidents(**accidents)
         )
         bench = Bench(task, sink)
-        patch.setattr(replica, "open_engine", lambda *_: bench.engine)
+        patch.setattr(engine_loader, "open_engine", lambda *_: bench.engine)
         return bench
 
     yield make

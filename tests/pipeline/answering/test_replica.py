@@ -7,7 +7,7 @@ from threading import Event
 import pyarrow as pa
 import pytest
 
-from pipeline.answering import replica
+from pipeline.answering import engine_loader
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
@@ -69,7 +69,7 @@ def opened(monkeypatch) -> Event:
         opened.set()
         return open_engine(*arguments)
 
-    monkeypatch.setattr(replica, "open_engine", open_once)
+    monkeypatch.setattr(engine_loader, "open_engine", open_once)
     return opened
 
 
@@ -103,7 +103,7 @@ def test_an_engine_that_does_not_open_is_an_error_of_the_first_batch(
     def fail(*_: object) -> None:
         raise EngineError("no such model")
 
-    monkeypatch.setattr(replica, "open_engine", fail)
+    monkeypatch.setattr(engine_loader, "open_engine", fail)
     worker = BatchWorker(*task, reporter())
     with pytest.raises(EngineError, match="no such model"):
         asyncio.run(worker(batch_for(task)))
@@ -112,7 +112,7 @@ def test_an_engine_that_does_not_open_is_an_error_of_the_first_batch(
 def test_an_engine_that_is_not_ready_in_time_is_an_error(task, monkeypatch):
     recorded, *others = task
     impatient = recorded.engine.model_copy(update={"start_seconds": 0.1})
-    monkeypatch.setattr(replica, "open_engine", lambda *_: Event().wait(5))
+    monkeypatch.setattr(engine_loader, "open_engine", lambda *_: Event().wait(5))
     worker = BatchWorker(recorded.model_copy(update={"engine": impatient}), *others)
     with pytest.raises(EngineError, match=r"engine\.start_seconds: recorded was not ready after"):
         asyncio.run(worker(batch_for(task)))
