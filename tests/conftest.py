@@ -53,32 +53,35 @@ OPENAI_KEY = "OVERNIGHT-TESTS-OPENAI"
 S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
 
 
-ALONE = re.compile(
-    r"\b(batch_jobs|chromium|cut|growing|local_vllm|own_cluster|ray_cluster|scene|standing"
-    r"|vllm_server)\b"
-)
-"""Fixtures with a cluster, an engine or a browser. Files that use one of them run in one of the two
-processes: there is one of each, and none has to share the cores with another."""
+SHARED = re.compile(r"\b(chromium|local_vllm|ray_cluster|vllm_server)\b")
+"""Fixtures of which a session has one. All files that use one of them run in the same process."""
+
+OWN = re.compile(r"\b(scene|tiny_model)\b|\btests\.(deploy|support\.clusters)\b")
+"""What starts clusters or engines of its own; those files run one after the other too, beside the
+others: most of the time such tests wait."""
 
 
 @cache
-def runs_alone(path: Path) -> bool:
-    return bool(ALONE.search(path.read_text(encoding="utf-8")))
+def group_of(path: Path) -> str | None:
+    """The group of test files that must not run side by side; None if a file may run anywhere."""
+    text = path.read_text(encoding="utf-8")
+    groups = (name for name, uses in (("shared", SHARED), ("own", OWN)) if uses.search(text))
+    return next(groups, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not runs_alone(item.path))
+    items.sort(key=lambda item: {"shared": 0, "own": 1}.get(group_of(item.path) or "", 2))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """By file, but that all files that run alone go to the same process."""
+    """By file, but that all files of a group go to the same process."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "alone" if runs_alone(ROOT / file) else file
+            return group_of(ROOT / file) or file
 
     return Scheduling(config, log)
 
