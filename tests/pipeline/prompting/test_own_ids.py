@@ -180,6 +180,22 @@ def test_whatever_ids_collide_and_change_no_answer_is_lost(
         planned_and_run(task, distinct_in(folders.values()))
 
 
+@folder_settings(10)
+@given(inputs=subsets())
+def test_no_answer_is_lost_where_tables_pass_before_the_last_record_is_read(
+    tmp_path_factory, inputs: list[dict[str, Folder]]
+):
+    """As in a large input that no model arranges: here every record is a table."""
+    folder = tmp_path_factory.mktemp("own-ids")
+    task = lamps_job(folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pipeline.flow.PARTITION_BYTES", 1)
+        patched.setattr("pipeline.reading.source.BLOCK_RECORDS", 1)
+        for folders in inputs:
+            write_input(folder, folders)
+            planned_and_run(task, distinct_in(folders.values()))
+
+
 def two_years(folder: Path) -> Job:
     """Two shards that count from 0, and two text files of one name."""
     for year, lamps in (("2023", ["red", "green"]), ("2024", ["amber", "blue"])):
