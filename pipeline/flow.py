@@ -17,6 +17,7 @@ from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
+from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.engines import max_concurrent_batches
 from pipeline.prompting.batching import to_batches
@@ -49,8 +50,9 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     )
     writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
     sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
-    gather = partial(gathered, prepared=prepared, partitions=partitions)
-    prompts = read_prompts(prepared, executor, executor.share(ledger), gather)
+    waits = partitions == 1 or (job.engine.generates and not job.input.grouped)
+    gather = partial(_together, partitions) if waits else partial(_streaming, job)
+    prompts = read_prompts(prepared, executor, executor.share(ledger), gather, waits=waits)
     batches = prompts.map(arrange).in_blocks(1)
     replica = (job, source, sink, reporter)
     return batches.through_replicas(BatchWorker, replica, job.engine, concurrent).receipts()
@@ -71,11 +73,12 @@ def read_prompts(
     ledger: Callable[[], Ledger],
     gather: Callable[[Stream], Stream],
     *stages: Stage,
+    waits: bool = True,
 ) -> Stream:
     """Every record read, as a prompt or a reject, with its id and its standing against the store.
 
     Further stages take each table of prompts as soon as it is made. Ids are settled behind
-    `gather`.
+    `gather`, which `waits` for the last record, or hands tables on as they come.
     """
     job, limit, reporter = prepared.job, prepared.selection.limit, executor.reporter
     left = executor.limit(limit) if limit else None
@@ -93,19 +96,18 @@ def read_prompts(
     )
     tasks = read_tasks(shards, job.input, storage, selection, enough, index.add)
     prompts = executor.read(tasks, render, *stages)
-    return gather(prompts).map(Settler(ledger, index, left, reporter))
+    return gather(prompts).map(Settler(ledger, index, left, reporter, waits))
 
 
 def _enough(limit: Limit | None, reporter: Reporter) -> bool:
     return reporter.is_ending() or (limit is not None and limit.is_spent())
 
 
-def gathered(prompts: Stream, prepared: Prepared, partitions: int) -> Stream:
-    """All prompts, a paper's in one table if a model is to read them.
+def _together(partitions: int, prompts: Stream) -> Stream:
+    """All prompts, a paper's in one table."""
+    return prompts.together("paper", partitions)
 
-    A large input streams on if nothing else has to wait for its last record.
-    """
-    job = prepared.job
-    if partitions == 1 or (job.engine.generates and not job.input.grouped):
-        return prompts.together("paper", partitions)
+
+def _streaming(job: Job, prompts: Stream) -> Stream:
+    """Prompts as they come: nothing else has to wait for the last record."""
     return prompts.in_blocks(PARTITION_ROWS if job.engine.generates else job.rows_per_file)

@@ -106,17 +106,17 @@ class Totals:
     def counts(self) -> dict[str, int]:
         """The counts in `run.json`: records read, records by state, and the failed of `current`.
 
-        A record that was read twice, word for word, counts once; its copies are `identical`.
+        A record that was read twice, word for word, counts once.
         """
         return {
             "read": self.read,
             **{str(state): count for state, count in self.states.items()},
             "current_failed": self.standings["current_failed"],
-            "identical": self.standings["identical"],
         }
 
     @property
     def read(self) -> int:
+        """Records and rejects, without identical copies."""
         return self.sums["read"] - self.standings["identical"]
 
     @property

@@ -11,9 +11,8 @@ store holds is never generated again for that, so an answer keeps its id where i
   came from, unless the record at that place still stands there.
 
 Rendering decides what it can. What depends on records that are still to be read is settled once
-all of them have been; in a flow that does not wait for that, by what is known at the time. Of the
-records of an id one at most keeps the plain one, in any order. Prompts are rendered with the id
-that the user gave.
+all of them have been. In a flow that does not wait for that, the first that asks for a plain id has
+it, and all others of that id get their own. Prompts are rendered with the id that the user gave.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +31,7 @@ from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.core.arrow import build, first_of_work, prompts_table, set_column, split_work
 from pipeline.core.identity import Rows, as_identities, id_digest, identities_in
-from pipeline.core.own_id import Named, own_id
+from pipeline.core.own_id import OWN_SUFFIX, Named, own_id
 from pipeline.core.records import Place, Prompt, Standing
 from pipeline.store.ledger import Ledger, answer_digest, contains
 
@@ -154,15 +153,40 @@ class Settler:
     """Stage: prompts under the ids that they are stored with, and without identical copies.
 
     Takes tables that have at least the columns `SETTLED_BY`. What becomes work only here counts
-    against the limit too.
+    against the limit too. `waits` if all records have been read before the first table comes.
     """
 
     ledger: Callable[[], Ledger]
     index: Identities
     limit: Limit | None = None
     reporter: Reporter = Reporter()  # noqa: RUF009  it has no state
+    waits: bool = True
 
     def __call__(self, prompts: pa.Table) -> pa.Table:
+        settled = self._settled(prompts)
+        return settled if self.waits else self._first_come(settled)
+
+    def _first_come(self, prompts: pa.Table) -> pa.Table:
+        """Work whose plain id another record has taken, under ids of its own."""
+        is_plain = pc.invert(pc.match_substring_regex(prompts["record_id"], OWN_SUFFIX.pattern))
+        is_work = pc.equal(prompts["standing"], "work")
+        asking = np.flatnonzero(pc.fill_null(pc.and_(is_plain, is_work), False).to_numpy())
+        ids, contents, _ = identities_in(prompts["identity"].take(pa.array(asking)))
+        late = asking[~self.index.claim(ids, contents)]
+        if not len(late):
+            return prompts
+        rest = prompts.take(pa.array(np.delete(np.arange(prompts.num_rows), late)))
+        return pa.concat_tables([rest, self._under_own(prompts.take(pa.array(late)))])
+
+    def _under_own(self, table: pa.Table) -> pa.Table:
+        columns = ("record_id", "source_uri", "source_row", "generation_key")
+        known = [
+            _under(own_id(id_, Place(uri, row)), key, self.ledger())
+            for id_, uri, row, key in zip(*(_cells(table, c) for c in columns), strict=True)
+        ]
+        return _renamed(table, known)
+
+    def _settled(self, prompts: pa.Table) -> pa.Table:
         shared, copies = self.index.conflicts()
         with_own = self.ledger().own.ids
         if not (len(shared) or len(copies) or len(with_own)):
@@ -200,11 +224,10 @@ class Settler:
             elif is_shared[at] or not stored.held[at]:
                 known[at] = Known(own_id(ids[at], places[at]), "work")
         users = [id_ if plain else id_[:-9] for id_, plain in zip(ids, is_plain, strict=True)]
-        table = set_column(table, "record_id", [k.record_id for k in known])
-        table = set_column(table, "standing", [k.standing for k in known])
+        table = _renamed(table, known)
         named = _named(users, table)
         self.index.name([n for n, shared in zip(named, is_shared, strict=True) if shared], ())
-        return set_column(table, "paper", pc.coalesce(table["paper_id"], table["record_id"]))
+        return table
 
     def _adopted(
         self, candidates: Mapping[int, Sequence[str]], contents: Numbers
@@ -235,6 +258,12 @@ class Settler:
         more = split_work(new)[0].num_rows
         self.reporter.counted(StageCounts(current=-became.to_numpy().sum(), work=more))
         return pa.concat_tables([rest, new])
+
+
+def _renamed(table: pa.Table, known: Sequence[Known]) -> pa.Table:
+    table = set_column(table, "record_id", [k.record_id for k in known])
+    table = set_column(table, "standing", [k.standing for k in known])
+    return set_column(table, "paper", pc.coalesce(table["paper_id"], table["record_id"]))
 
 
 def _cells(table: pa.Table, name: str) -> list[Any]:

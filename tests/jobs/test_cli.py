@@ -315,8 +315,8 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_job(command, job_path, tmp_p
         "checks",
         "template",
         "input",
-        "records",
         "output",
+        "records",
         "links",
         "cluster",
     ]

@@ -58,7 +58,7 @@ def test_report_writes_the_page_of_the_latest_run_or_of_the_one_named(command, t
 
 
 def test_an_unknown_run_is_refused_with_a_list_of_the_known_ones(command, tmp_path, file):
-    assert "no run yet" in command("report", file).stderr
+    assert "no store there" in command("report", file).stderr
     run_id = store_run(job(tmp_path / "shards", tmp_path / "store"), 30)
     unknown = command("report", file, "--run", "20200101T000000Z-0000")
     assert unknown.returncode == 2

@@ -70,7 +70,7 @@ def _side_by_side(now: _Values, earlier: _Values, before: Run | None) -> Iterato
 
 def _groups(run: Run, price: Price) -> dict[str, _Values]:
     return {
-        "Records": _without_none(_counts(run, "counts"), "counts.identical"),
+        "Records": _counts(run, "counts"),
         "Stance of answers": _largest_first(_counts(run, "stances")),
         "Checks passed": _passed(run),
         "Failed checks": _largest_first(_counts(run, "failed_checks")),
@@ -83,11 +83,6 @@ def _groups(run: Run, price: Price) -> dict[str, _Values]:
 def _counts(run: Run, section: str) -> _Values:
     counts: Mapping[str, int] = run.get(section) or {}
     return {f"{section}.{n}": _Value(n.replace("_", " "), "records", c) for n, c in counts.items()}
-
-
-def _without_none(values: _Values, name: str) -> _Values:
-    """The values without a count that hardly any run has."""
-    return {n: value for n, value in values.items() if n != name or value.value}
 
 
 def _largest_first(values: _Values) -> _Values:

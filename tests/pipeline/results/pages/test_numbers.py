@@ -114,6 +114,11 @@ def test_every_figure_equals_a_query(report):
         expected["sums.prompt_tokens"] = prompt
         expected["sums.cached_tokens"] = cached
         expected["sums.completion_tokens"] = completion
+        ((share,),) = query(
+            store,
+            "SELECT sum(attempts[1].cached_tokens) / sum(attempts[1].prompt_tokens) FROM MINE",
+        )
+        expected["prefix_cache.realised_share"] = round(share, 4)
     expected["sums.paid"] = ((prompt - cached) * 0.25 + cached * 0.05 + completion * 1.5) / 1e6
     assert {name for name in shown if name.startswith("passed.")} == {
         f"passed.{name}" for name in known_checks()
