@@ -11,7 +11,6 @@ from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export import wide
 from pipeline.results.export.writers import RowWriter, write_csv, write_jsonl, write_parquet
 from pipeline.results.export.xlsx import check_row_limit, write_xlsx
-from pipeline.store.presence import existing_store
 from pipeline.store.reader import BY_RECORD, count_rows, read_rows
 from pipeline.store.schema import ANSWERS
 
@@ -27,11 +26,9 @@ _RECORD_FORMATS: dict[str, RowWriter] = {**_TABLE_FORMATS, ".jsonl": write_jsonl
 def export_records(store: Location, to: str, storage: Storage, csv: RowWriter = write_csv) -> int:
     """Writes the newest answer of every record, with all columns; returns the number of rows.
 
-    Raises `ConfigError` for an unknown extension, for more rows than the format allows, and if
-    there is no store.
+    Raises `ConfigError` for an unknown extension, or for more rows than the format allows.
     """
     extension, write = _format(to, _RECORD_FORMATS | {".csv": csv})
-    existing_store(store)
     with _temporary_file(to, storage) as path:
         if extension == XLSX:
             check_row_limit(count_rows(store, BY_RECORD))
@@ -41,11 +38,10 @@ def export_records(store: Location, to: str, storage: Storage, csv: RowWriter = 
 def export_papers(store: Location, to: str, storage: Storage, csv: RowWriter = write_csv) -> int:
     """Writes the same answers with one row per paper; returns the number of papers.
 
-    Raises `ConfigError` for an extension that is not a table format, for more rows or columns than
-    the format allows, and if there is no store.
+    Raises `ConfigError` for an extension that is not a table format, or for more rows or columns
+    than the format allows.
     """
     extension, write = _format(to, _TABLE_FORMATS | {".csv": csv})
-    existing_store(store)
     with _temporary_file(to, storage) as path:
         rows = read_rows(store, BY_RECORD, wide.COLUMNS)
         table = wide.widen(rows, os.path.dirname(path))
@@ -54,6 +50,11 @@ def export_papers(store: Location, to: str, storage: Storage, csv: RowWriter = w
         if extension == ".parquet":
             return write(path, table.schema, table.tables())
         return write(path, wide.joined_schema(table.schema), map(wide.joined, table.tables()))
+
+
+def check_ending(to: str, wide: bool) -> None:
+    """Raises `ConfigError` if the file's extension names no format for this export."""
+    _format(to, _TABLE_FORMATS if wide else _RECORD_FORMATS)
 
 
 def _format(to: str, formats: Mapping[str, RowWriter]) -> tuple[str, RowWriter]:
