@@ -17,7 +17,6 @@ from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
-from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.engines import max_concurrent_batches
 from pipeline.prompting.batching import to_batches
@@ -51,7 +50,8 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
     sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
     waits = partitions == 1 or (job.engine.generates and not job.input.grouped)
-    gather = partial(_together, partitions) if waits else partial(_streaming, job)
+    rows = PARTITION_ROWS if job.engine.generates else job.rows_per_file
+    gather = partial(_together, partitions) if waits else partial(_streaming, rows)
     prompts = read_prompts(prepared, executor, executor.share(ledger), gather, waits=waits)
     batches = prompts.map(arrange).in_blocks(1)
     replica = (job, source, sink, reporter)
@@ -108,6 +108,6 @@ def _together(partitions: int, prompts: Stream) -> Stream:
     return prompts.together("paper", partitions)
 
 
-def _streaming(job: Job, prompts: Stream) -> Stream:
+def _streaming(rows: int, prompts: Stream) -> Stream:
     """Prompts as they come: nothing else has to wait for the last record."""
-    return prompts.in_blocks(PARTITION_ROWS if job.engine.generates else job.rows_per_file)
+    return prompts.in_blocks(rows)
