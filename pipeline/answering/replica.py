@@ -21,8 +21,8 @@ from pipeline.engines import model_of, sampling_of
 from pipeline.engines.engine import Engine
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
-from pipeline.store.ledger import answer_digest, answer_digests
-from pipeline.store.reader import key_digest
+from pipeline.store.ledger import answer_digest
+from pipeline.store.reader import key_digest, row_keys
 from pipeline.store.schema import OUTCOMES, answers_table
 from pipeline.store.sink import Sink
 
@@ -80,7 +80,7 @@ class BatchWorker:
         batch = self._flusher.begin(key_digest(*digests))
         try:
             stored = await self._stored_before(batch.digest, digests)
-            found = Counter(answer_digests(stored))
+            found = Counter(row_keys(stored))
             left = [p for p, d in zip(prompts, digests, strict=True) if not _took(found, d)]
             answered = await self._answer_all(left, batch)
         finally:

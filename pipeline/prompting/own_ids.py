@@ -263,6 +263,11 @@ class Settler:
 def _renamed(table: pa.Table, known: Sequence[Known]) -> pa.Table:
     table = set_column(table, "record_id", [k.record_id for k in known])
     table = set_column(table, "standing", [k.standing for k in known])
+    return with_papers(table)
+
+
+def with_papers(table: pa.Table) -> pa.Table:
+    """The rows with `Record.paper` of each, and a reject's own id."""
     return set_column(table, "paper", pc.coalesce(table["paper_id"], table["record_id"]))
 
 

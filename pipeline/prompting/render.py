@@ -28,7 +28,7 @@ from pipeline.core.records import Fault, Prompt, Record, Reject
 from pipeline.engines import generation_identity
 from pipeline.prompting.fit import Fit, fitting
 from pipeline.prompting.keys import prompt_and_generation_key
-from pipeline.prompting.own_ids import known_prompts
+from pipeline.prompting.own_ids import known_prompts, with_papers
 from pipeline.prompting.template import PromptSource
 from pipeline.store.ledger import Ledger, contains, reject_digest
 
@@ -61,16 +61,11 @@ def to_prompts(
         ]
     )
     table = _without_known_rejects(table, stored)
-    table = set_column(table, "paper", papers_of(table))
+    table = with_papers(table)
     if limit:
         table = first_of_work(table, limit.take(split_work(table)[0].num_rows))
     reporter.counted(StageCounts.of(Totals.of(table)))
     return table
-
-
-def papers_of(rows: pa.Table) -> pa.ChunkedArray:
-    """`Record.paper` of every row, and a reject's own id."""
-    return pc.coalesce(rows["paper_id"], rows["record_id"])
 
 
 def _prompt(

@@ -98,11 +98,6 @@ def answer_digest(record_id: str, generation_key: str) -> bytes:
     return key_digest(record_id.encode(), generation_key.encode())
 
 
-def answer_digests(rows: pa.Table) -> list[bytes]:
-    keys = zip(*(rows[name].to_pylist() for name in BY_GENERATION), strict=True)
-    return [answer_digest(*key) for key in keys]
-
-
 def reject_digest(source_uri: str, source_row: int, payload: bytes) -> bytes:
     return key_digest(source_uri.encode(), str(source_row).encode(), payload)
 
