@@ -184,7 +184,8 @@ def test_whatever_ids_collide_and_change_no_answer_is_lost(
     task = lamps_job(folder)
     for folders in inputs:
         write_input(folder, folders)
-        planned_and_run(task, distinct_in(folders.values()))
+        distinct = distinct_in(folders.values())
+        assert planned_and_run(task, distinct)["read"] == len(distinct)
 
 
 @folder_settings(10)
