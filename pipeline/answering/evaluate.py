@@ -1,11 +1,12 @@
 """Evaluates completions with the checks of a job, and picks the best of several."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.answering.checks import Check, run_checks
 from pipeline.answering.checks.base import Subject
 from pipeline.answering.extract import extract_answer
+from pipeline.answering.reasoning import split_completion
 from pipeline.answering.stance import stance_of
 from pipeline.core.records import (
     ENGINE_ERROR,
@@ -45,10 +46,12 @@ class Evaluator:
 
     checks: tuple[Check, ...]
     max_words: int
+    split: Callable[[Completion], Completion] = split_completion
 
     def evaluate(self, completion: Completion, boilerplate: str) -> EvaluatedAttempt:
         """Extracts the answer and runs every check on it."""
-        answer = extract_answer(completion.text)
+        completion = self.split(completion)
+        answer = extract_answer(completion.content)
         subject = Subject(completion, answer, boilerplate, self.max_words)
         return EvaluatedAttempt(completion, answer, *run_checks(self.checks, subject))
 

@@ -29,6 +29,8 @@ EVALUATED = (
     "stance",
     "answer",
     "completion",
+    "reasoning",
+    "confidence",
     "finish_reason",
     "failed_checks",
     "checks",

@@ -117,6 +117,10 @@ class EngineConfig(Section):
     accelerator_type: str | None = None
     start_seconds: int = Field(default=1800, gt=0)  # to be placed, and again to load the model
     stall_seconds: float = Field(default=300, gt=0)  # without a token before a restart
+    reasoning: Annotated[str, BeforeValidator(_yaml_off)] = Field(default="auto", min_length=1)
+    chat_template_kwargs: dict[str, Any] = {}  # arguments of the model's chat template
+    adapter: str | None = None  # a LoRA adapter: a folder, a hub name, or an s3:// folder
+    generation_options: list[str] = []  # names in `options` that are part of the generation key
     options: dict[str, Any] = {}  # passed on to the engine
 
     @property
@@ -149,6 +153,7 @@ class Sampling(Section):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
+    thinking_token_budget: int | None = Field(default=None, ge=0)
 
 
 class Answer(Section):

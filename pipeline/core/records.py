@@ -192,6 +192,17 @@ class Prompt:
     generation_key: str
 
 
+class Split(NamedTuple):
+    """A completion in two: what a model thought, and what it said then.
+
+    A thought that is not closed is followed by nothing.
+    """
+
+    reasoning: str
+    content: str
+    is_closed: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """The model's output, verbatim; token counts are 0 for engines without tokens."""
@@ -203,6 +214,18 @@ class Completion:
     completion_tokens: int = 0
     seconds: float = 0.0
     context_full: bool = False  # stopped by the end of the context window, not by max_tokens
+    reasoning_tokens: int = 0  # of the completion's
+    split: Split | None = None  # by the engine; else by the rules of `answering.reasoning`
+    confidence: float | None = None  # mean log probability of the answer's tokens
+
+    @property
+    def reasoning(self) -> str:
+        return self.split.reasoning if self.split else ""
+
+    @property
+    def content(self) -> str:
+        """What was said after the thought: everything, for a model that does not think."""
+        return self.split.content if self.split else self.text
 
 
 class CheckResult(NamedTuple):

@@ -23,7 +23,9 @@ ANSWERS_FOLDER, REJECTS_FOLDER, RUNS_FOLDER = "answers", "rejects", "runs"
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
-_TOKENS = fields(pa.int32(), "prompt_tokens", "cached_tokens", "completion_tokens")
+_TOKENS = fields(
+    pa.int32(), "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"
+)
 _SOURCE = [("source_uri", pa.string()), ("source_row", pa.int64())]
 _WRITTEN = [("run_id", pa.string()), ("written_at", TIMESTAMP)]
 
@@ -35,7 +37,7 @@ CHECKS = pa.list_(
 ATTEMPTS = pa.list_(
     pa.struct(
         [
-            *fields(pa.string(), "completion", "finish_reason"),
+            *fields(pa.string(), "completion", "reasoning", "finish_reason"),
             ("failed_checks", STRINGS),
             *_TOKENS,
             ("seconds", pa.float64()),
@@ -49,12 +51,14 @@ ANSWERS = pa.schema(
         *fields(pa.string(), "prompt_name", "prompt_version", "prompt_key"),
         ("messages", MESSAGES),
         *fields(pa.string(), "model", "model_revision", "engine", "engine_version", "sampling"),
-        *fields(pa.string(), "status", "stance", "answer", "completion", "finish_reason"),
+        *fields(pa.string(), "status", "stance", "answer", "completion", "reasoning"),
+        ("finish_reason", pa.string()),
         ("failed_checks", STRINGS),
         ("checks", CHECKS),
         ("attempts", ATTEMPTS),
         ("word_count", pa.int32()),
         *_TOKENS,
+        ("confidence", pa.float32()),
         ("input_repairs", STRINGS),
         *_SOURCE,
         *_WRITTEN,
@@ -89,6 +93,8 @@ def answers_table(answers: Sequence[Answered], constants: dict[str, str | None])
         "stance": [a.stance for a in answers],
         "answer": [a.answer for a in answers],
         "completion": [a.completion.text for a in answers],
+        "reasoning": [a.completion.reasoning or None for a in answers],
+        "confidence": [a.completion.confidence for a in answers],
         "finish_reason": [a.completion.finish_reason for a in answers],
         "failed_checks": [a.failed_checks for a in answers],
         "checks": lists_of_structs([a.checks for a in answers], CHECKS),
@@ -117,6 +123,12 @@ def _tokens(answer: Answered, name: str) -> int:
 
 
 def _attempt_cell(field: str) -> Callable[[Attempt], Any]:
-    if field == "failed_checks":
-        return attrgetter(field)
-    return attrgetter("completion." + ("text" if field == "completion" else field))
+    match field:
+        case "failed_checks":
+            return attrgetter(field)
+        case "completion":
+            return attrgetter("completion.text")
+        case "reasoning":
+            return lambda attempt: attempt.completion.reasoning or None
+        case _:
+            return attrgetter(f"completion.{field}")
