@@ -140,7 +140,7 @@ def _compact_group(
     schema = _SCHEMAS[folder]
     tables = []
     for part in group:
-        rows = read_part(place.fs, part.path, schema.names)
+        rows = read_part(place.fs, part.path, schema.names).select(schema.names)
         tables.append(rows.filter(pa.array(~part.is_waste)))
         done.copies_dropped += int(part.is_copy.sum())
         done.superseded_dropped += int((part.is_waste & ~part.is_copy).sum())

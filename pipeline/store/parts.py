@@ -18,7 +18,7 @@ from fsspec import AbstractFileSystem
 from pipeline.config.bucket import WHOLE, Bucket
 from pipeline.core.errors import StorageError
 from pipeline.core.filesystem import Location, storage_errors
-from pipeline.store.schema import TIMESTAMP
+from pipeline.store.schema import TIMESTAMP, TYPES
 
 T = TypeVar("T")
 
@@ -38,6 +38,7 @@ HIGH_CARDINALITY = (
     "messages",
     "answer",
     "completion",
+    "reasoning",
     "payload",
 )
 """Columns of mostly distinct values: a Parquet dictionary costs time there and saves nothing."""
@@ -75,7 +76,8 @@ def read_parts(
 def read_part(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> pa.Table:
     """The named columns of one part. Raises `PartGone` if the part no longer exists."""
     with part_errors(fs, path), fs.open(path, "rb") as file:
-        return pq.read_table(file, columns=list(columns), page_checksum_verification=True)
+        part = pq.ParquetFile(file, page_checksum_verification=True)
+        return _of_today(part.read(list(columns)), columns)
 
 
 def read_batches(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -83,7 +85,22 @@ def read_batches(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> I
     with part_errors(fs, path), fs.open(path, "rb") as file:
         part = pq.ParquetFile(file, page_checksum_verification=True)
         for batch in part.iter_batches(BATCH_ROWS, columns=list(columns)):
-            yield pa.Table.from_batches([batch])
+            yield _of_today(pa.Table.from_batches([batch]), columns)
+
+
+def _of_today(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Rows with all these columns; what an earlier release did not write is null."""
+    present = rows.schema.names
+    for name in columns:
+        type_ = TYPES.get(name)
+        if type_ is None:  # the path of a field of a nested column
+            continue
+        if name not in present:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, type_))
+        elif rows.schema.field(name).type != type_:
+            at = rows.schema.get_field_index(name)
+            rows = rows.set_column(at, pa.field(name, type_), rows[name].cast(type_))
+    return rows
 
 
 @contextmanager

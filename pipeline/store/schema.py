@@ -74,6 +74,9 @@ REJECTS = pa.schema(
     ]
 )
 
+TYPES: dict[str, pa.DataType] = {field.name: field.type for field in (*REJECTS, *ANSWERS)}
+"""The type of every column, by name."""
+
 OUTCOMES = flow_schema(ANSWERS)
 """Columns that reach the sink: those of answers and rejects, and the flow's own bookkeeping."""
 

@@ -112,11 +112,25 @@ def test_a_recheck_changes_nothing_unless_a_limit_has_changed(store, name):
 def test_compaction_keeps_every_row_and_every_column(store):
     before = read_answers("store").to_table().sort_by("generation_key")
     assert before.schema.equals(ANSWERS)
+    assert before["reasoning"].null_count == before["confidence"].null_count == 12
     done = compact(store, NOW)
     assert (done.parts_before, done.parts_after, done.rows) == (2, 1, 12)
     assert read_answers("store").to_table().sort_by("generation_key").equals(before)
     assert sum(rows.num_rows for rows in read_rows(store, BY_RECORD)) == 6
     assert len(Ledger.of(store).rejects) == 1
+
+
+def test_answers_of_today_stand_beside_those_of_then(store):
+    job = old_job("recorded")
+    run(job.model_copy(update={"engine": job.engine.model_copy(update={"kind": "extractive"})}))
+    answers = read_answers("store").to_table()
+    assert answers.num_rows == 18
+    assert sum(rows.num_rows for rows in read_rows(store)) == 18
+    compact(store, NOW)
+    assert (
+        read_answers("store").to_table().sort_by("written_at").equals(answers.sort_by("written_at"))
+    )
+    assert rechecked(job, store, job.answer.max_words) == []
 
 
 def test_run_files_are_read_and_their_jobs_still_valid(store):
