@@ -25,19 +25,31 @@ class PromptEncoder:
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a whole prompt; raises `Fault` for a chat that the template refuses."""
-        if not self.has_template or messages[0].role == PLAIN:
-            return list(self._tokenizer.encode("\n\n".join(m.content for m in messages)))
+        # The template has written the special tokens at the beginning already.
+        plain = not self._is_formatted(messages)
+        return list(self._tokenizer.encode(self.text(messages), add_special_tokens=plain))
+
+    def text(self, messages: Sequence[Message]) -> str:
+        """A whole prompt as the model reads it, with what the chat template writes around it.
+
+        Raises `Fault` for a chat that the template refuses.
+        """
+        if not self._is_formatted(messages):
+            return "\n\n".join(m.content for m in messages)
         try:
-            text = self._tokenizer.apply_chat_template(
-                [self._named(message) for message in messages],
-                tokenize=False,
-                add_generation_prompt=True,
+            return str(
+                self._tokenizer.apply_chat_template(
+                    [self._named(message) for message in messages],
+                    tokenize=False,
+                    add_generation_prompt=True,
+                )
             )
         except Exception as error:  # a template may raise anything
             why = f"the model's chat template refuses it: {describe(error)}"
             raise Fault("wrong_type", why) from error
-        # The template has written the special tokens at the beginning already.
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _is_formatted(self, messages: Sequence[Message]) -> bool:
+        return self.has_template and messages[0].role != PLAIN
 
     def _named(self, message: Message) -> dict[str, str]:
         """A message for the chat template. Developers speak as the system does where the template
