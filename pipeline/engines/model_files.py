@@ -5,6 +5,7 @@ A model in an object store is fetched to a node once, for all its processes.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,10 +15,11 @@ import orjson
 
 from pipeline.config.schema import Job
 from pipeline.core.disk import disk_level
-from pipeline.core.errors import ConfigError, EngineError, StorageError, describe
+from pipeline.core.errors import ConfigError, EngineError, OvernightError, StorageError, describe
 from pipeline.core.filesystem import Location, Storage, storage_errors
 from pipeline.core.storage_faults import Unreadable
 from pipeline.core.tree import Entry
+from pipeline.engines.chat_template import template_of
 
 CACHE = "OVERNIGHT_CACHE"
 """The environment variable that names the folder for fetched models."""
@@ -41,6 +43,8 @@ class ModelSpec:
     tokenizer_revision: str | None = None
     trust_remote_code: bool = False
     storage: str = "{}"  # the job's storage options, as JSON so that the whole can be hashed
+    chat_template: str | None = None  # the job's own, as text; None for the model's
+    chat_template_kwargs: str = "{}"  # as JSON
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -54,6 +58,8 @@ class ModelSpec:
             options.get("tokenizer_revision") or None,
             bool(options.get("trust_remote_code", False)),
             orjson.dumps(job.storage).decode(),
+            template_of(job),
+            orjson.dumps(job.engine.chat_template_kwargs).decode(),
         )
 
 
@@ -104,7 +110,7 @@ def context_tokens(model: ModelSpec) -> int:
     """
     if model.context:
         return model.context
-    config = _config(model)
+    config = model_config(model)
     inner = config.get("text_config")
     for section in (config, inner if isinstance(inner, Mapping) else {}):
         for name in _CONTEXT:
@@ -121,7 +127,7 @@ def cache_bytes_per_token(model: ModelSpec) -> int | None:
 
     None if the model's `config.json` does not tell, or its cache holds something else.
     """
-    config = _config(model)
+    config = model_config(model)
     inner = config.get("text_config")
     section = inner if isinstance(inner, Mapping) else config
     heads = section.get("num_attention_heads")
@@ -132,19 +138,41 @@ def cache_bytes_per_token(model: ModelSpec) -> int | None:
     return int(2 * 2 * layers * kv_heads * width)
 
 
-def _config(model: ModelSpec) -> dict[str, Any]:
-    files = model_files(model, weights=False)
+def model_config(model: ModelSpec) -> dict[str, Any]:
+    """The model's `config.json`; raises `EngineError` if it cannot be read."""
     try:
-        if Path(files.where).is_dir():
-            path = Path(files.where, "config.json")
-        else:
-            from huggingface_hub import hf_hub_download
-
-            path = hf_hub_download(files.where, "config.json", revision=files.revision)
-        config = orjson.loads(Path(path).read_bytes())
+        config = orjson.loads(_content(model, "config.json"))
+    except OvernightError:
+        raise
     except Exception as error:  # the hub's client raises exceptions of many families
         raise EngineError(f"engine.model: {model.name}: {describe(error)}") from error
     return config if isinstance(config, dict) else {}
+
+
+def chat_template(model: ModelSpec) -> str | None:
+    """The text of the model's own chat template, without loading its tokenizer."""
+    with suppress(FileNotFoundError):
+        return _content(model, "chat_template.jinja").decode()
+    with suppress(FileNotFoundError, orjson.JSONDecodeError):
+        found = orjson.loads(_content(model, "tokenizer_config.json")).get("chat_template")
+        if isinstance(found, list):  # several, by name
+            found = {entry["name"]: entry["template"] for entry in found}.get("default")
+        return found if isinstance(found, str) else None
+    return None
+
+
+def _content(model: ModelSpec, name: str) -> bytes:
+    """A small file of the model; raises `FileNotFoundError` if the model does not have it."""
+    files = model_files(model, weights=False)
+    if Path(files.where).is_dir():
+        return Path(files.where, name).read_bytes()
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(files.where, name, revision=files.revision)).read_bytes()
+    except EntryNotFoundError as error:  # not on the hub, or not in the cache without a network
+        raise FileNotFoundError(str(error)) from error
 
 
 def _fetched(source: Location, weights: bool) -> Path:

@@ -1,0 +1,142 @@
+"""Which of vLLM's reasoning parsers a model needs, told from its files without importing vLLM."""
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from pipeline.config.schema import Job
+from pipeline.core.errors import ConfigError, nearest
+from pipeline.engines.model_files import ModelSpec, chat_template, model_config
+
+HARMONY = "openai_gptoss"
+"""The format of gpt-oss, whose channels vLLM's parser does not split."""
+
+
+class Family(NamedTuple):
+    """Models that need a parser: by the `model_type` of their `config.json`, as far as their chat
+    template has a mark. `switch` is the template's argument that turns thinking on or off, and
+    `by_default` what happens without it.
+    """
+
+    parser: str
+    model_types: str  # a pattern
+    mark: str = ""  # a pattern
+    switch: str = ""
+    by_default: bool = True
+
+
+_FAMILIES = (
+    Family(HARMONY, r"gpt_oss"),
+    Family("qwen3", r"qwen3.*", "enable_thinking", "enable_thinking"),
+    Family("glm45", r"glm4_moe.*|glm5.*|glm_moe.*", switch="enable_thinking"),
+    Family("nemotron_v3", r"nemotron_h.*", "enable_thinking", "enable_thinking"),
+    Family("deepseek_v3", r"deepseek_v3.*", r"\bthinking\b", "thinking", by_default=False),
+    Family("granite", r"granite.*", r"\bthinking\b", "thinking", by_default=False),
+    Family("seed_oss", r"seed_oss"),
+    Family("minimax_m3", r"minimax_m3.*"),
+    Family("minimax_m2", r"minimax_m2.*"),
+    Family("kimi_k2", r"kimi_k2.*", "<think>"),
+    Family("hunyuan_a13b", r"hunyuan_v1.*", "<think>", "enable_thinking"),
+    Family("ernie45", r"ernie4_5.*", "<think>", "enable_thinking"),
+    Family("gemma4", r"gemma4.*", "enable_thinking", "enable_thinking", by_default=False),
+    Family("mistral", r"mistral.*|ministral.*", r"\[THINK\]"),
+    Family("olmo3", r"olmo3.*", "<think>"),
+    Family("step3", r"step3.*"),
+    Family("mimo", r"mimo.*", "<think>", "enable_thinking"),
+    Family("cohere_command3", r"cohere2.*", r"START_THINKING"),
+    # Distillates of R1 and all that open a thought for the model, whatever they are built on.
+    Family("deepseek_r1", r".*", r"(?s)add_generation_prompt.*<think>"),
+)
+"""After the chat templates on the hub and the recipes in vLLM's documentation, first match first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """How a job's completions are split.
+
+    `parser` is vLLM's, or None; `source` says who chose it. `thinks` tells whether the model is
+    expected to think under the job's chat template arguments.
+    """
+
+    parser: str | None
+    source: str
+    thinks: bool = False
+
+    def __str__(self) -> str:
+        habit = "thinks before it answers" if self.thinks else "does not think"
+        return f"{self.parser or 'no parser'} ({self.source}); {habit}"
+
+
+def reasoning_of(job: Job) -> Reasoning:
+    """Raises `ConfigError` for a parser that vLLM does not have, `EngineError` without a model."""
+    wanted = job.engine.reasoning
+    if wanted == "off":
+        return Reasoning(None, "off")
+    if job.engine.kind != "vllm":
+        return Reasoning(None, "by the marks in the text")
+    arguments = orjson.dumps(job.engine.chat_template_kwargs, option=orjson.OPT_SORT_KEYS)
+    family, source = _family(ModelSpec.of(job))
+    if wanted != "auto":
+        check_parser(wanted)
+        family, source = _named(wanted, family), "set by the job"
+    if family is None:
+        return Reasoning(None, source)
+    return Reasoning(family.parser, source, _thinks(family, orjson.loads(arguments)))
+
+
+def check_parser(name: str) -> None:
+    """Raises `ConfigError` for a name that is no parser of the installed vLLM."""
+    known = parser_names()
+    if name not in known:
+        raise ConfigError(
+            f"engine.reasoning: {name}: no reasoning parser of vLLM{nearest(name, known)}; "
+            "auto finds the model's own, off leaves completions whole"
+        )
+
+
+@cache
+def parser_names() -> frozenset[str]:
+    """Read from vLLM's source, as an import takes seconds."""
+    spec = find_spec("vllm")
+    if spec is None or spec.origin is None:
+        raise ConfigError("engine.kind: vLLM is not installed here: pip install 'overnight[vllm]'")
+    tree = ast.parse(Path(spec.origin).with_name("reasoning").joinpath("__init__.py").read_bytes())
+    tables = (node for node in tree.body if isinstance(node, ast.Assign))
+    return frozenset(
+        key.value
+        for table in tables
+        if isinstance(table.value, ast.Dict)
+        for key in table.value.keys
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    )
+
+
+@cache
+def _family(model: ModelSpec) -> tuple[Family | None, str]:
+    """A model's family, and from what it was told; once a process, as files may be far away."""
+    type_ = str(model_config(model).get("model_type", ""))
+    template = chat_template(model) or ""
+    for family in _FAMILIES:
+        if not re.fullmatch(family.model_types, type_) or not re.search(family.mark, template):
+            continue
+        if family.parser in parser_names():
+            told = f"model type {type_}" if family.model_types != ".*" else "its chat template"
+            return family, f"auto, from {told}"
+    return None, f"auto, none for model type {type_ or 'unknown'}"
+
+
+def _named(parser: str, family: Family | None) -> Family:
+    """What is known of the parser that a job names."""
+    known = (f for f in (family, *_FAMILIES) if f and f.parser == parser)
+    return next(known, Family(parser, ".*"))
+
+
+def _thinks(family: Family, arguments: Mapping[str, Any]) -> bool:
+    return bool(arguments.get(family.switch, family.by_default))
