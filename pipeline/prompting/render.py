@@ -48,7 +48,7 @@ def to_prompts(
     """
     work, rest = split_work(items)
     stored, identity, fit = ledger(), generation_identity(job), fitting(job)
-    rendered = [_prompt(record, source, identity(record), fit) for record in table_records(work)]
+    rendered = [prompt_of(record, source, identity(record), fit) for record in table_records(work)]
     is_prompt = [isinstance(item, Prompt) for item in rendered]
     prompts = [item for item in rendered if isinstance(item, Prompt)]
     rejects = [item for item in rendered if isinstance(item, Reject)]
@@ -68,9 +68,10 @@ def to_prompts(
     return table
 
 
-def _prompt(
+def prompt_of(
     record: Record, source: PromptSource, identity: Mapping[str, Any], fit: Fit
 ) -> Prompt | Reject:
+    """A record rendered under its keys, or why that is not possible."""
     try:
         fitted, (messages, boilerplate) = fit(record, source)
     except Fault as fault:

@@ -144,6 +144,12 @@ class _Block:
         return set_column(items, "identity", self._identities + [None] * others)
 
 
+def read_items(shards: Sequence[Shard], spec: Input, storage: Storage) -> Iterator[Record | Reject]:
+    """Every record and reject of some shards, in order; reads little further than is asked for."""
+    for shard, opened in _opened(shards, storage):
+        yield from _items(shard, opened, spec)
+
+
 def _items(
     shard: Shard, opened: GuardedStream | Exception, spec: Input
 ) -> Iterator[Record | Reject]:
