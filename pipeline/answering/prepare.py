@@ -8,6 +8,7 @@ from pipeline.config.selection import EVERYTHING, Selection
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.engines import check_engine
+from pipeline.engines.chat_template import with_template_text
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 
@@ -51,7 +52,7 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
         raise ConfigError(
             f"output.uri: {job.output.uri} is inside the input; the job would read its own answers"
         )
-    return Prepared(job, source, storage, listing, store, selection)
+    return Prepared(with_template_text(job), source, storage, listing, store, selection)
 
 
 def _holds(root: Location, listing: Listing, store: Location) -> bool:

@@ -1,8 +1,11 @@
 """Messages to the tokens that a model reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
+
+import orjson
 
 from pipeline.core.errors import ConfigError, EngineError, describe
 from pipeline.core.records import PLAIN, Fault, Message
@@ -12,12 +15,13 @@ from pipeline.engines.model_files import ModelSpec, model_files
 class PromptEncoder:
     """A model's tokenizer and chat template.
 
-    The template formats chats. A plain prompt is encoded as it is; so is a chat if the model has no
-    template: its contents, joined by blank lines.
+    The template formats chats; `kwargs` are names that it reads. A plain prompt is encoded as it
+    is; so is a chat if the model has no template: its contents, joined by blank lines.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, kwargs: Mapping[str, Any] = MappingProxyType({})) -> None:
         self._tokenizer = tokenizer
+        self._kwargs = kwargs
 
     @property
     def has_template(self) -> bool:
@@ -36,12 +40,31 @@ class PromptEncoder:
         """
         if not self._is_formatted(messages):
             return "\n\n".join(m.content for m in messages)
+        return self._chat(messages, add_generation_prompt=True)
+
+    def opening(self, messages: Sequence[Message]) -> str:
+        """What the chat template writes behind the last message, where the model's answer begins.
+
+        Empty for a plain prompt and for a model without a template. Raises `Fault` as `text` does.
+        """
+        if not self._is_formatted(messages):
+            return ""
+        opened = self._chat(messages, add_generation_prompt=True)
+        closed = self._chat(messages, add_generation_prompt=False)
+        if opened != closed and opened.startswith(closed):
+            return opened.removeprefix(closed)
+        # Some templates begin the answer whether they are told to or not.
+        content = messages[-1].content.strip()
+        return opened.rpartition(content)[2] if content and content in opened else ""
+
+    def _chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         try:
             return str(
                 self._tokenizer.apply_chat_template(
                     [self._named(message) for message in messages],
                     tokenize=False,
-                    add_generation_prompt=True,
+                    add_generation_prompt=add_generation_prompt,
+                    **self._kwargs,
                 )
             )
         except Exception as error:  # a template may raise anything
@@ -85,7 +108,9 @@ def load_encoder(model: ModelSpec) -> PromptEncoder:
         )
     except Exception as error:  # transformers and the hub's client raise of many families
         raise EngineError(f"engine.model: tokenizer of {source}: {describe(error)}") from error
-    return PromptEncoder(tokenizer)
+    if model.chat_template is not None:
+        tokenizer.chat_template = model.chat_template
+    return PromptEncoder(tokenizer, orjson.loads(model.chat_template_kwargs))
 
 
 @cache

@@ -30,6 +30,7 @@ from pipeline.engines.model_files import ModelSpec, context_tokens, model_files
 from pipeline.engines.supervisor import EngineDied, Supervisor
 from pipeline.engines.token_budget import token_limit
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
+from pipeline.engines.vllm_options import vllm_options
 from pipeline.engines.vllm_processes import (
     descendants,
     error_log,
@@ -178,7 +179,7 @@ class VllmProcess:
             # On this node and below this process, so that the GPUs are those that Ray assigned.
             arguments["tensor_parallel_size"] = engine.gpus
             arguments["distributed_executor_backend"] = "mp"
-        arguments.update(engine.options)
+        arguments.update(vllm_options(self._job))
         return {**arguments, "model": files.where, "revision": files.revision}
 
 

@@ -5,9 +5,11 @@ from functools import lru_cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, nearest
+from pipeline.engines.chat_template import CHAT_TEMPLATE, check_chat_template
 
 RESERVED = {
     "model": "engine.model",
@@ -20,7 +22,8 @@ RESERVED = {
 def check_vllm(job: Job) -> None:
     """Raises `ConfigError` for what vLLM would refuse, before a model is loaded."""
     known = option_names()
-    for name in job.engine.options:
+    check_chat_template(job)
+    for name in vllm_options(job):
         if name in RESERVED:
             raise ConfigError(f"engine.options.{name}: set {RESERVED[name]} instead")
         if name not in known:
@@ -29,6 +32,11 @@ def check_vllm(job: Job) -> None:
         raise ConfigError(
             "engine.gpus_per_replica: 0 needs the CPU build of vLLM; the GPU build is installed"
         )
+
+
+def vllm_options(job: Job) -> dict[str, Any]:
+    """The job's options that are meant for vLLM's engine: all but the chat template."""
+    return {name: v for name, v in job.engine.options.items() if name != CHAT_TEMPLATE}
 
 
 def _is_cpu_build() -> bool:
