@@ -41,12 +41,13 @@ class Request:
         lengthen: bool = False,
     ) -> Self:
         """The attempt after `completion`. Only the latest answer is discussed, so that the prompt
-        stays a cached prefix and the conversation stays short.
+        stays a cached prefix and the conversation stays short. A thought is not sent back: models
+        read earlier answers without the thoughts behind them.
         """
         messages = self.messages
         if asks:
             words = " ".join(ask.words for ask in asks)
-            turns = Message("assistant", completion.text), Message("user", words)
+            turns = Message("assistant", completion.content), Message("user", words)
             messages = (*self.prompt.messages, *turns)
         return replace(
             self,

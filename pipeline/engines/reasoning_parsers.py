@@ -54,7 +54,7 @@ _FAMILIES = (
     # Distillates of R1 and all that open a thought for the model, whatever they are built on.
     Family("deepseek_r1", r".*", r"(?s)add_generation_prompt.*<think>"),
 )
-"""After the chat templates on the hub and the recipes in vLLM's documentation, first match first."""
+"""After the models' chat templates and vLLM's documentation; the first that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,20 @@ def reasoning_of(job: Job) -> Reasoning:
     if family is None:
         return Reasoning(None, source)
     return Reasoning(family.parser, source, _thinks(family, orjson.loads(arguments)))
+
+
+def check_reasoning(job: Job) -> None:
+    """Raises `ConfigError` for what a parser, or the want of one, rules out."""
+    reasoning = reasoning_of(job)
+    if job.sampling.thinking_token_budget is not None and reasoning.parser is None:
+        raise ConfigError(
+            f"sampling.thinking_token_budget: needs a reasoning parser; there is none ({reasoning})"
+        )
+    if reasoning.parser == HARMONY and job.answer.decoding == "enforced":
+        raise ConfigError(
+            "answer.decoding: enforced is not possible with gpt-oss, whose answers stand in a "
+            "channel of their own; leave it at free"
+        )
 
 
 def check_parser(name: str) -> None:

@@ -42,3 +42,16 @@ def quote(text: str) -> str:
     """A piece of the answer as evidence, on one line and shortened to a readable length."""
     line = " ".join(text.split())
     return line if len(line) <= EVIDENCE_CHARACTERS else line[: EVIDENCE_CHARACTERS - 1] + "…"
+
+
+def unclosed_thought(completion: Completion) -> Finding | None:
+    """The finding on a completion that ends before its thought does; None for any other."""
+    if completion.split is None or completion.split.is_closed:
+        return None
+    why = "the thought is not closed, so there is no answer"
+    if completion.finish_reason == "length":
+        why = f"{why}: cut off after {completion.completion_tokens:,} tokens"
+        if completion.context_full:
+            return Finding(False, f"{why}, where the model's context is full")
+        return Finding(False, why, "more_tokens")
+    return Finding(False, f"{why}: {quote(completion.reasoning[-80:])}", "sample_anew")

@@ -4,7 +4,7 @@ A model that stopped of its own accord is believed unless the text plainly break
 without a finish reason, such as a recorded one, must also end as texts end.
 """
 
-from pipeline.answering.checks.base import Finding, Subject, quote
+from pipeline.answering.checks.base import Finding, Subject, quote, unclosed_thought
 from pipeline.answering.ending import likely_break, plain_break
 from pipeline.core.records import Ask, Level
 
@@ -15,6 +15,8 @@ _BROKEN_OFF = ("abort", "error")
 
 def test(subject: Subject) -> Finding:
     completion = subject.completion
+    if finding := unclosed_thought(completion):
+        return finding
     reason = completion.finish_reason
     evidence = f"finish reason {reason}" if reason else "ends as a text ends"
     if reason == "length" and completion.context_full:

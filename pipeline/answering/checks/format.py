@@ -13,7 +13,7 @@ _ASK = Ask(
 
 
 def test(subject: Subject) -> Finding:
-    fault = _fault(subject.completion.text)
+    fault = _fault(subject.completion.content)
     if fault:
         return Finding(False, fault, _ASK)
     return Finding(True, f"one answer between two {ANSWER_MARKER}")
