@@ -21,6 +21,7 @@ from tests.support.structure import (
 KNOW_RAY = {
     "cluster/identities.py",
     "cluster/limit.py",
+    "cluster/placement.py",
     "cluster/ray_data.py",
     "cluster/reporter.py",
     "cluster/session.py",

@@ -19,14 +19,9 @@ from pipeline.cluster.counters import RunCounts
 from pipeline.cluster.executor import ReadTask, Stage
 from pipeline.cluster.identities import ClusterIdentities, Identities
 from pipeline.cluster.limit import ClusterLimit, Limit
+from pipeline.cluster.placement import placement
 from pipeline.cluster.reporter import ClusterReporter, Reporter
-from pipeline.cluster.session import (
-    REPLICA_MEMORY_BYTES,
-    actor_beside_driver,
-    cause_of,
-    cluster,
-    placement,
-)
+from pipeline.cluster.session import actor_beside_driver, cause_of, cluster
 from pipeline.config.schema import EngineConfig
 from pipeline.core.arrow import receipts_in
 from pipeline.core.errors import EngineError
@@ -129,10 +124,6 @@ class RayStream:
                     max_concurrent_calls_per_actor=batches,
                     max_tasks_in_flight_per_actor=batches + 1,
                 ),
-                num_cpus=1,
-                num_gpus=engine.gpus,
-                memory=REPLICA_MEMORY_BYTES,
-                accelerator_type=engine.accelerator_type,
                 **self.executor.places(engine),
             )
         )

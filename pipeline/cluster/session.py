@@ -14,11 +14,7 @@ from typing import Any
 import ray
 from ray.data import DataContext
 from ray.exceptions import RayError
-from ray.util.placement_group import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import (
-    NodeAffinitySchedulingStrategy,
-    PlacementGroupSchedulingStrategy,
-)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.config.schema import EngineConfig
 from pipeline.core.errors import EngineError, OvernightError, describe
@@ -147,7 +143,8 @@ def _configure(engine: EngineConfig | None, is_shared: bool, debug: bool) -> Non
 def _has_places(engine: EngineConfig) -> bool:
     """Whether the replicas surely find their places on a cluster that nobody else uses."""
     room = sum(int(node.get("memory", 0)) // REPLICA_MEMORY_BYTES * n for node, n in _nodes())
-    return room >= engine.replicas.min and engine.accelerator_type is None
+    is_plain = engine.accelerator_type is None and not engine.spans_nodes
+    return room >= engine.replicas.min and is_plain
 
 
 def _require_cpus(replicas: int) -> None:
@@ -160,19 +157,23 @@ def _require_cpus(replicas: int) -> None:
 
 
 def _require_gpus(engine: EngineConfig) -> None:
-    """Counts places for replicas node by node, as all GPUs of a replica are on one node."""
+    """Counts places for replicas: node by node, unless a replica may span nodes."""
     kind = engine.accelerator_type
-    places = sum(
-        int(node.get("GPU", 0)) // engine.gpus * nodes
+    gpus = [
+        (int(node.get("GPU", 0)), nodes)
         for node, nodes in _nodes()
         if kind is None or f"accelerator_type:{kind}" in node
-    )
+    ]
+    if engine.spans_nodes:
+        places, where = sum(n * nodes for n, nodes in gpus) // engine.gpus, "on any nodes"
+    else:
+        places, where = sum(n // engine.gpus * nodes for n, nodes in gpus), "on one node"
     if places < engine.replicas.min:
         of_kind = f" of kind {kind}" if kind else ""
         alone = "" if os.environ.get("RAY_ADDRESS") else "; RAY_ADDRESS is not set"
         raise EngineError(
             f"engine.replicas: {places} of {engine.replicas.min} have a place in the cluster (GPUs"
-            f"{of_kind} for each, on one node: {engine.gpus}); lower engine.replicas or "
+            f"{of_kind} for each, {where}: {engine.gpus}); lower engine.replicas or "
             f"engine.gpus_per_replica, which is 0 for the CPU build of vLLM{alone}"
         )
 
@@ -189,28 +190,6 @@ def _nodes() -> Iterator[tuple[Mapping[str, float], int]]:
     for group in config.node_group_configs if config else ():
         most = group.max_count
         yield dict(group.resources), UNLIMITED_NODES if most < 0 else most
-
-
-@contextmanager
-def placement(engine: EngineConfig) -> Iterator[dict[str, Any]]:
-    """The options that place replicas: spread over nodes, Ray Data's default, or on few nodes.
-
-    Packed replicas share one placement group, so that they are placed all at once, and one that
-    restarts keeps its place. The group ends with the block. `memory` is in bytes per replica.
-    """
-    if engine.placement == "spread":
-        yield {}
-        return
-    bundle: dict[str, float] = {"CPU": 1, "memory": REPLICA_MEMORY_BYTES}
-    if engine.gpus:
-        bundle["GPU"] = engine.gpus
-    if engine.accelerator_type:
-        bundle[f"accelerator_type:{engine.accelerator_type}"] = 0.001
-    group = placement_group([bundle] * engine.replicas.max, strategy="PACK")
-    try:
-        yield {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
-    finally:
-        remove_placement_group(group)
 
 
 @contextmanager

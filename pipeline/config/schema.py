@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from pipeline.config.bucket import WHOLE, Bucket
+from pipeline.config.gpus import gpus_per_rank, spans_nodes
 from pipeline.core.records import Level
 
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
@@ -125,10 +126,15 @@ class EngineConfig(Section):
 
     @property
     def gpus(self) -> int:
-        """GPUs per replica: by default one for vLLM and none for other engines."""
+        """GPUs per replica: by default those that vLLM's options need, none for other engines."""
         if self.gpus_per_replica is None:
-            return 1 if self.kind == "vllm" else 0
+            return gpus_per_rank(self.options) if self.kind == "vllm" else 0
         return self.gpus_per_replica
+
+    @property
+    def spans_nodes(self) -> bool:
+        """Whether a replica has a placement group of its own, which may cover several nodes."""
+        return spans_nodes(self.options)
 
     @property
     def generates(self) -> bool:

@@ -16,8 +16,8 @@ import vllm
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.inputs import tokens_input
-from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
@@ -27,6 +27,7 @@ from pipeline.core.records import Completion, Fault, Message
 from pipeline.engines.engine import GenerationError, Request, sampling_for
 from pipeline.engines.grammar import BACKEND, answer_regex
 from pipeline.engines.model_files import ModelSpec, context_tokens, model_files
+from pipeline.engines.parallelism import parallel_arguments
 from pipeline.engines.supervisor import EngineDied, Supervisor
 from pipeline.engines.token_budget import token_limit
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
@@ -38,12 +39,6 @@ from pipeline.engines.vllm_processes import (
     kill_and_wait,
     marked_processes,
 )
-
-LARGE_GPU_BYTES = 70 * 2**30
-BATCH_OF_LARGE_GPU = {"max_num_seqs": 1024, "max_num_batched_tokens": 16384}
-BATCH = {"max_num_seqs": 256, "max_num_batched_tokens": 8192}
-"""The defaults of vLLM's offline class, by the memory of a GPU. Those of its asynchronous front end
-are a fraction of these, chosen for a server that must be quick with every first token."""
 
 STREAM_TOKENS = 64
 """Tokens of a request between two updates; its first token is always reported at once."""
@@ -102,7 +97,10 @@ class VllmProcess:
         try:
             arguments = AsyncEngineArgs(**self._arguments())
             with marked_processes():
-                self._llm = AsyncLLM.from_engine_args(arguments)
+                # With the batch sizes that vLLM gives its own offline class on this GPU.
+                self._llm = AsyncLLM.from_engine_args(
+                    arguments, usage_context=UsageContext.LLM_CLASS
+                )
         except EngineError:
             raise
         except Exception as error:  # vLLM, torch and drivers raise exceptions of many families
@@ -169,16 +167,12 @@ class VllmProcess:
         """
         engine, files = self._job.engine, model_files(self._model, weights=True)
         arguments: dict[str, Any] = {
-            **_batch(),
             "max_model_len": self._context,
             "stream_interval": STREAM_TOKENS,
             "disable_log_stats": True,
             "structured_outputs_config": {"backend": BACKEND},
         }
-        if engine.gpus > 1:
-            # On this node and below this process, so that the GPUs are those that Ray assigned.
-            arguments["tensor_parallel_size"] = engine.gpus
-            arguments["distributed_executor_backend"] = "mp"
+        arguments.update(parallel_arguments(engine))
         arguments.update(vllm_options(self._job))
         return {**arguments, "model": files.where, "revision": files.revision}
 
@@ -208,10 +202,3 @@ def _structured_outputs(
     if "json_schema" in response_format:
         return StructuredOutputsParams(json=response_format["json_schema"]["schema"])
     return StructuredOutputsParams(json_object=True)
-
-
-def _batch() -> dict[str, int]:
-    """The size of a batch, by the memory of the GPU."""
-    if current_platform.is_cpu() or current_platform.get_device_total_memory() < LARGE_GPU_BYTES:
-        return BATCH
-    return BATCH_OF_LARGE_GPU

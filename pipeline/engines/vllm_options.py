@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.engines.chat_template import CHAT_TEMPLATE, check_chat_template
+from pipeline.engines.parallelism import check_parallelism
 
 RESERVED = {
     "model": "engine.model",
@@ -28,6 +29,7 @@ def check_vllm(job: Job) -> None:
             raise ConfigError(f"engine.options.{name}: set {RESERVED[name]} instead")
         if name not in known:
             raise ConfigError(f"engine.options.{name}: no option of vLLM{nearest(name, known)}")
+    check_parallelism(job.engine)
     if job.engine.gpus == 0 and not _is_cpu_build():
         raise ConfigError(
             "engine.gpus_per_replica: 0 needs the CPU build of vLLM; the GPU build is installed"

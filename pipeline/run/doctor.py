@@ -15,6 +15,7 @@ from pipeline.core.own_id import lines_about
 from pipeline.core.text import plural
 from pipeline.engines import check_endpoint, check_engine, open_engine
 from pipeline.engines.model_files import ModelSpec, context_tokens
+from pipeline.engines.parallelism import describe_gpus
 from pipeline.engines.tokenizer import load_encoder
 from pipeline.engines.vllm_options import vllm_version
 from pipeline.prompting.template import PromptSource, load_prompt
@@ -67,7 +68,8 @@ def _engine(job: Job) -> str:
     """Checks a vLLM engine without loading its model, which takes minutes."""
     check_engine(job)
     version = vllm_version() if job.engine.kind == "vllm" else open_engine(job).version
-    return f"{job.engine.kind} {version}, replicas: {job.engine.replicas}"
+    said = f"{job.engine.kind} {version}, replicas: {job.engine.replicas}"
+    return f"{said}, {describe_gpus(job.engine)}" if job.engine.gpus else said
 
 
 def _model(job: Job) -> str:

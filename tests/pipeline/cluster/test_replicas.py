@@ -1,5 +1,6 @@
 """Replicas and their GPUs, on a cluster whose nodes claim to have some."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
+import pyarrow as pa
 import pytest
 import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from pipeline.cluster.ray_data import BARREN_DEATHS
-from pipeline.config.schema import Job
+from pipeline.cluster.ray_data import BARREN_DEATHS, RayData
+from pipeline.config.schema import EngineConfig, Job
+from pipeline.core.arrow import receipt
 from pipeline.core.errors import ConfigError, EngineError
 from tests.support.jobs import (
     ROOT,
@@ -110,6 +114,82 @@ def test_two_jobs_share_the_cluster_and_both_progress(ray_cluster, tmp_path):
     times = [sorted(stored(store)["written_at"].to_pylist()) for store in stores]
     assert [len(written) for written in times] == [900, 900]
     assert max(written[0] for written in times) < min(written[-1] for written in times)
+
+
+class SpanningReplica:
+    """Starts a process for each GPU of the group that it runs in, as vLLM's executor on Ray does.
+
+    vLLM's own can only be run where there are GPUs: its CPU build refuses Ray.
+    """
+
+    async def __call__(self, table: pa.Table) -> pa.Table:
+        group = ray.util.get_current_placement_group()
+        of_gpus = [n for n, bundle in enumerate(group.bundle_specs) if bundle.get("GPU")]
+        assert all(group.bundle_specs[n]["GPU"] == 1 for n in of_gpus)  # vLLM takes no other
+        workers = [
+            ray.remote(num_cpus=0, num_gpus=1)(GpuOfProcess)
+            .options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, n))
+            .remote()
+            for n in of_gpus
+        ]
+        found = await asyncio.gather(*(worker.found.remote() for worker in workers))
+        return receipt((str(ray.get_runtime_context().get_node_id()), found))
+
+
+class GpuOfProcess:
+    def found(self) -> tuple[str, str]:
+        context = ray.get_runtime_context()
+        return str(context.get_node_id()), str(context.get_accelerator_ids()["GPU"])
+
+
+def spanning(gpus: int, **engine) -> EngineConfig:
+    options = {"distributed_executor_backend": "ray", "pipeline_parallel_size": gpus}
+    return EngineConfig(kind="vllm", model="m", options=options, **engine)
+
+
+def one_table() -> list[pa.Table]:
+    return [pa.table({"n": [1]})]
+
+
+def where_they_are(engine: EngineConfig) -> list[tuple[str, list[tuple[str, str]]]]:
+    """For each replica that a table reached: its own node, and those of its GPUs."""
+    with RayData(engine) as executor:
+        stream = executor.read([(one_table, 1)])
+        return list(stream.through_replicas(SpanningReplica, (), engine, 1).receipts())
+
+
+def test_a_replica_over_two_nodes_has_the_gpus_of_both_and_runs_beside_one():
+    """Two nodes have two GPUs and one; their places are free again after each run."""
+    for _ in range(2):
+        ((node, gpus),) = where_they_are(spanning(3))
+        assert len(set(gpus)) == 3
+        assert len({of for of, _ in gpus}) == 2
+        assert node in {of for of, _ in gpus}
+
+
+def test_a_replica_that_fits_on_one_node_is_on_one_though_it_might_span():
+    ((node, gpus),) = where_they_are(spanning(2))
+    assert len(set(gpus)) == 2
+    assert {of for of, _ in gpus} == {node}
+
+
+def test_the_room_for_replicas_over_nodes_is_counted_over_nodes():
+    message = r"0 of 1 have a place in the cluster \(GPUs for each, on any nodes: 4\)"
+    with pytest.raises(EngineError, match=message):
+        where_they_are(spanning(4))
+    of_kind = r"0 of 1 .* \(GPUs of kind SCARCE for each, on any nodes: 2\)"
+    with pytest.raises(EngineError, match=of_kind):
+        where_they_are(spanning(2, accelerator_type="SCARCE"))
+
+
+def test_replicas_over_nodes_whose_gpus_are_taken_end_the_run_after_the_start_time():
+    occupant = ray.remote(num_gpus=1)(Occupant).remote()
+    try:
+        assert ray.get(occupant.is_here.remote())
+        with pytest.raises(EngineError, match=r"after 4 s 0 of 1 replicas .*GPUs for each: 3"):
+            where_they_are(spanning(3, start_seconds=4))
+    finally:
+        ray.kill(occupant)
 
 
 SEEN = (

@@ -236,18 +236,6 @@ def test_every_option_reaches_vllm(local_vllm):
     assert not config.model_config.trust_remote_code
 
 
-def test_a_batch_is_at_least_as_large_as_that_of_vllms_offline_class():
-    from vllm.engine.arg_utils import EngineArgs
-    from vllm.usage.usage_lib import UsageContext
-
-    from pipeline.engines.vllm import BATCH
-
-    tokens, sequences = EngineArgs.get_batch_defaults(world_size=1)
-    offline = UsageContext.LLM_CLASS
-    assert BATCH["max_num_seqs"] >= sequences[offline]
-    assert BATCH["max_num_batched_tokens"] >= tokens[offline]
-
-
 def open_vllm(job, sample=()):
     from pipeline.engines.vllm import VllmEngine
 
