@@ -11,6 +11,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.records import Fault, Message
 from pipeline.engines.engine import Request
 from pipeline.engines.model_files import ModelSpec, context_tokens
+from pipeline.engines.reasoning_parsers import reasoning_of
 from pipeline.engines.tokenizer import shared_encoder
 
 CHARACTERS_PER_TOKEN = 4
@@ -34,12 +35,12 @@ class TokenBudget:
 
     model: ModelSpec
     context: int
-    answer: int
+    answer: int  # with the thought in front of it, as far as the job limits that
 
     @classmethod
     def of(cls, job: Job) -> Self:
         """Raises `ConfigError` if an answer leaves no room for a prompt."""
-        model, answer = ModelSpec.of(job), answer_tokens(job)
+        model, answer = ModelSpec.of(job), answer_tokens(job) + _thought_tokens(job)
         context = _context_tokens(model)
         if context <= answer:
             raise ConfigError(
@@ -77,17 +78,46 @@ def answer_tokens(job: Job) -> int:
     """Tokens an answer is expected to take: its words at the common rate, or the job's limit if
     that is less.
     """
-    expected = ceil(job.answer.max_words * EXPECTED_TOKENS_PER_WORD) + EXPECTED_FRAME_TOKENS
-    return min(expected, job.sampling.max_tokens or expected)
+    return min(_expected(job.answer), job.sampling.max_tokens or _expected(job.answer))
 
 
-def token_limit(answer: Answer, sampling: Sampling, request: Request, room: int) -> int:
-    """Tokens after which an answer is cut off; `room` is what the prompt leaves of the context.
+def _expected(answer: Answer) -> int:
+    return ceil(answer.max_words * EXPECTED_TOKENS_PER_WORD) + EXPECTED_FRAME_TOKENS
 
-    The limit of the record's own line, the job's, or one that is generous for the words. Where the
-    decoder counts the words itself, all of `room`: no valid answer is cut off while there is room.
+
+def _thought_tokens(job: Job) -> int:
+    """Room for a thought in front of the answer: the job's limit for it, if the model thinks."""
+    budget, most = job.sampling.thinking_token_budget, job.sampling.max_tokens
+    if not budget or not reasoning_of(job).thinks:
+        return 0
+    return budget if most is None else max(min(budget, most - answer_tokens(job)), 0)
+
+
+def token_limit(
+    answer: Answer, sampling: Sampling, request: Request, room: int, thinks: bool = False
+) -> int:
+    """Tokens after which a completion is cut off; `room` is what the prompt leaves of the context.
+
+    The limit of the record's own line, the job's, or one that is generous for the words. All of
+    `room` where the decoder counts the words itself, or a model thinks first as long as it likes:
+    no valid answer is cut off while there is room.
     """
-    enforced = answer.decoding == "enforced"
-    generous = room if enforced else answer.max_words * LIMIT_TOKENS_PER_WORD
+    budget = sampling.thinking_token_budget
+    is_open = answer.decoding == "enforced" or (thinks and budget is None)
+    generous = room if is_open else answer.max_words * LIMIT_TOKENS_PER_WORD + (budget or 0)
     limit = (sampling.max_tokens or generous + LIMIT_FRAME_TOKENS) * 2**request.lengthened
     return min(request.max_tokens or request.own_limit or limit, room)
+
+
+def thought_limit(
+    answer: Answer, sampling: Sampling, request: Request, limit: int, thinks: bool
+) -> int | None:
+    """Tokens after which a thought is ended, so that `limit` leaves an answer its room behind it.
+
+    None if the model decides: where nothing but the context limits the completion.
+    """
+    budget = sampling.thinking_token_budget
+    if not thinks or not (budget is not None or sampling.max_tokens or request.own_limit):
+        return budget
+    left = max(limit - _expected(answer), 0)
+    return left if budget is None else min(budget, left)
