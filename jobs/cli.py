@@ -95,6 +95,27 @@ def plan(
 
 
 @app.command()
+def preview(
+    job: JobFile,
+    overrides: Overrides = None,
+    only: Only = None,
+    limit: Annotated[int, typer.Option("--limit", help="Answer this many records.")] = 3,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against", metavar="FILE", help="Answer them with this prompt template, too."
+        ),
+    ] = None,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Answer the first few records here and show everything; store nothing."""
+    _start("preview", job, overrides, json, debug)(
+        selection=lambda: _selection(only, limit, None), against=against, debug=debug
+    )
+
+
+@app.command()
 def run(
     job: JobFile,
     overrides: Overrides = None,

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -26,6 +27,25 @@ def periodic_calls(call: Callable[[], object], seconds: float) -> Iterator[None]
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def output_to(target: int) -> Iterator[None]:
+    """Redirects standard output and standard error to another descriptor while the block lasts.
+
+    Libraries and their processes write there as they please; a document of `--json` stays alone.
+    """
+    sys.stdout.flush()
+    originals = [(stream, os.dup(stream)) for stream in (1, 2)]
+    try:
+        for stream, _ in originals:
+            os.dup2(target, stream)
+        yield
+    finally:
+        sys.stdout.flush()
+        for stream, original in originals:
+            os.dup2(original, stream)
+            os.close(original)
 
 
 @cache
