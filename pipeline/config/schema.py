@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -18,6 +17,8 @@ from pydantic import (
 
 from pipeline.config.bucket import WHOLE, Bucket
 from pipeline.config.gpus import gpus_per_rank, spans_nodes
+from pipeline.config.sampling import Sampling as Sampling
+from pipeline.config.sections import SECTION
 from pipeline.core.records import Level
 
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
@@ -30,7 +31,7 @@ def _yaml_off(value: Any) -> Any:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = SECTION
 
 
 class TextGrammar(Section):
@@ -120,6 +121,7 @@ class EngineConfig(Section):
     stall_seconds: float = Field(default=300, gt=0)  # without a token before a restart
     reasoning: Annotated[str, BeforeValidator(_yaml_off)] = Field(default="auto", min_length=1)
     chat_template_kwargs: dict[str, Any] = {}  # arguments of the model's chat template
+    confidence: bool = False  # whether log probabilities of the answer's tokens are kept
     adapter: str | None = None  # a LoRA adapter: a folder, a hub name, or an s3:// folder
     generation_options: list[str] = []  # names in `options` that are part of the generation key
     options: dict[str, Any] = {}  # passed on to the engine
@@ -140,26 +142,6 @@ class EngineConfig(Section):
     def generates(self) -> bool:
         """Whether a model writes the answers, so that another attempt may give another answer."""
         return self.kind in ("vllm", "openai")
-
-
-class Sampling(Section):
-    """Sampling parameters under vLLM's names; the engine decides those that are not given."""
-
-    temperature: float | None = Field(default=None, ge=0)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    top_k: int | None = None
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    max_tokens: int | None = Field(default=None, gt=0)
-    min_tokens: int | None = Field(default=None, ge=0)
-    seed: int | None = None
-    stop: list[str] | None = None
-    stop_token_ids: list[int] | None = None
-    bad_words: list[str] | None = None
-    ignore_eos: bool | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    repetition_penalty: float | None = None
-    thinking_token_budget: int | None = Field(default=None, ge=0)
 
 
 class Answer(Section):

@@ -1,11 +1,13 @@
-"""Looks up the sections of a job file: their keys, and which of them are empty."""
+"""What all sections of a job file have in common, and a look-up of their keys."""
 
 from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
+
+SECTION = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 def with_defaults(data: dict[str, Any], section: type[BaseModel]) -> dict[str, Any]:

@@ -150,7 +150,9 @@ def model_config(model: ModelSpec) -> dict[str, Any]:
 
 
 def chat_template(model: ModelSpec) -> str | None:
-    """The text of the model's own chat template, without loading its tokenizer."""
+    """The text of the job's or the model's chat template, without loading the tokenizer."""
+    if model.chat_template is not None:
+        return model.chat_template
     with suppress(FileNotFoundError):
         return _content(model, "chat_template.jinja").decode()
     with suppress(FileNotFoundError, orjson.JSONDecodeError):

@@ -20,25 +20,25 @@ class PromptEncoder:
     """
 
     def __init__(self, tokenizer: Any, kwargs: Mapping[str, Any] = MappingProxyType({})) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._kwargs = kwargs
 
     @property
     def has_template(self) -> bool:
-        return bool(self._tokenizer.chat_template)
+        return bool(self.tokenizer.chat_template)
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a whole prompt; raises `Fault` for a chat that the template refuses."""
         # The template has written the special tokens at the beginning already.
-        plain = not self._is_formatted(messages)
-        return list(self._tokenizer.encode(self.text(messages), add_special_tokens=plain))
+        plain = not self.formats(messages)
+        return list(self.tokenizer.encode(self.text(messages), add_special_tokens=plain))
 
     def text(self, messages: Sequence[Message]) -> str:
         """A whole prompt as the model reads it, with what the chat template writes around it.
 
         Raises `Fault` for a chat that the template refuses.
         """
-        if not self._is_formatted(messages):
+        if not self.formats(messages):
             return "\n\n".join(m.content for m in messages)
         return self._chat(messages, add_generation_prompt=True)
 
@@ -47,7 +47,7 @@ class PromptEncoder:
 
         Empty for a plain prompt and for a model without a template. Raises `Fault` as `text` does.
         """
-        if not self._is_formatted(messages):
+        if not self.formats(messages):
             return ""
         opened = self._chat(messages, add_generation_prompt=True)
         closed = self._chat(messages, add_generation_prompt=False)
@@ -60,7 +60,7 @@ class PromptEncoder:
     def _chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         try:
             return str(
-                self._tokenizer.apply_chat_template(
+                self.tokenizer.apply_chat_template(
                     [self._named(message) for message in messages],
                     tokenize=False,
                     add_generation_prompt=add_generation_prompt,
@@ -71,14 +71,15 @@ class PromptEncoder:
             why = f"the model's chat template refuses it: {describe(error)}"
             raise Fault("wrong_type", why) from error
 
-    def _is_formatted(self, messages: Sequence[Message]) -> bool:
+    def formats(self, messages: Sequence[Message]) -> bool:
+        """Whether the chat template formats these messages."""
         return self.has_template and messages[0].role != PLAIN
 
     def _named(self, message: Message) -> dict[str, str]:
         """A message for the chat template. Developers speak as the system does where the template
         knows no `developer`: OpenAI's newer name for the same role.
         """
-        if message.role == "developer" and "developer" not in str(self._tokenizer.chat_template):
+        if message.role == "developer" and "developer" not in str(self.tokenizer.chat_template):
             return {"role": "system", "content": message.content}
         return message._asdict()
 

@@ -7,29 +7,28 @@ tokenizer and the supervisor. Importing this module takes seconds.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import vllm
-from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.inputs import tokens_input
-from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from pipeline.config.schema import Answer, Job, Sampling
+from pipeline.config.schema import Job
 from pipeline.core.errors import EngineError, describe
 from pipeline.core.records import Completion, Fault, Message
-from pipeline.engines.engine import GenerationError, Request, sampling_for
-from pipeline.engines.grammar import BACKEND, answer_regex
+from pipeline.engines.engine import GenerationError, Request
+from pipeline.engines.grammar import BACKEND
 from pipeline.engines.model_files import ModelSpec, context_tokens, model_files
 from pipeline.engines.parallelism import parallel_arguments
+from pipeline.engines.reasoning_parsers import check_reasoning, reasoning_of
 from pipeline.engines.supervisor import EngineDied, Supervisor
-from pipeline.engines.token_budget import token_limit
+from pipeline.engines.token_budget import thought_limit, token_limit
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
 from pipeline.engines.vllm_options import vllm_options
 from pipeline.engines.vllm_processes import (
@@ -39,6 +38,10 @@ from pipeline.engines.vllm_processes import (
     kill_and_wait,
     marked_processes,
 )
+from pipeline.engines.vllm_reasoning import Opening, Reasoner
+from pipeline.engines.vllm_requests import Generated, sampling_params
+
+T = TypeVar("T")
 
 STREAM_TOKENS = 64
 """Tokens of a request between two updates; its first token is always reported at once."""
@@ -59,6 +62,7 @@ class VllmEngine:
 
     def __init__(self, job: Job, sample: Sequence[Message]) -> None:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        check_reasoning(job)
         encoder = load_encoder(ModelSpec.of(job))
         encoder.check_shape(sample)
         process = VllmProcess(job, encoder)
@@ -79,6 +83,8 @@ class VllmProcess:
         self._encoder = encoder
         self._model = ModelSpec.of(job)
         self._context = context_tokens(self._model)
+        self._parser = reasoning_of(job).parser
+        self._reasoner = Reasoner(self._parser, encoder, job.engine.chat_template_kwargs)
         self._log = error_log()
         self._tokenizing = ThreadPoolExecutor(1, "tokenizing")
         self._request_ids = count()
@@ -119,47 +125,55 @@ class VllmProcess:
 
     async def generate(self, request: Request, on_tokens: Callable[[], None]) -> Completion:
         began = time.monotonic()
-        tokens = await self._encode(request)
+        tokens, opening = await self._in_thread(self._encode, request)
         room = self._context - len(tokens)
         if room < 1:
             raise GenerationError(
                 f"the conversation has {len(tokens):,} tokens, the context {self._context:,}"
             )
-        job = self._job
-        limit = token_limit(job.answer, job.sampling, request, room)
-        pieces, length = [], 0
+        job, generated = self._job, Generated()
+        limit = token_limit(job.answer, job.sampling, request, room, opening.thinks)
+        thought = thought_limit(job.answer, job.sampling, request, limit, opening.thinks)
         try:
-            sampling = sampling_params(job.answer, job.sampling, request, limit, self._defaults)
+            sampling = sampling_params(job, request, limit, thought, self._defaults)
+            sampling.skip_special_tokens &= not self._reasoner.keeps_special_tokens
             number = str(next(self._request_ids))
-            async for update in self._llm.generate(tokens_input(tokens), sampling, number):
+            thinking = self._reasoner.arguments(opening)
+            prompt = tokens_input(tokens)
+            async for update in self._llm.generate(prompt, sampling, number, **thinking):
                 on_tokens()
                 (output,) = update.outputs
-                pieces.append(output.text)
-                length += len(output.token_ids)
+                generated.add(output)
         except EngineDeadError as error:
             reason = self._log.first_error() or "its process ended without an error message"
             raise EngineDied(reason) from error
         except (ValueError, EngineGenerateError) as error:
             raise GenerationError(describe(error.__cause__ or error)) from error
+        parts = await self._in_thread(self._reasoner.parts, generated, opening)
         return Completion(
-            text="".join(pieces),
+            text=generated.text,
             finish_reason=output.finish_reason,
             prompt_tokens=len(tokens),
             cached_tokens=update.num_cached_tokens or 0,
-            completion_tokens=length,
+            completion_tokens=len(generated.tokens),
             seconds=time.monotonic() - began,
             context_full=output.finish_reason == "length" and limit == room,
+            reasoning_tokens=parts.reasoning_tokens,
+            split=parts.split,
+            confidence=generated.confidence(parts.first_of_answer),
         )
 
-    async def _encode(self, request: Request) -> list[int]:
-        """Encodes beside the event loop, in a single thread: tokenizers are not thread-safe."""
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Works beside the event loop, in a single thread: tokenizers are not thread-safe."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(
-                self._tokenizing, self._encoder.encode, request.messages
-            )
+            return await loop.run_in_executor(self._tokenizing, work, *arguments)
         except Fault as fault:
             raise GenerationError(str(fault)) from fault
+
+    def _encode(self, request: Request) -> tuple[list[int], Opening]:
+        tokens = self._encoder.encode(request.messages)
+        return tokens, self._reasoner.opening(request.messages)
 
     def _arguments(self) -> dict[str, Any]:
         """vLLM's engine arguments: defaults for batch jobs, the job's options over them, and over
@@ -172,33 +186,8 @@ class VllmProcess:
             "disable_log_stats": True,
             "structured_outputs_config": {"backend": BACKEND},
         }
+        if self._parser:
+            arguments["reasoning_parser"] = self._parser
         arguments.update(parallel_arguments(engine))
         arguments.update(vllm_options(self._job))
         return {**arguments, "model": files.where, "revision": files.revision}
-
-
-def sampling_params(
-    answer: Answer, sampling: Sampling, request: Request, limit: int, defaults: Mapping[str, Any]
-) -> SamplingParams:
-    """vLLM's parameters for a request: those of its record's own line, over the job's, over the
-    `defaults` that the model came with.
-    """
-    of_job = {**defaults, **sampling.model_dump(exclude_none=True)}
-    chosen = {**sampling_for(request, of_job), "max_tokens": limit}
-    structure = _structured_outputs(answer, chosen.pop("response_format", None))
-    return SamplingParams(
-        **chosen, structured_outputs=structure, output_kind=RequestOutputKind.DELTA
-    )
-
-
-def _structured_outputs(
-    answer: Answer, response_format: Mapping[str, Any] | None
-) -> StructuredOutputsParams | None:
-    """What the decoder enforces: the answer's frame, JSON, or JSON by a schema."""
-    if answer.decoding == "enforced":
-        return StructuredOutputsParams(regex=answer_regex(answer.max_words))
-    if response_format is None:
-        return None
-    if "json_schema" in response_format:
-        return StructuredOutputsParams(json=response_format["json_schema"]["schema"])
-    return StructuredOutputsParams(json_object=True)

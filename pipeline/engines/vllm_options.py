@@ -15,6 +15,7 @@ from pipeline.engines.parallelism import check_parallelism
 RESERVED = {
     "model": "engine.model",
     "revision": "engine.revision",
+    "reasoning_parser": "engine.reasoning",
     "tensor_parallel_size": "engine.gpus_per_replica",
 }
 """Options of vLLM that have their own key in the job file."""

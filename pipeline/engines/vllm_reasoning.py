@@ -3,66 +3,129 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from vllm.reasoning import ReasoningParserManager
 
 from pipeline.core.errors import ConfigError, describe
-from pipeline.core.records import Split
+from pipeline.core.records import Message, Split
+from pipeline.engines.reasoning_parsers import HARMONY
+from pipeline.engines.tokenizer import PromptEncoder
+from pipeline.engines.vllm_requests import Generated
+
+CHANNEL = "<|channel|>"
+"""The token of harmony in front of each of its channels, of which the last one is the answer's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a chat template writes in front of an answer; it may open a thought, or close one."""
+    """What a chat template writes in front of a completion: it may open a thought, or close one.
 
-    text: str
-    tokens: Sequence[int]
+    `thinks` tells whether a thought is expected behind it.
+    """
+
+    text: str = ""
+    tokens: Sequence[int] = ()
+    thinks: bool = False
 
 
-class ReasoningSplitter:
-    """A parser of vLLM for one model; for one thread at a time.
+class Parts(NamedTuple):
+    """A completion in two; without a split of the parser it is left to the rules for texts."""
+
+    split: Split | None = None
+    reasoning_tokens: int = 0
+    first_of_answer: int = 0  # its first token
+
+
+class Reasoner:
+    """A model's parser, if it has one; for one thread at a time.
 
     Raises `ConfigError` if the parser does not fit the model's tokenizer.
     """
 
-    def __init__(self, name: str, tokenizer: Any, arguments: Mapping[str, Any]) -> None:
-        self._tokenizer = tokenizer
-        try:
-            parser = ReasoningParserManager.get_reasoning_parser(name)
-            self._parser = parser(tokenizer, chat_template_kwargs=dict(arguments))
-        except Exception as error:  # each parser looks for tokens of its own
-            raise ConfigError(
-                f"engine.reasoning: {name} does not fit the model: {describe(error)}; "
-                "off leaves completions whole"
-            ) from error
+    def __init__(
+        self, parser: str | None, encoder: PromptEncoder, arguments: Mapping[str, Any]
+    ) -> None:
+        self._encoder = encoder
+        self._arguments = dict(arguments)
+        self._is_harmony = parser == HARMONY
+        self._parser = _parser(parser, encoder.tokenizer, arguments) if parser else None
+        self._opening: Opening | None = None
 
     @property
     def keeps_special_tokens(self) -> bool:
-        """Whether the parser has to see the special tokens of a completion's text."""
+        """Whether the special tokens of a completion have to stay in its text."""
+        if self._parser is None:
+            return False
         request = SimpleNamespace(skip_special_tokens=True, structured_outputs=None, tools=None)
-        return not self._parser.adjust_request(request).skip_special_tokens
+        return self._is_harmony or not self._parser.adjust_request(request).skip_special_tokens
 
-    def has_ended(self, opening: Opening) -> bool:
-        """Whether an answer follows at once, so that a grammar begins at the first token."""
-        return bool(self._parser.is_reasoning_end(list(opening.tokens)))
+    def arguments(self, opening: Opening) -> dict[str, Any]:
+        """What vLLM has to know to begin a grammar where the thought ends.
 
-    def split(self, text: str, opening: Opening) -> Split:
-        """A thought that nothing opens or closes, neither in the prompt nor in the text, is none:
-        parsers of models that always think take such an answer for a thought.
+        It would look for the end of a thought in the whole prompt, where a passage may have one.
         """
-        start, end = self._parser.reasoning_start_str, self._parser.reasoning_end_str
-        reasoning, content = self._parser.extract_reasoning(text, SimpleNamespace())
-        if not reasoning:
-            return Split("", content or "") if content or (end and end in text) else Split("", text)
-        if content is not None or (end and end in text):
-            return Split(reasoning.strip(), content or "")
-        if start and start not in text and start not in opening.text:
-            return Split("", text)
-        return Split(reasoning.strip(), "", is_closed=False)
+        if self._parser is None:
+            return {}
+        arguments = {"chat_template_kwargs": self._arguments}
+        return {"reasoning_ended": not opening.thinks, "reasoning_parser_kwargs": arguments}
 
-    def count(self, split: Split, tokens: Sequence[int], opening: Opening) -> int:
-        """Tokens of the thought, without the tags around it."""
+    def opening(self, messages: Sequence[Message]) -> Opening:
+        """The same for all chats of a model; a plain prompt has none, and no thought behind it."""
+        if self._parser is None or not self._encoder.formats(messages):
+            return Opening()
+        if self._opening is None:
+            text = self._encoder.opening(messages)
+            tokens = self._encoder.tokenizer.encode(text, add_special_tokens=False)
+            thinks = self._is_harmony or not self._parser.is_reasoning_end(tokens)
+            self._opening = Opening(text, tokens, thinks)
+        return self._opening
+
+    def parts(self, generated: Generated, opening: Opening) -> Parts:
+        """Splits a completion, and counts the tokens of the thought without the tags around it."""
+        if self._parser is None:
+            return Parts()
+        if self._is_harmony:
+            before = _before_last(generated.tokens, self._parser.vocab.get(CHANNEL))
+            return Parts(None, before, before)
+        split = _split(self._parser, generated.text, opening)
         if not split.reasoning:
-            return 0
-        counted = int(self._parser.count_reasoning_tokens([*opening.tokens, *tokens]))
-        return counted or len(self._tokenizer.encode(split.reasoning, add_special_tokens=False))
+            return Parts(split)
+        counted = self._parser.count_reasoning_tokens([*opening.tokens, *generated.tokens])
+        answer = self._parser.extract_content_ids(generated.tokens) if split.content else []
+        return Parts(
+            split,
+            counted or len(self._encoder.tokenizer.encode(split.reasoning)),
+            len(generated.tokens) - len(answer),
+        )
+
+
+def _split(parser: Any, text: str, opening: Opening) -> Split:
+    """A thought that nothing opens or closes, neither in the prompt nor in the text, is none:
+    parsers of models that always think take such an answer for a thought.
+    """
+    start, end = parser.reasoning_start_str, parser.reasoning_end_str
+    is_closed = bool(end and end in text)
+    is_opened = not start or start in text or start in opening.text
+    reasoning, content = parser.extract_reasoning(text, SimpleNamespace())
+    if not reasoning and not is_closed:
+        return Split("", text)
+    if content or is_closed:
+        return Split((reasoning or "").strip(), content or "")
+    return Split(reasoning.strip(), "", is_closed=False) if is_opened else Split("", text)
+
+
+def _parser(name: str, tokenizer: Any, arguments: Mapping[str, Any]) -> Any:
+    try:
+        parser = ReasoningParserManager.get_reasoning_parser(name)
+        return parser(tokenizer, chat_template_kwargs=dict(arguments))
+    except Exception as error:  # each parser looks for tokens of its own
+        raise ConfigError(
+            f"engine.reasoning: {name} does not fit the model: {describe(error)}; off leaves "
+            "completions whole"
+        ) from error
+
+
+def _before_last(tokens: Sequence[int], token: int | None) -> int:
+    """How many tokens stand before the last one of a kind; 0 if there is none."""
+    return next((at for at in reversed(range(len(tokens))) if tokens[at] == token), 0)

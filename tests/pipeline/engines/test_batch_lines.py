@@ -77,13 +77,13 @@ def request(record_: Record, **fields: Any) -> Request:
 def test_vllm_gets_a_lines_settings_over_those_of_the_job(own: Any, of_job: Any) -> None:
     from vllm import SamplingParams
 
-    from pipeline.engines.vllm import sampling_params
+    from pipeline.engines.vllm_requests import sampling_params
 
     job_, expected = plain(**of_job), {"min_p": 0.25, **of_job, **own}
     is_json = expected.pop("response_format", None) is not None
     asked = request(line(**own))
     limit = token_limit(job_.answer, job_.sampling, asked, 8000)
-    params = sampling_params(job_.answer, job_.sampling, asked, limit, {"min_p": 0.25})
+    params = sampling_params(job_, asked, limit, None, {"min_p": 0.25})
     structure = params.structured_outputs
     assert (structure is not None and structure.json_object) == is_json
     direct = SamplingParams(**{"max_tokens": 399 * 4 + 64, **expected})
@@ -92,13 +92,13 @@ def test_vllm_gets_a_lines_settings_over_those_of_the_job(own: Any, of_job: Any)
 
 
 def test_vllm_enforces_the_schema_of_a_line() -> None:
-    from pipeline.engines.vllm import sampling_params
+    from pipeline.engines.vllm_requests import sampling_params
 
     schema = {"type": "object", "properties": {"lamp": {"type": "string"}}}
     shape = {"type": "json_schema", "json_schema": {"name": "lamp", "schema": schema}}
     job_ = plain()
     asked = request(line(response_format=shape))
-    params = sampling_params(job_.answer, job_.sampling, asked, 10, {})
+    params = sampling_params(job_, asked, 10, None, {})
     assert params.structured_outputs.json == schema
 
 

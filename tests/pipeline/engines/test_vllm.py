@@ -54,7 +54,7 @@ def test_a_chat_goes_through_the_models_template_and_a_plain_prompt_does_not(loc
     encoder = local_vllm.process._encoder
     contents = sum(len(encoder.encode((Message(PLAIN, m.content),))) for m in CHAT)
     assert chat.prompt_tokens == contents + len(["<s>", *CHAT, *CHAT, "<|assistant|>"])
-    assert text.prompt_tokens == len(encoder._tokenizer.encode(TEXT[0].content))
+    assert text.prompt_tokens == len(encoder.tokenizer.encode(TEXT[0].content))
 
 
 def of_tokens(number: int) -> tuple[Message, ...]:
@@ -91,10 +91,10 @@ def test_a_retry_discusses_only_the_latest_answer():
 
 
 def sampled(request: Request, limit: int = 10, **sections):
-    from pipeline.engines.vllm import sampling_params
+    from pipeline.engines.vllm_requests import sampling_params
 
     job = vllm_job("model", **sections)
-    return sampling_params(job.answer, job.sampling, request, limit, {"top_p": 0.9})
+    return sampling_params(job, request, limit, None, {"top_p": 0.9})
 
 
 def test_the_models_sampling_defaults_apply_unless_the_job_sets_others():

@@ -1,0 +1,71 @@
+"""A request as vLLM takes it, and what arrives of its completion. Importing this imports vLLM."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from vllm import SamplingParams
+from vllm.outputs import CompletionOutput
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+from pipeline.config.schema import Answer, Job
+from pipeline.engines.engine import Request, sampling_for
+from pipeline.engines.grammar import answer_regex
+
+
+@dataclass(slots=True)
+class Generated:
+    """What has arrived of a completion: text in pieces, tokens, and their log probabilities if
+    they were asked for.
+    """
+
+    pieces: list[str] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    log_probabilities: list[float] = field(default_factory=list)
+
+    def add(self, output: CompletionOutput) -> None:
+        self.pieces.append(output.text)
+        self.tokens.extend(output.token_ids)
+        if found := output.logprobs:
+            self.log_probabilities.extend(found.logprobs[at] for at in found.start_indices)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    def confidence(self, first: int) -> float | None:
+        """Mean log probability of the tokens from the one with this number on."""
+        answer = self.log_probabilities[first:]
+        return fmean(answer) if answer else None
+
+
+def sampling_params(
+    job: Job, request: Request, limit: int, thought: int | None, defaults: Mapping[str, Any]
+) -> SamplingParams:
+    """vLLM's parameters for a request: those of its record's own line, over the job's, over the
+    `defaults` that the model came with. `limit` and `thought` are limits in tokens.
+    """
+    of_job = {**defaults, **job.sampling.model_dump(exclude_none=True)}
+    chosen = {**sampling_for(request, of_job), "max_tokens": limit}
+    structure = _structured_outputs(job.answer, chosen.pop("response_format", None))
+    if job.engine.confidence:
+        chosen.update(logprobs=0, flat_logprobs=True)
+    return SamplingParams(
+        **{**chosen, "thinking_token_budget": thought},
+        structured_outputs=structure,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _structured_outputs(
+    answer: Answer, response_format: Mapping[str, Any] | None
+) -> StructuredOutputsParams | None:
+    """What the decoder enforces: the answer's frame, JSON, or JSON by a schema."""
+    if answer.decoding == "enforced":
+        return StructuredOutputsParams(regex=answer_regex(answer.max_words))
+    if response_format is None:
+        return None
+    if "json_schema" in response_format:
+        return StructuredOutputsParams(json=response_format["json_schema"]["schema"])
+    return StructuredOutputsParams(json_object=True)
