@@ -20,6 +20,7 @@ from pipeline.core.accounting import MOST_DETAILS
 from pipeline.core.own_id import lines_about
 from pipeline.core.records import Message
 from pipeline.core.text import harmless, plural
+from pipeline.engines.reasoning_parsers import described
 from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
 from pipeline.prompting.cache_estimate import estimate_cache
 from pipeline.run.budgets import overruns
@@ -56,6 +57,7 @@ def main(
     document = {
         **_records(plan, now),
         "ids": plan.ids,
+        "reasoning": described(job) if job.engine.kind == "vllm" else None,
         "over_budget": list(overruns(job, plan.totals, selection.limit)),
         **_cost(plan, job, rate, last_measured(prepared.store, job)),
         "prefix_cache": cache,
@@ -99,10 +101,12 @@ def _cost(
     records, prompt_tokens = plan.totals.standings["work"], plan.prompt_tokens.total()
     expected = job.answer.max_words * EXPECTED_TOKENS_PER_WORD
     completion_tokens = round(records * (measured.completion_tokens if measured else expected))
+    reasoning_tokens = round(records * measured.reasoning_tokens) if measured else None
     used = rate or (measured.rate if measured else None)
     return {
         "estimated_prompt_tokens": prompt_tokens,
         "estimated_completion_tokens": completion_tokens,
+        "estimated_reasoning_tokens": reasoning_tokens,
         "tokens_per_gpu_second": used,
         "measured_by": measured.run_id if measured and not rate else None,
         "gpu_hours": (prompt_tokens + completion_tokens) / used / 3600 if used else None,
@@ -167,7 +171,8 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     table.add_row("read", f"{document['read']:,}")
     console.print(table)
     console.print(f"\n{_cost_line(document)}")
-    for line in (*document["over_budget"], *lines_about(document["ids"])):
+    reasoning = [f"reasoning: {document['reasoning']}"] if document["reasoning"] else []
+    for line in (*reasoning, *document["over_budget"], *lines_about(document["ids"])):
         console.print(harmless(line), markup=False)
     if document["prefix_cache"]:
         console.print(_prefix_cache_line(document["prefix_cache"]))
@@ -180,6 +185,8 @@ def _show(console: Console, document: dict[str, Any]) -> None:
 def _cost_line(document: dict[str, Any]) -> str:
     prompt_tokens = plural(document["estimated_prompt_tokens"], "prompt token")
     completion_tokens = plural(document["estimated_completion_tokens"], "completion token")
+    if reasoning := document["estimated_reasoning_tokens"]:
+        completion_tokens += f" ({reasoning:,} of them reasoning)"
     parts = plural(document["parts"], "part")
     line = f"about {prompt_tokens} and {completion_tokens}, {parts}"
     if document["gpu_hours"] is None:

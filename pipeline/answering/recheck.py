@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import pyarrow as pa
 
 from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
+from pipeline.answering.reasoning import split_text
 from pipeline.config.schema import TextGrammar
 from pipeline.core.arrow import carry
 from pipeline.core.records import (
@@ -18,6 +19,7 @@ from pipeline.core.records import (
     Place,
     Prompt,
     Record,
+    Split,
 )
 from pipeline.prompting.template import PromptSource, boilerplate_of
 from pipeline.reading.text import text_boilerplate
@@ -120,15 +122,32 @@ def _attempts(row: Row, evaluator: Evaluator, boilerplate: str) -> Iterator[Eval
             causes = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
             yield without_completion(causes[0] if causes else "")
             continue
+        text, reasoning = attempt["completion"], attempt["reasoning"]
         completion = Completion(
-            attempt["completion"],
+            text,
             attempt["finish_reason"],
             attempt["prompt_tokens"],
             attempt["cached_tokens"],
             attempt["completion_tokens"],
             attempt["seconds"],
+            reasoning_tokens=attempt["reasoning_tokens"] or 0,
+            split=_stored_split(text, reasoning) if reasoning else None,
+            confidence=row["confidence"] if text == row["completion"] else None,
         )
         yield evaluator.evaluate(completion, boilerplate)
+
+
+def _stored_split(text: str, reasoning: str) -> Split:
+    """The split that a model's parser made, from the thought that it found. The marks alone may not
+    tell it: of a thought that the prompt opened and nothing closed there are none.
+    """
+    by_marks = split_text(text)
+    behind = text.partition(reasoning)[2]
+    if by_marks.reasoning == reasoning or reasoning not in text:
+        return by_marks
+    if not behind.strip():
+        return Split(reasoning, "", is_closed=False)
+    return Split(reasoning, split_text(behind).content)
 
 
 def _verdict(row: Row, now: Answered) -> Verdict | None:

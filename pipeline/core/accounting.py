@@ -32,6 +32,7 @@ _SUMMED = (
     "prompt_tokens",
     "cached_tokens",
     "completion_tokens",
+    "reasoning_tokens",
     "word_count",
     *PREDICTED_SUMS,
 )

@@ -12,11 +12,15 @@ from typing import Any, NamedTuple
 import orjson
 
 from pipeline.config.schema import Job
-from pipeline.core.errors import ConfigError, nearest
+from pipeline.core.errors import ConfigError, OvernightError, nearest
 from pipeline.engines.model_files import ModelSpec, chat_template, model_config
 
 HARMONY = "openai_gptoss"
 """The format of gpt-oss, whose channels vLLM's parser does not split."""
+
+
+BY_MARKS = "by the marks in the text"
+"""How completions are split without a parser."""
 
 
 class Family(NamedTuple):
@@ -70,8 +74,10 @@ class Reasoning:
     thinks: bool = False
 
     def __str__(self) -> str:
+        if self.parser is None:
+            return self.source
         habit = "thinks before it answers" if self.thinks else "does not think"
-        return f"{self.parser or 'no parser'} ({self.source}); {habit}"
+        return f"{self.parser} ({self.source}); the model {habit}"
 
 
 def reasoning_of(job: Job) -> Reasoning:
@@ -80,7 +86,7 @@ def reasoning_of(job: Job) -> Reasoning:
     if wanted == "off":
         return Reasoning(None, "off")
     if job.engine.kind != "vllm":
-        return Reasoning(None, "by the marks in the text")
+        return Reasoning(None, BY_MARKS)
     arguments = orjson.dumps(job.engine.chat_template_kwargs, option=orjson.OPT_SORT_KEYS)
     family, source = _family(ModelSpec.of(job))
     if wanted != "auto":
@@ -89,6 +95,14 @@ def reasoning_of(job: Job) -> Reasoning:
     if family is None:
         return Reasoning(None, source)
     return Reasoning(family.parser, source, _thinks(family, orjson.loads(arguments)))
+
+
+def described(job: Job) -> str:
+    """How a job's completions are split, or why that cannot be said on this machine."""
+    try:
+        return str(reasoning_of(job))
+    except OvernightError as error:
+        return str(error)
 
 
 def check_reasoning(job: Job) -> None:
@@ -143,7 +157,7 @@ def _family(model: ModelSpec) -> tuple[Family | None, str]:
         if family.parser in parser_names():
             told = f"model type {type_}" if family.model_types != ".*" else "its chat template"
             return family, f"auto, from {told}"
-    return None, f"auto, none for model type {type_ or 'unknown'}"
+    return None, f"no parser for model type {type_ or 'unknown'}: {BY_MARKS}"
 
 
 def _named(parser: str, family: Family | None) -> Family:

@@ -1,10 +1,12 @@
 """Runs a job to its end."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pipeline.answering.prepare import Prepared
 from pipeline.cluster.executor import Executor
 from pipeline.core.accounting import Totals
+from pipeline.engines.reasoning_parsers import described
 from pipeline.flow import answer
 from pipeline.run.monitor import Monitor, Watcher
 from pipeline.run.progress import InputBounds
@@ -48,4 +50,5 @@ def execute(
 
 def _run_file(prepared: Prepared, run_id: str | None) -> RunFile:
     store, job, prompt = prepared.store, prepared.job, prepared.source.described()
-    return RunFile.named(store, job, prompt, run_id) if run_id else RunFile.new(store, job, prompt)
+    file = RunFile.named(store, job, prompt, run_id) if run_id else RunFile.new(store, job, prompt)
+    return replace(file, reasoning=described(job))

@@ -53,6 +53,7 @@ class RunFile:
     started_at: datetime
     command: Command = "run"
     resumed: Sequence[Mapping[str, Any]] = ()
+    reasoning: str | None = None  # how completions are split
 
     @classmethod
     def new(
@@ -98,6 +99,7 @@ class RunFile:
             "ended_at": None if status == "running" else now,
             "job": redacted_values(self.job.model_dump(mode="json")),
             "prompt": dict(self.prompt),
+            "reasoning": self.reasoning,
             "versions": versions(),
             "replicas": list(replicas),
             **(_results(totals) if totals else {}),

@@ -85,12 +85,13 @@ class Measured:
     """What a run with the same engine and model has measured, model loading included.
 
     `rate` is in tokens per second per GPU (per replica, without GPUs), prompt and completion
-    together; `completion_tokens` is the mean per record, all its attempts together.
+    together; the other tokens are means per record, all its attempts together.
     """
 
     run_id: str
     rate: float
     completion_tokens: float
+    reasoning_tokens: float  # of the completion's
 
 
 def last_measured(store: Location, job: Job) -> Measured | None:
@@ -109,8 +110,10 @@ def last_measured(store: Location, job: Job) -> Measured | None:
         tokens = sums.get("prompt_tokens", 0) + sums.get("completion_tokens", 0)
         seconds = replica_seconds(run) * max(EngineConfig.model_validate(engine).gpus, 1)
         if tokens and seconds > 0:
-            rate = tokens / seconds
-            return Measured(run["run_id"], rate, sums["completion_tokens"] / records)
+            completion, reasoning = (
+                sums.get(name, 0) / records for name in ("completion_tokens", "reasoning_tokens")
+            )
+            return Measured(run["run_id"], tokens / seconds, completion, reasoning)
     return None
 
 
