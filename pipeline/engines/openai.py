@@ -32,6 +32,9 @@ _STANDARD_PARAMETERS = {
 }
 """Sampling parameters of the protocol; vLLM's others are sent as extra fields of the body."""
 
+_SENT_AS = {"extra_args": "vllm_xargs"}
+"""Parameters that vLLM's server knows by another name than its engine."""
+
 _BAD_REQUESTS = (400, 413, 422)
 """Returned for a prompt that the endpoint does not accept: too long, or against its rules."""
 
@@ -59,6 +62,8 @@ class OpenAIEngine:
         self._address = redacted(str(self._client.base_url))
         self._model = job.engine.model or ""
         self._sampling = job.sampling.model_dump(exclude_none=True)
+        kwargs = job.engine.chat_template_kwargs
+        self._template = {"chat_template_kwargs": kwargs} if kwargs else {}
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._last_answer = 0.0
 
@@ -76,7 +81,11 @@ class OpenAIEngine:
         sampling = sampling_for(request, self._sampling)
         if limit := self._limit(request):
             sampling["max_tokens"] = limit
-        extra = {name: v for name, v in sampling.items() if name not in _STANDARD_PARAMETERS}
+        extra = {
+            _SENT_AS.get(name, name): v
+            for name, v in (*sampling.items(), *self._template.items())
+            if name not in _STANDARD_PARAMETERS
+        }
         standard = {name: v for name, v in sampling.items() if name in _STANDARD_PARAMETERS}
         options: dict[str, Any] = {"model": self._model, "extra_body": extra, **standard}
         if request.messages[0].role == PLAIN:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import vllm
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -147,7 +148,7 @@ class VllmProcess:
         except EngineDeadError as error:
             reason = self._log.first_error() or "its process ended without an error message"
             raise EngineDied(reason) from error
-        except (ValueError, EngineGenerateError) as error:
+        except (ValueError, VLLMClientError, EngineGenerateError) as error:
             raise GenerationError(describe(error.__cause__ or error)) from error
         parts = await self._in_thread(self._reasoner.parts, generated, opening)
         return Completion(

@@ -7,7 +7,11 @@ from typing import Any
 
 from vllm import SamplingParams
 from vllm.outputs import CompletionOutput
-from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.sampling_params import (
+    RepetitionDetectionParams,
+    RequestOutputKind,
+    StructuredOutputsParams,
+)
 
 from pipeline.config.schema import Answer, Job
 from pipeline.engines.engine import Request, sampling_for
@@ -52,10 +56,22 @@ def sampling_params(
     if job.engine.confidence:
         chosen.update(logprobs=0, flat_logprobs=True)
     return SamplingParams(
-        **{**chosen, "thinking_token_budget": thought},
+        **_native({**chosen, "thinking_token_budget": thought}),
         structured_outputs=structure,
         output_kind=RequestOutputKind.DELTA,
     )
+
+
+def _native(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters in vLLM's own types; an answer that is cut off early needs no more tokens."""
+    native = dict(chosen)
+    if bias := native.get("logit_bias"):
+        native["logit_bias"] = {int(token): value for token, value in bias.items()}
+    if repetition := native.get("repetition_detection"):
+        native["repetition_detection"] = RepetitionDetectionParams(**repetition)
+    if least := native.get("min_tokens"):
+        native["min_tokens"] = min(least, native["max_tokens"])
+    return native
 
 
 def _structured_outputs(
