@@ -17,6 +17,7 @@ _ALIASES = {
     "max_output_tokens": "max_tokens",
     "max_tokens_to_sample": "max_tokens",
     "stop_sequences": "stop",
+    "vllm_xargs": "extra_args",
 }
 """Names of the protocols for a sampling parameter, beside vLLM's own."""
 
@@ -43,7 +44,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "echo": (False,),
     "functions": ([],),
     "include": ([],),
-    "logit_bias": ({},),
     "logprobs": (False, 0),
     "modalities": (["text"],),
     "n": (1,),
@@ -57,12 +57,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 """Settings that are accepted with these values alone, which ask for nothing."""
 
 _RANGES = {
-    "temperature": (0, 2),
-    "presence_penalty": (-2, 2),
-    "frequency_penalty": (-2, 2),
     "repetition_penalty": (1e-6, 100),
-    "seed": (-(2**63), 2**63 - 1),
-    "top_k": (-1, 2**31 - 1),
     "max_tokens": (1, 2**31 - 1),
     "min_tokens": (0, 2**31 - 1),
 }
@@ -110,7 +105,7 @@ def _sampling(given: Mapping[str, Any]) -> dict[str, Any]:
         if own == "stop":
             named[own] = _stop(name, value)
         _check_range(name, value, *_RANGES.get(own, (None, None)))
-    named = {name: value for name, value in named.items() if value != []}
+    named = {name: value for name, value in named.items() if value not in ([], {})}
     try:
         return Sampling.model_validate(named, strict=True).model_dump(exclude_none=True)
     except ValidationError as error:
