@@ -124,8 +124,8 @@ def check_parser(name: str) -> None:
     known = parser_names()
     if name not in known:
         raise ConfigError(
-            f"engine.reasoning: {name}: no reasoning parser of vLLM{nearest(name, known)}; "
-            "auto finds the model's own, off leaves completions whole"
+            f"engine.reasoning: {name}: no reasoning parser of vLLM; auto finds the model's own"
+            f"{nearest(name, known)}"
         )
 
 

@@ -13,8 +13,8 @@ from pipeline.engines.reasoning_parsers import HARMONY
 from pipeline.engines.tokenizer import PromptEncoder
 from pipeline.engines.vllm_requests import Generated
 
-CHANNEL = "<|channel|>"
-"""The token of harmony in front of each of its channels, of which the last one is the answer's."""
+FINAL, MESSAGE, ENDS = "<|channel|>final", "<|message|>", ("<|end|>", "<|return|>", "<|call|>")
+"""Of harmony: the channel of the answer, and the tokens around the text of each channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +86,50 @@ class Reasoner:
         if self._parser is None:
             return Parts()
         if self._is_harmony:
-            before = _before_last(generated.tokens, self._parser.vocab.get(CHANNEL))
-            return Parts(None, before, before)
+            return _of_channels(generated, self._parser.vocab)
         split = _split(self._parser, generated.text, opening)
-        if not split.reasoning:
+        if split is None or not split.reasoning:
             return Parts(split)
-        counted = self._parser.count_reasoning_tokens([*opening.tokens, *generated.tokens])
-        answer = self._parser.extract_content_ids(generated.tokens) if split.content else []
-        return Parts(
-            split,
-            counted or len(self._encoder.tokenizer.encode(split.reasoning)),
-            len(generated.tokens) - len(answer),
-        )
+        every, start = generated.tokens, self._parser.reasoning_start_str
+        opened = self._encoded(start) if start and start in opening.text else []
+        counted = self._parser.count_reasoning_tokens([*opened, *every])
+        answer = self._parser.extract_content_ids(every) if split.content else []
+        if split.content and len(answer) in (0, len(every)):  # the parser does not find it
+            answer = self._encoded(split.content)
+        thought = counted or len(self._encoded(split.reasoning))
+        return Parts(split, thought, max(len(every) - len(answer), 0))
+
+    def _encoded(self, text: str) -> list[int]:
+        return list(self._encoder.tokenizer.encode(text, add_special_tokens=False))
 
 
-def _split(parser: Any, text: str, opening: Opening) -> Split:
-    """A thought that nothing opens or closes, neither in the prompt nor in the text, is none:
-    parsers of models that always think take such an answer for a thought.
+def _split(parser: Any, text: str, opening: Opening) -> Split | None:
+    """The parser's split; None where it finds no thought, or one that nothing opens or closes.
+
+    Parsers of models that always think take such an answer for a thought.
     """
     start, end = parser.reasoning_start_str, parser.reasoning_end_str
     is_closed = bool(end and end in text)
     is_opened = not start or start in text or start in opening.text
     reasoning, content = parser.extract_reasoning(text, SimpleNamespace())
-    if not reasoning and not is_closed:
-        return Split("", text)
+    if content is not None and reasoning is None and not is_closed:
+        return None
+    thought = (reasoning or "").removeprefix(start or "").strip()
     if content or is_closed:
-        return Split((reasoning or "").strip(), content or "")
-    return Split(reasoning.strip(), "", is_closed=False) if is_opened else Split("", text)
+        return Split(thought, content or "")
+    return Split(thought, "", is_closed=False) if thought and is_opened else None
+
+
+def _of_channels(generated: Generated, vocabulary: Mapping[str, int]) -> Parts:
+    """The counts of a completion in harmony, whose split is left to the rules for texts."""
+    tokens, ends = generated.tokens, {vocabulary.get(token) for token in ENDS}
+    texts = [at + 1 for at, token in enumerate(tokens) if token == vocabulary.get(MESSAGE)]
+    answer = texts.pop() if FINAL in generated.text and texts else len(tokens)
+    lengths = (
+        next((n for n, token in enumerate(tokens[at:answer]) if token in ends), answer - at)
+        for at in texts
+    )
+    return Parts(None, sum(lengths), answer)
 
 
 def _parser(name: str, tokenizer: Any, arguments: Mapping[str, Any]) -> Any:
@@ -124,8 +141,3 @@ def _parser(name: str, tokenizer: Any, arguments: Mapping[str, Any]) -> Any:
             f"engine.reasoning: {name} does not fit the model: {describe(error)}; off leaves "
             "completions whole"
         ) from error
-
-
-def _before_last(tokens: Sequence[int], token: int | None) -> int:
-    """How many tokens stand before the last one of a kind; 0 if there is none."""
-    return next((at for at in reversed(range(len(tokens))) if tokens[at] == token), 0)
