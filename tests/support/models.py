@@ -6,12 +6,14 @@ They exercise all of vLLM; their answers are meaningless.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from tests.support.jobs import ROOT
 
-SPECIAL = ["<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 CHAT_TEMPLATE = (
     "<s>{% for message in messages %}<|{{ message.role }}|>{{ message.content }}</s>"
@@ -24,6 +26,20 @@ NO_SYSTEM = (
     "{% endif %}"
 )
 """In front of a chat template, it refuses system messages, as some models do."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A model's tokens for what is no text, and `added` ones for text that is one token each."""
+
+    special: tuple[str, ...]
+    begin: str | None
+    end: str
+    padding: str
+    added: tuple[str, ...] = ()
+
+
+TURNS = Tokens(("<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>"), "<s>", "</s>", "</s>")
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,8 @@ def make_model(
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    vocabulary = _make_tokenizer(folder, size.vocabulary, chat_template, texts or _texts())
+    texts = texts or sample_texts()
+    vocabulary = len(make_tokenizer(folder, size.vocabulary, chat_template, texts, TURNS))
     torch.manual_seed(7)
     heads = size.hidden // 64
     config = LlamaConfig(
@@ -75,8 +92,10 @@ def make_model(
     return folder
 
 
-def _make_tokenizer(folder: Path, vocabulary: int, chat_template: str, texts: Iterable[str]) -> int:
-    """A byte-level BPE tokenizer; returns the size of its vocabulary."""
+def make_tokenizer(
+    folder: Path, vocabulary: int, chat_template: str, texts: Iterable[str], tokens: Tokens
+) -> "PreTrainedTokenizerFast":
+    """A byte-level BPE tokenizer, trained on `texts` and saved in `folder`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -85,19 +104,24 @@ def _make_tokenizer(folder: Path, vocabulary: int, chat_template: str, texts: It
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=SPECIAL,
+        special_tokens=list(tokens.special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens(list(tokens.added))
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+        tokenizer_object=tokenizer,
+        bos_token=tokens.begin,
+        eos_token=tokens.end,
+        pad_token=tokens.padding,
     )
     fast.chat_template = chat_template or None
     fast.save_pretrained(folder)
-    return len(fast)
+    return fast
 
 
-def _texts() -> Iterator[str]:
+def sample_texts() -> Iterator[str]:
+    """The bundled samples, as they are."""
     for path in sorted(ROOT.glob("conf/demo/shards/text/*.txt")):
         yield path.read_text(encoding="utf-8")
