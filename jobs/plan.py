@@ -7,6 +7,7 @@ from difflib import unified_diff
 from math import ceil
 from typing import Any
 
+import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -141,17 +142,20 @@ def _reason(cause: Cause, now: Provenance) -> str:
     """Why records must be generated, with old and new values."""
     if cause.kind != "changed" or cause.before is None:
         return cause.kind.replace("_", " ")
+    if cause.before.settings is None:  # an earlier release did not store them
+        now = now._replace(settings=None)
     old, new = _values(cause.before), _values(now)
     return "; ".join(
-        change.replace("_", " ") + (f": {old[change]} → {new[change]}" if change in old else "")
+        change.replace("_", " ")
+        + (f": {old.get(change)} → {new.get(change)}" if {change} & {*old, *new} else "")
         for change in cause.changes
     )
 
 
-def _values(provenance: Provenance) -> dict[str, str | None]:
+def _values(provenance: Provenance) -> dict[str, Any]:
     """What a `Change` compares, by its name."""
     prompt = f"{provenance.prompt_name} {provenance.prompt_version}"
-    return {"prompt": prompt, **provenance._asdict()}
+    return {"prompt": prompt, **provenance._asdict(), **orjson.loads(provenance.settings or "{}")}
 
 
 def _show(console: Console, document: dict[str, Any]) -> None:

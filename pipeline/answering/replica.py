@@ -17,7 +17,7 @@ from pipeline.core.accounting import Totals
 from pipeline.core.arrow import carry, receipt, split_work, table_prompts, unpack
 from pipeline.core.errors import OvernightError
 from pipeline.core.records import Answered, Prompt
-from pipeline.engines import model_of, sampling_of
+from pipeline.engines import model_of, sampling_of, settings_of
 from pipeline.engines.engine import Engine
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
@@ -146,9 +146,11 @@ class BatchWorker:
             "prompt_version": self._source.version,
             "model": model,
             "model_revision": revision,
+            "adapter": self._job.engine.adapter,
             "engine": engine.kind,
             "engine_version": engine.version,
             "sampling": canonical(sampling_of(self._job)).decode(),
+            "settings": canonical(settings_of(self._job)).decode(),
         }
 
 

@@ -1,17 +1,19 @@
 """Engines answer prompts: one file a kind, each with the interface in `engine.py`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from hashlib import blake2b
 from typing import Any
 
-from pipeline.config.schema import Job
-from pipeline.core.errors import ConfigError
+from pipeline.config.schema import EngineConfig, Job
+from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.records import Message, Record
 from pipeline.engines.batch_lines import sampling_with
+from pipeline.engines.chat_template import CHAT_TEMPLATE, check_chat_template, template_of
 from pipeline.engines.engine import Engine
-from pipeline.engines.openai_options import endpoint_of
+from pipeline.engines.openai_options import Endpoint, endpoint_of
 from pipeline.engines.recorded import RecordedEngine
-from pipeline.engines.vllm_options import check_vllm
+from pipeline.engines.vllm_options import check_vllm, option_names
 
 LARGEST_BATCH = 1024
 """Sequences of vLLM's batch where the job does not say; a driver without a GPU cannot look."""
@@ -31,14 +33,23 @@ def check_engine(job: Job) -> None:
         )
     if engine.generates and not engine.model:
         raise ConfigError(f"engine.model: missing; engine.kind {engine.kind} needs a model")
+    if engine.adapter and engine.kind != "vllm":
+        raise ConfigError("engine.adapter: needs engine.kind vllm")
+    if engine.chat_template_kwargs and not engine.generates:
+        raise ConfigError(
+            f"engine.chat_template_kwargs: the {engine.kind} engine has no chat template"
+        )
+    check_chat_template(job)
     match engine.kind:
         case "vllm":
             check_vllm(job)
+            check_generation_options(engine, option_names())
             return
         case "openai":
             endpoint_of(job)
+            check_generation_options(engine, Endpoint.model_fields)
         case _:
-            for name in engine.options:
+            for name in (*engine.options, *engine.generation_options):
                 raise ConfigError(f"engine.options.{name}: the {engine.kind} engine has no options")
     if job.answer.decoding != "free":
         raise ConfigError(f"answer.decoding: {job.answer.decoding} needs engine.kind vllm")
@@ -96,6 +107,16 @@ def max_concurrent_batches(job: Job) -> int:
     return 1 + -(-BATCHES_WITHIN_REACH * batch // job.rows_per_file)
 
 
+def check_generation_options(engine: EngineConfig, known: Collection[str]) -> None:
+    """Raises `ConfigError` for names that are no options of the engine."""
+    for name in engine.generation_options:
+        if name not in known:
+            raise ConfigError(
+                f"engine.generation_options: {name!r} is no option of the {engine.kind} engine"
+                f"{nearest(name, known)}"
+            )
+
+
 def model_of(job: Job) -> tuple[str, str | None]:
     """Model and revision stored with a job's answers; for engines without a model, the kind."""
     return job.engine.model or job.engine.kind, job.engine.revision
@@ -109,16 +130,37 @@ def sampling_of(job: Job) -> dict[str, Any]:
     return sampling
 
 
+def settings_of(job: Job) -> dict[str, Any]:
+    """What else a completion depends on: its decoding, and what the job sets of the others.
+
+    A setting that is at its default has no entry, so that keys made before it existed stand.
+    """
+    engine, options = job.engine, job.engine.options
+    enforced = job.answer.decoding == "enforced"
+    template = template_of(job) if engine.kind == "vllm" else None
+    named = sorted(set(engine.generation_options) & set(options) - {CHAT_TEMPLATE})
+    others = {
+        "chat_template": template and blake2b(template.encode(), digest_size=16).hexdigest(),
+        "chat_template_kwargs": engine.chat_template_kwargs,
+        "options": {name: options[name] for name in named},
+        "reasoning": None if engine.reasoning == "auto" else engine.reasoning,
+    }
+    return {
+        "decoding": f"enforced:{job.answer.max_words}" if enforced else "free",
+        **{name: value for name, value in others.items() if value},
+    }
+
+
 def generation_identity(job: Job) -> Callable[[Record], dict[str, Any]]:
     """What a record's completion depends on besides its messages; part of the generation key."""
     model, revision = model_of(job)
-    enforced = job.answer.decoding == "enforced"
     sampling = sampling_of(job)
     shared = {
         "model": model,
         "model_revision": revision,
         "sampling": sampling,
-        "decoding": f"enforced:{job.answer.max_words}" if enforced else "free",
+        **({"adapter": job.engine.adapter} if job.engine.adapter else {}),
+        **settings_of(job),
     }
     is_recorded = job.engine.kind == "recorded"
 

@@ -85,7 +85,7 @@ _environment = ImmutableSandboxedEnvironment(
 
 def check_chat_template(job: Job) -> None:
     """Raises `ConfigError` for a template or an argument that cannot work with any model."""
-    if template := template_of(job):
+    if job.engine.kind == "vllm" and (template := template_of(job)):
         _parse(template, _shown(job))
     _check_kwargs(job.engine.chat_template_kwargs)
 

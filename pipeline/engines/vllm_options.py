@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, nearest
-from pipeline.engines.chat_template import CHAT_TEMPLATE, check_chat_template
+from pipeline.engines.chat_template import CHAT_TEMPLATE
 from pipeline.engines.parallelism import check_parallelism
 
 RESERVED = {
@@ -24,7 +24,6 @@ RESERVED = {
 def check_vllm(job: Job) -> None:
     """Raises `ConfigError` for what vLLM would refuse, before a model is loaded."""
     known = option_names()
-    check_chat_template(job)
     for name in vllm_options(job):
         if name in RESERVED:
             raise ConfigError(f"engine.options.{name}: set {RESERVED[name]} instead")

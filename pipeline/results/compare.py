@@ -32,7 +32,7 @@ COLUMNS = (
 SUMMED = ("word_count", "prompt_tokens", "completion_tokens")
 """Columns whose sums are compared."""
 
-_SIDE_COLUMNS = ("run_id", "prompt_name", "prompt_version", "model", "model_revision")
+_SIDE_COLUMNS = ("run_id", "prompt_name", "prompt_version", "model", "model_revision", "adapter")
 
 ChangeKind: TypeAlias = Literal["same", "wording", "substance"]
 """How two answers differ: not at all, in their wording only, or in what they say."""
@@ -64,8 +64,8 @@ class Side(NamedTuple):
 
 
 def find_sides(store: Location, *names: str) -> list[Side]:
-    """The side for each name: a run id, `<prompt>@<version>`, a version, a model, or
-    `<model>@<revision>`.
+    """The side for each name: a run id, `<prompt>@<version>`, a version, a model,
+    `<model>@<revision>`, or an adapter; a model's own side has none.
 
     Raises `ConfigError` if a name matches nothing in the store, or more than one thing.
     """
@@ -94,13 +94,15 @@ def _sides_by_name(folder: Location, parts: Sequence[str]) -> dict[str, set[Side
             cells = (rows[name].to_pylist() for name in _SIDE_COLUMNS)
             combinations.update(zip(*cells, strict=True))
     sides: dict[str, set[Side]] = {}
-    for run, prompt, version, model, revision in combinations:
+    adapted = {model for *_, model, _, adapter in combinations if adapter}
+    for run, prompt, version, model, revision, adapter in combinations:
+        own = (("adapter", adapter),) if model in adapted else ()
         for name, columns in (
             (run, (("run_id", run),)),
             (f"{prompt}@{version}", (("prompt_name", prompt), ("prompt_version", version))),
             (version, (("prompt_name", prompt), ("prompt_version", version))),
-            (model, (("model", model),)),
-            (f"{model}@{revision}", (("model", model), ("model_revision", revision))),
+            (adapter or model, (("model", model), *own)),
+            (f"{adapter or model}@{revision}", (("model", model), ("model_revision", revision), *own)),
         ):
             sides.setdefault(str(name), set()).add(Side(columns))
     return sides

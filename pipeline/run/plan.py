@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,7 +18,7 @@ from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import PROMPTS, batch_lines, carry, receipt, split_work, table_prompts
 from pipeline.core.records import BatchLine, Prompt
-from pipeline.engines import model_of, sampling_of
+from pipeline.engines import model_of, sampling_of, settings_of
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
 from pipeline.flow import partitions_of, read_prompts
 from pipeline.prompting.cache_estimate import is_sampled
@@ -37,11 +38,17 @@ REDUCED = pa.schema([*PROMPTS, ("tokens", pa.int64()), ("in_sample", pa.bool_())
 SAMPLE_BYTES = 4 * 2**20
 """How much input is sampled to estimate use of the prefix cache: some thousand prompts."""
 
-Change: TypeAlias = Literal[
-    "prompt", "model", "model_revision", "sampling", "decoding", "recorded_answer"
+Setting: TypeAlias = Literal[
+    "decoding", "chat_template", "chat_template_kwargs", "options", "reasoning"
 ]
-COMPARED: tuple[Change, ...] = ("model", "model_revision", "sampling")
+Change: TypeAlias = (
+    Literal["prompt", "model", "model_revision", "adapter", "sampling", "recorded_answer"] | Setting
+)
+COMPARED: tuple[Change, ...] = ("model", "model_revision", "adapter", "sampling")
 """Fields of `Provenance` whose change makes a record work."""
+
+SETTINGS: tuple[Setting, ...] = get_args(Setting)
+"""Entries of the column `settings` of whose change the same holds."""
 
 
 class Cause(NamedTuple):
@@ -180,8 +187,9 @@ def _with_column(table: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
 
 def provenance_of(job: Job, source: PromptSource) -> Provenance:
     """The provenance that a job's answers would be stored with."""
+    texts = (canonical(part(job)).decode() for part in (sampling_of, settings_of))
     return Provenance(
-        source.name, source.version, *model_of(job), canonical(sampling_of(job)).decode()
+        source.name, source.version, *model_of(job), job.engine.adapter, *texts
     )
 
 
@@ -217,12 +225,22 @@ def _under(of_job: Provenance, line: BatchLine | None) -> Provenance:
 def _changed(
     last: LastAnswer | None, prompt_key: bytes, now: Provenance, unstored: Change
 ) -> Cause:
-    """`unstored` has no column in the store: it has changed if nothing else has."""
+    """`unstored` has no column, or had none: it has changed if nothing else has."""
     if last is None:
         return Cause("new")
     changes: list[Change] = ["prompt"] if last.prompt_key != prompt_key else []
     changes += [name for name in COMPARED if getattr(last.provenance, name) != getattr(now, name)]
+    changes += _changed_settings(last.provenance.settings, now.settings or "{}")
     return Cause("changed", tuple(changes) or (unstored,), last.provenance)
+
+
+def _changed_settings(before: str | None, now: str) -> list[Setting]:
+    """An earlier release stored no settings: it had none but the decoding."""
+    if before == now:
+        return []
+    new = orjson.loads(now)
+    old = orjson.loads(before) if before else {"decoding": new.get("decoding")}
+    return [name for name in SETTINGS if old.get(name) != new.get(name)]
 
 
 def _estimated_tokens(work: pa.Table) -> list[int]:

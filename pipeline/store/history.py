@@ -35,7 +35,9 @@ class Provenance(NamedTuple):
     prompt_version: str | None
     model: str | None
     model_revision: str | None
+    adapter: str | None
     sampling: str | None
+    settings: str | None  # None where an earlier release wrote the answer
 
 
 @dataclass(frozen=True, slots=True)

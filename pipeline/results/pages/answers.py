@@ -29,6 +29,7 @@ COLUMNS = (
     "messages",
     "model",
     "model_revision",
+    "adapter",
     "status",
     "stance",
     "answer",
@@ -141,12 +142,18 @@ def _answer(row: Row) -> dict[str, Any]:
         "checks": checks,
         "attempts": [_attempt(attempt) for attempt in row["attempts"]],
         "template": f"{row['prompt_name']}@{row['prompt_version']}",
-        "model": "@".join(filter(None, (row["model"], row["model_revision"]))),
+        "model": model_name(row),
         "repairs": row["input_repairs"] or [],
         "source": f"{row['source_uri']}#{row['source_row']}",
         "run": row["run_id"],
         "written_at": row["written_at"].isoformat(timespec="seconds"),
     }
+
+
+def model_name(row: Row) -> str:
+    """Model, revision and adapter, as far as an answer has them."""
+    model = "@".join(filter(None, (row["model"], row["model_revision"])))
+    return " + ".join(filter(None, (model, row["adapter"])))
 
 
 def _attempt(attempt: Row) -> list[Any]:

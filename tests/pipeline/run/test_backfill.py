@@ -8,11 +8,13 @@ import pytest
 
 from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import InProcess
+from pipeline.prompting.template import load_prompt
 from pipeline.run.execute import execute
-from pipeline.run.plan import Cause
+from pipeline.run.plan import Cause, _changed, provenance_of
 from pipeline.run.progress import RunProgress
 from pipeline.store import run_file, runs
-from tests.support.jobs import counts, job, plan, rows, run, stored, write_jsonl
+from pipeline.store.history import LastAnswer
+from tests.support.jobs import counts, job, plan, rows, run, stored, vllm_job, write_jsonl
 
 PAPERS, QUESTIONS = 5, 28
 TEMPLATE = "---\nname: trial\nversion: {version}\n---\n{{{{ passages[0].text }}}}\n{text}\n"
@@ -88,13 +90,34 @@ def test_a_comment_in_a_template_is_no_work(task, template):
     [
         ({"engine": {"revision": "r2"}}, ("model_revision",)),
         ({"engine": {"model": "other"}, "sampling": {"top_p": 0.5}}, ("model", "sampling")),
+        ({"engine": {"reasoning": "off"}}, ("reasoning",)),
+        ({"engine": {"reasoning": "off"}, "sampling": {"seed": 1}}, ("sampling", "reasoning")),
     ],
 )
-def test_another_model_revision_or_sampling_is_work_for_all(task, sections, changes):
+def test_another_model_revision_or_setting_is_work_for_all(task, sections, changes):
     run(task())
     ((cause, records),) = plan(task(**sections)).records.items()
     assert (cause.kind, cause.changes, records) == ("changed", changes, 140)
     assert counts(run(task(**sections))) == {"read": 140, "answered": 140}
+
+
+VLLM: list[tuple[dict, tuple[str, ...]]] = [
+    ({"adapter": "cautious"}, ("adapter",)),
+    ({"chat_template_kwargs": {"brief": True}}, ("chat_template_kwargs",)),
+    ({"options": {"chat_template": "{{ messages }}"}}, ("chat_template",)),
+    ({"options": {"dtype": "half"}, "generation_options": ["dtype"]}, ("options",)),
+    ({"revision": "r2", "reasoning": "off"}, ("model_revision", "reasoning")),
+    ({"options": {"dtype": "half"}}, ("decoding",)),
+]
+
+
+@pytest.mark.parametrize(("engine", "changes"), VLLM)
+def test_a_plan_names_what_has_changed_about_the_engine(engine, changes):
+    source = load_prompt("verbatim", 399)
+    jobs = (vllm_job("m", engine=e, options=e.get("options")) for e in ({}, engine))
+    before, now = (provenance_of(job, source) for job in jobs)
+    cause = _changed(LastAnswer(b"key", before, "part"), b"key", now, "decoding")
+    assert cause == Cause("changed", changes, before)
 
 
 def test_a_new_shard_is_the_only_work(task, shards):

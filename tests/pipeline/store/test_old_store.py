@@ -35,7 +35,7 @@ from pipeline.store.reader import BY_RECORD, read_rows
 from pipeline.store.runs import active_runs, all_runs, replica_seconds
 from pipeline.store.schema import ANSWERS
 from tests.pipeline.store.test_compaction import NOW
-from tests.support.jobs import counts, run
+from tests.support.jobs import counts, plan, run
 
 JOBS = ("recorded", "extractive")
 STANDINGS = {
@@ -100,6 +100,17 @@ def test_a_plan_finds_each_record_s_last_prompt(store):
     messages = map(list, structs_of_lists(work["messages"], Message))
     parts = {record_id: a.part for record_id, a in zip(ids, answers, strict=True) if a}
     assert stored_messages(store, parts) == dict(zip(ids, messages, strict=True))
+
+
+def test_what_an_earlier_release_did_not_store_is_changed_where_the_job_sets_it(store):
+    job = old_job("extractive")
+    assert not plan(job).records
+    settings = job.engine.model_copy(update={"reasoning": "off"})
+    sampling = job.sampling.model_copy(update={"seed": 1})
+    changed = plan(job.model_copy(update={"engine": settings})).records
+    both = plan(job.model_copy(update={"engine": settings, "sampling": sampling})).records
+    assert {cause.changes for cause in changed} == {("reasoning",)}
+    assert {cause.changes for cause in both} == {("sampling", "reasoning")}
 
 
 @pytest.mark.parametrize("name", JOBS)
