@@ -102,7 +102,10 @@ def _sides_by_name(folder: Location, parts: Sequence[str]) -> dict[str, set[Side
             (f"{prompt}@{version}", (("prompt_name", prompt), ("prompt_version", version))),
             (version, (("prompt_name", prompt), ("prompt_version", version))),
             (adapter or model, (("model", model), *own)),
-            (f"{adapter or model}@{revision}", (("model", model), ("model_revision", revision), *own)),
+            (
+                f"{adapter or model}@{revision}",
+                (("model", model), ("model_revision", revision), *own),
+            ),
         ):
             sides.setdefault(str(name), set()).add(Side(columns))
     return sides

@@ -188,9 +188,7 @@ def _with_column(table: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
 def provenance_of(job: Job, source: PromptSource) -> Provenance:
     """The provenance that a job's answers would be stored with."""
     texts = (canonical(part(job)).decode() for part in (sampling_of, settings_of))
-    return Provenance(
-        source.name, source.version, *model_of(job), job.engine.adapter, *texts
-    )
+    return Provenance(source.name, source.version, *model_of(job), job.engine.adapter, *texts)
 
 
 def _causes(
