@@ -33,6 +33,15 @@ END_TOKENS = (
     "<seed:eos>",  # Seed-OSS
     "[e~[",  # MiniMax
     "</assistant>",
+    "<|end_of_solution|>",  # Sky-T1, OpenThinker: the end of an answer that follows a thought
+    "<|END_TEXT|>",  # Command A
+    "[END FINAL RESPONSE]",  # Apriel
+    "<|close|>response<|sep|>",  # Kimi K3
+    "<|close|>message<|sep|>",
+    "<|end_message|>",  # Inkling
+    "<|content_model_end_sampling|>",
+    "<|flush|>",  # Solar Open
+    "<|plamo:tag|>",  # PLaMo 3
 )
 
 

@@ -6,7 +6,6 @@ import time
 from concurrent.futures import Future
 from threading import Lock, Thread
 
-from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.cluster.reporter import Reporter
@@ -61,7 +60,7 @@ class EngineLoader:
             self._reporter.state("loading")
             engine = open_engine(job, self._source.sample)
             self._reporter.state("ready", engine.version)
-            evaluator = Evaluator(chosen_checks(job.checks), job.answer.max_words)
+            evaluator = Evaluator.of(job)
             loading.set_result(AnsweringLoop(engine, evaluator, most_attempts(job)))
         except BaseException as error:  # noqa: BLE001  raised where the engine is wanted
             loading.set_exception(error)

@@ -1,13 +1,15 @@
 """Evaluates completions with the checks of a job, and picks the best of several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from pipeline.answering.checks import Check, run_checks
+from pipeline.answering.checks import Check, chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
 from pipeline.answering.extract import extract_answer
-from pipeline.answering.reasoning import split_completion
+from pipeline.answering.reasoning import Splitter, split_completion, splitter_of
 from pipeline.answering.stance import stance_of
+from pipeline.config.schema import Job
 from pipeline.core.records import (
     ENGINE_ERROR,
     Answered,
@@ -46,7 +48,12 @@ class Evaluator:
 
     checks: tuple[Check, ...]
     max_words: int
-    split: Callable[[Completion], Completion] = split_completion
+    split: Splitter = split_completion
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        split = splitter_of(job.engine.reasoning)
+        return cls(chosen_checks(job.checks), job.answer.max_words, split)
 
     def evaluate(self, completion: Completion, boilerplate: str) -> EvaluatedAttempt:
         """Extracts the answer and runs every check on it."""

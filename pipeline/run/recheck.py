@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.recheck import Boilerplates, Rechecked, recheck_rows
 from pipeline.cluster.executor import Executor
@@ -40,7 +39,7 @@ def recheck_store(
     check = partial(
         _recheck_part,
         sink=Sink(job.output.uri, storage, writer, job.rows_per_file),
-        evaluator=Evaluator(chosen_checks(job.checks), job.answer.max_words),
+        evaluator=Evaluator.of(job),
         boilerplates=Boilerplates.of_runs(all_runs(store), job.input.text),
     )
     changes = Rechecked()
