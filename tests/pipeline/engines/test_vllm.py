@@ -14,7 +14,7 @@ from pipeline.engines import check_engine, generation_identity
 from pipeline.engines.engine import GenerationError, Request
 from pipeline.engines.model_files import ModelSpec
 from pipeline.engines.supervisor import EngineDied
-from pipeline.engines.token_budget import token_limit
+from pipeline.engines.token_budget import thought_limit, token_limit
 from pipeline.engines.vllm_options import option_names
 from tests.support.jobs import record, vllm_job
 from tests.support.models import NO_SYSTEM, make_model
@@ -133,6 +133,31 @@ def test_without_a_limit_in_the_job_there_is_room_for_the_words():
 def test_where_the_decoder_counts_words_the_whole_context_is_the_limit():
     assert limit(answer={"decoding": "enforced"}) == 8000
     assert limit(answer={"decoding": "enforced"}, sampling={"max_tokens": 50}) == 50
+
+
+def thought(limit: int, **sampling) -> int | None:
+    """The limit of a thought, where the whole completion has `limit` tokens."""
+    job = vllm_job("model", sampling=sampling, answer={"max_words": 30})  # 56 tokens
+    return thought_limit(job.answer, job.sampling, request(), limit, thinks=True)
+
+
+def test_a_thought_leaves_the_answer_its_room():
+    assert thought(8000, thinking_token_budget=500) == 500
+    assert thought(300, thinking_token_budget=500, max_tokens=300) == 300 - 56
+    assert thought(300, max_tokens=300) == 300 - 56
+    assert thought(40, max_tokens=40) == 0
+    assert thought(8000) is None
+
+
+def test_a_model_that_thinks_has_the_whole_context_unless_its_thought_is_limited():
+    words = {"answer": {"max_words": 30}}
+    free, limited = (
+        vllm_job("m", **words),
+        vllm_job("m", sampling={"thinking_token_budget": 500}, **words),
+    )
+    assert token_limit(free.answer, free.sampling, request(), 8000, thinks=True) == 8000
+    assert token_limit(limited.answer, limited.sampling, request(), 8000, thinks=True) == 684
+    assert token_limit(free.answer, free.sampling, request(), 8000) == 184
 
 
 # Enforced decoding.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.config.schema import Job
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Record
 from pipeline.engines.token_budget import TokenBudget
 from pipeline.prompting.fit import fitting
@@ -93,3 +94,24 @@ def test_without_a_tokenizer_no_prompt_is_too_long():
 
     endless = with_passages(300)
     assert fitting(job("shards", "store"))(endless, SOURCE)[0] == endless
+
+
+def thinking(tiny_model, **sampling) -> Job:
+    """A job whose model is taken for one that thinks."""
+    job = a_job(tiny_model, sampling=sampling)
+    return job.model_copy(
+        update={"engine": job.engine.model_copy(update={"reasoning": "deepseek_r1"})}
+    )
+
+
+@pytest.mark.parametrize(
+    ("sampling", "room"),
+    [
+        ({"thinking_token_budget": 200}, 56 + 200),
+        ({"thinking_token_budget": 200, "max_tokens": 100}, 56 + 44),
+        ({"thinking_token_budget": 200, "max_tokens": 40}, 40),
+        ({}, 56),  # how long it thinks is not known
+    ],
+)
+def test_a_thought_needs_room_too(sampling, room, tiny_model):
+    assert TokenBudget.of(thinking(tiny_model, **sampling)).answer == room
