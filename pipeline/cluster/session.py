@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.config.schema import EngineConfig
 from pipeline.core.errors import EngineError, OvernightError, describe
+from pipeline.core.processes import output_to
 from pipeline.core.redaction import redacted
 from pipeline.core.text import plural
 
@@ -52,7 +52,9 @@ def cluster(engine: EngineConfig | None = None, debug: bool = False) -> Iterator
     of `engine`.
     """
     joined = ray.is_initialized()
-    with open(os.devnull, "wb") as nowhere, _output_to(2 if debug else nowhere.fileno()):
+    # Ray's C++ core warns of what Ray Data does by design, and its Python code reports lost
+    # processes on standard output. Our own messages go to a copy of standard error.
+    with open(os.devnull, "wb") as nowhere, output_to(2 if debug else nowhere.fileno()):
         if not joined:
             _start(engine.replicas.max if engine else 0, debug)
         _configure(engine, joined or bool(os.environ.get("RAY_ADDRESS")), debug)
@@ -64,27 +66,6 @@ def cluster(engine: EngineConfig | None = None, debug: bool = False) -> Iterator
         finally:
             if not joined:
                 ray.shutdown()
-
-
-@contextmanager
-def _output_to(target: int) -> Iterator[None]:
-    """Redirects standard output and standard error to another descriptor, to keep Ray quiet.
-
-    Its C++ core warns of what Ray Data does by design, and its Python code reports lost processes
-    on standard output, where `--json` prints a document. Our own messages go to a copy of standard
-    error.
-    """
-    sys.stdout.flush()
-    originals = [(stream, os.dup(stream)) for stream in (1, 2)]
-    try:
-        for stream, _ in originals:
-            os.dup2(target, stream)
-        yield
-    finally:
-        sys.stdout.flush()
-        for stream, original in originals:
-            os.dup2(original, stream)
-            os.close(original)
 
 
 def _start(replicas: int, debug: bool) -> None:
