@@ -20,6 +20,7 @@ from pipeline.core.filesystem import Location, Storage, storage_errors
 from pipeline.core.storage_faults import Unreadable
 from pipeline.core.tree import Entry
 from pipeline.engines.chat_template import template_of
+from pipeline.engines.hub import check_hub
 
 CACHE = "OVERNIGHT_CACHE"
 """The environment variable that names the folder for fetched models."""
@@ -75,7 +76,7 @@ def model_files(model: ModelSpec, weights: bool) -> ModelFiles:
     """Where to load the model from; one in an object store is fetched first.
 
     `weights` tells whether to fetch them too. Raises `EngineError` for a folder or store without a
-    model.
+    model, or a model that the hub does not hand out.
     """
     if "://" in model.name:
         source = Storage(orjson.loads(model.storage)).at(model.name)
@@ -84,6 +85,7 @@ def model_files(model: ModelSpec, weights: bool) -> ModelFiles:
         return ModelFiles(model.name)
     if model.name.startswith((".", "/", "~")):
         raise EngineError(f"engine.model: {model.name}: no such folder on this node")
+    check_hub(model.name, model.revision)
     return ModelFiles(model.name, model.revision)
 
 

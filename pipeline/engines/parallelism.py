@@ -34,10 +34,9 @@ def parallel_arguments(engine: EngineConfig) -> dict[str, Any]:
     The model's processes are on this node and below this process, so that their GPUs are those
     that Ray assigned; the job may set Ray's executor instead.
     """
-    others = gpus_per_rank(engine.options)
-    if max(engine.gpus, others) <= 1:
+    if engine.gpus <= 1:
         return {}
-    return {"tensor_parallel_size": max(engine.gpus // others, 1), EXECUTOR: "mp"}
+    return {"tensor_parallel_size": engine.gpus // gpus_per_rank(engine.options), EXECUTOR: "mp"}
 
 
 def describe_gpus(engine: EngineConfig) -> str:
@@ -59,6 +58,11 @@ def _check_sizes(engine: EngineConfig) -> None:
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ConfigError(f"engine.options.{name}: {size!r} is no number of GPUs above 0")
     others = gpus_per_rank(engine.options)
+    if others > 1 and not engine.gpus:
+        raise ConfigError(
+            f"engine.options: {' × '.join(name for name in PARTS if name in engine.options)} needs "
+            "GPUs, and engine.gpus_per_replica is 0: vLLM's CPU build does not divide a model so"
+        )
     if engine.gpus % others:
         set_ = " × ".join(name for name in PARTS if name in engine.options)
         raise ConfigError(
@@ -74,7 +78,7 @@ def _check_executor(engine: EngineConfig) -> None:
                 f"engine.options.{EXECUTOR}: external_launcher is for engines that torchrun "
                 "starts; use mp within a node, or ray over several"
             )
-        case "uni" if max(engine.gpus, gpus_per_rank(engine.options)) > 1:
+        case "uni" if engine.gpus > 1:
             raise ConfigError(
                 f"engine.options.{EXECUTOR}: uni has one GPU, the replica {engine.gpus}; leave it "
                 "out"

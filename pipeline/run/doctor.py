@@ -22,6 +22,7 @@ from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.run.notify import WEBHOOK, check_webhook
 from pipeline.run.sample import take_sample
+from pipeline.run.thinking import described_thinking
 from pipeline.store.ledger import Ledger
 
 URL_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "OPENAI_BASE_URL", WEBHOOK)
@@ -81,7 +82,8 @@ def _model(job: Job) -> str:
     encoder, context = load_encoder(model), context_tokens(model)
     encoder.check_shape(_source(job).sample)
     template = "a chat template" if encoder.has_template else "no chat template: chats go as text"
-    return f"{job.engine.model}: {context:,} tokens of context, {template}"
+    said = f"{job.engine.model}: {context:,} tokens of context, {template}"
+    return f"{said}; {described_thinking(job)}"
 
 
 def _checks(job: Job) -> str:

@@ -60,11 +60,6 @@ def test_one_gpu_needs_no_arguments_and_several_stay_on_the_node():
     assert parallel_arguments(engine(4)) == several
 
 
-def test_without_gpus_the_cpu_build_runs_the_stages():
-    stages = parallel_arguments(engine(0, pipeline_parallel_size=2))
-    assert stages == {"tensor_parallel_size": 1, "distributed_executor_backend": "mp"}
-
-
 def of_data_parallel() -> list[str]:
     from pipeline.engines.vllm_options import option_names
 
@@ -81,6 +76,10 @@ def test_copies_within_a_replica_are_refused_and_replicas_are_named_instead(name
     ("sections", "message"),
     [
         ({"options": {"nnodes": 2}}, "options.nnodes: .*set .*_executor_backend: ray"),
+        (
+            {"gpus": 0, "options": {"pipeline_parallel_size": 2}},
+            "engine.options: pipeline_parallel_size needs GPUs, .*CPU build does not divide",
+        ),
         ({"options": {"pipeline_parallel_size": 0}}, "pipeline_parallel_size: 0 is no number"),
         ({"options": {"pipeline_parallel_size": "two"}}, "'two' is no number of GPUs"),
         (
