@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 import vllm
+from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
@@ -43,6 +44,8 @@ from pipeline.engines.vllm_reasoning import Opening, Reasoner
 from pipeline.engines.vllm_requests import Generated, sampling_params
 
 T = TypeVar("T")
+
+STRUCTURE = "structured_outputs_config"
 
 STREAM_TOKENS = 64
 """Tokens of a request between two updates; its first token is always reported at once."""
@@ -185,10 +188,11 @@ class VllmProcess:
             "max_model_len": self._context,
             "stream_interval": STREAM_TOKENS,
             "disable_log_stats": True,
-            "structured_outputs_config": {"backend": BACKEND},
         }
         if self._parser:
             arguments["reasoning_parser"] = self._parser
         arguments.update(parallel_arguments(engine))
         arguments.update(vllm_options(self._job))
+        structure = {"backend": BACKEND, **(arguments.get(STRUCTURE) or {})}
+        arguments[STRUCTURE] = StructuredOutputsConfig(**structure)
         return {**arguments, "model": files.where, "revision": files.revision}
