@@ -33,12 +33,7 @@ def check_engine(job: Job) -> None:
         )
     if engine.generates and not engine.model:
         raise ConfigError(f"engine.model: missing; engine.kind {engine.kind} needs a model")
-    if engine.adapter and engine.kind != "vllm":
-        raise ConfigError("engine.adapter: needs engine.kind vllm")
-    if engine.chat_template_kwargs and not engine.generates:
-        raise ConfigError(
-            f"engine.chat_template_kwargs: the {engine.kind} engine has no chat template"
-        )
+    _check_model_settings(engine)
     check_chat_template(job)
     match engine.kind:
         case "vllm":
@@ -57,6 +52,20 @@ def check_engine(job: Job) -> None:
         raise ConfigError(
             f"input.overflow: {job.input.overflow} needs an engine that counts tokens: "
             "engine.kind vllm"
+        )
+
+
+def _check_model_settings(engine: EngineConfig) -> None:
+    if engine.adapter and engine.kind != "vllm":
+        raise ConfigError("engine.adapter: needs engine.kind vllm")
+    if engine.chat_template_kwargs and not engine.generates:
+        raise ConfigError(
+            f"engine.chat_template_kwargs: the {engine.kind} engine has no chat template"
+        )
+    if engine.reasoning not in ("auto", "off") and engine.kind != "vllm":
+        raise ConfigError(
+            f"engine.reasoning: {engine.reasoning}: a parser needs engine.kind vllm; with "
+            f"{engine.kind}, auto splits by the marks in the text, off leaves it whole"
         )
 
 
@@ -138,10 +147,12 @@ def settings_of(job: Job) -> dict[str, Any]:
     engine, options = job.engine, job.engine.options
     enforced = job.answer.decoding == "enforced"
     template = template_of(job) if engine.kind == "vllm" else None
+    body = endpoint_of(job).body if engine.kind == "openai" else {}
     named = sorted(set(engine.generation_options) & set(options) - {CHAT_TEMPLATE})
     others = {
         "chat_template": template and blake2b(template.encode(), digest_size=16).hexdigest(),
         "chat_template_kwargs": engine.chat_template_kwargs,
+        "extra_body": body,
         "options": {name: options[name] for name in named},
         "reasoning": None if engine.reasoning == "auto" else engine.reasoning,
     }

@@ -7,6 +7,7 @@ record or the endpoint is at fault, by whether other records were answered meanw
 
 import asyncio
 import os
+import re
 import time
 from typing import Any
 
@@ -16,8 +17,9 @@ from pipeline.config.schema import Job
 from pipeline.core.errors import EngineError, describe, nearest
 from pipeline.core.records import PLAIN, Completion, FinishReason
 from pipeline.core.redaction import redacted
+from pipeline.core.thoughts import as_text, is_thought, split_of, thought_of
 from pipeline.engines.engine import GenerationError, Request, sampling_for
-from pipeline.engines.openai_options import endpoint_of
+from pipeline.engines.openai_options import NEW_LIMIT, endpoint_of
 
 KEY = "OPENAI_API_KEY"
 
@@ -37,6 +39,11 @@ _SENT_AS = {"extra_args": "vllm_xargs"}
 
 _BAD_REQUESTS = (400, 413, 422)
 """Returned for a prompt that the endpoint does not accept: too long, or against its rules."""
+
+_OF_ANOTHER_NAME = re.compile(
+    rf"(?is)(?=.*{NEW_LIMIT})(?:.*\b(?:unsupported|not supported|unrecognized|instead)\b)"
+)
+"""The message of an endpoint that wants the token limit under its newer name."""
 
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "abort"}
 
@@ -64,6 +71,8 @@ class OpenAIEngine:
         self._sampling = job.sampling.model_dump(exclude_none=True)
         kwargs = job.engine.chat_template_kwargs
         self._template = {"chat_template_kwargs": kwargs} if kwargs else {}
+        self._body = endpoint.body
+        self._limit_name: str = endpoint.token_limit
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._last_answer = 0.0
 
@@ -78,21 +87,33 @@ class OpenAIEngine:
         return _completion(response, self._last_answer - began, self._limit(request) is None)
 
     async def _send(self, request: Request) -> Any:
+        """Sends a request, and once more if the endpoint wants the token limit by another name."""
+        limit_name = self._limit_name
+        try:
+            return await self._post(request, limit_name)
+        except openai.BadRequestError as error:
+            if limit_name != "auto" or not _OF_ANOTHER_NAME.match(str(error)):
+                raise
+            self._limit_name = NEW_LIMIT
+        return await self._post(request, NEW_LIMIT)
+
+    async def _post(self, request: Request, limit_name: str) -> Any:
+        is_plain = request.messages[0].role == PLAIN
         sampling = sampling_for(request, self._sampling)
+        sampling.pop("max_tokens", None)
         if limit := self._limit(request):
-            sampling["max_tokens"] = limit
-        extra = {
-            _SENT_AS.get(name, name): v
-            for name, v in (*sampling.items(), *self._template.items())
-            if name not in _STANDARD_PARAMETERS
-        }
+            sampling["max_tokens" if is_plain or limit_name == "auto" else limit_name] = limit
         standard = {name: v for name, v in sampling.items() if name in _STANDARD_PARAMETERS}
-        options: dict[str, Any] = {"model": self._model, "extra_body": extra, **standard}
-        if request.messages[0].role == PLAIN:
+        extra = {_SENT_AS.get(n, n): v for n, v in sampling.items() if n not in standard}
+        options: dict[str, Any] = {"model": self._model, **standard}
+        if is_plain:
             text = "\n\n".join(message.content for message in request.messages)
-            return await self._client.completions.create(prompt=text, **options)
+            body = {**self._body, **extra}
+            return await self._client.completions.create(prompt=text, extra_body=body, **options)
         messages: Any = [message._asdict() for message in request.messages]
-        return await self._client.chat.completions.create(messages=messages, **options)
+        body = {**self._body, **self._template, **extra}
+        create = self._client.chat.completions.create
+        return await create(messages=messages, extra_body=body, **options)
 
     async def check_model(self) -> str:
         """A line about the endpoint and its model; `EngineError` if it does not have the model."""
@@ -129,16 +150,31 @@ class OpenAIEngine:
 
 def _completion(response: Any, seconds: float, unlimited: bool) -> Completion:
     (choice,) = response.choices
-    text = choice.text if hasattr(choice, "text") else choice.message.content
-    usage = response.usage
-    details = getattr(usage, "prompt_tokens_details", None)
     reason = _REASONS.get(choice.finish_reason, "error")
+    thought, said = _words(choice)
+    split = split_of(thought, said, reason)
+    usage = response.usage
+    of_prompt = getattr(usage, "prompt_tokens_details", None)
+    of_completion = getattr(usage, "completion_tokens_details", None)
     return Completion(
-        text=text or "",
+        text=as_text(split) if split else said,
         finish_reason=reason,
         prompt_tokens=usage.prompt_tokens if usage else 0,
-        cached_tokens=getattr(details, "cached_tokens", None) or 0,
+        cached_tokens=getattr(of_prompt, "cached_tokens", None) or 0,
         completion_tokens=usage.completion_tokens if usage else 0,
         seconds=seconds,
         context_full=reason == "length" and unlimited,
+        reasoning_tokens=getattr(of_completion, "reasoning_tokens", None) or 0,
+        split=split,
     )
+
+
+def _words(choice: Any) -> tuple[str, str]:
+    """Thought and answer of a choice. A content may be a list of parts, thoughts among them."""
+    if hasattr(choice, "text"):
+        return "", choice.text or ""
+    said = choice.message.content or ""
+    if isinstance(said, list):
+        parts = (part for part in said if isinstance(part, dict) and not is_thought(part))
+        said = "".join(str(part.get("text") or "") for part in parts)
+    return thought_of(dict(choice.message)), said

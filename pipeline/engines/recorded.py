@@ -19,4 +19,4 @@ class RecordedEngine:
         if (line := record.batch) is None:
             return Completion(text, finish_reason=None)
         tokens = line.prompt_tokens, line.cached_tokens, line.completion_tokens
-        return Completion(text, line.finish_reason, *tokens)
+        return Completion(text, line.finish_reason, *tokens, reasoning_tokens=line.reasoning_tokens)

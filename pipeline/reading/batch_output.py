@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline.core.records import BatchLine, Fault, FinishReason, Place, Record
+from pipeline.core.thoughts import as_text, is_thought, split_of, thought_in, thought_of
 from pipeline.reading.ids import as_id
 from pipeline.reading.mojibake import repair_record
 from pipeline.reading.rows import kind_of, text_of_content
@@ -32,6 +33,7 @@ _REASONS: dict[str, FinishReason] = {
 class Answer(NamedTuple):
     text: str
     reason: str | None
+    thought: str = ""
 
 
 def is_output(row: Mapping[str, Any]) -> bool:
@@ -48,17 +50,20 @@ def output_record(row: Mapping[str, Any], place: Place) -> Record:
     """The answer under its `custom_id`; raises `Fault` for a request that failed."""
     body = _body(row)
     answer, usage = _answer(body), _mapping(body.get("usage"))
+    reason = _REASONS.get(answer.reason or "")
+    split = split_of(answer.thought, answer.text, reason)
     batch = BatchLine(
-        finish_reason=_REASONS.get(answer.reason or ""),
+        finish_reason=reason,
         prompt_tokens=_tokens(usage, "prompt_tokens", "input_tokens"),
         cached_tokens=_cached(usage),
         completion_tokens=_tokens(usage, "completion_tokens", "output_tokens"),
+        reasoning_tokens=_reasoning(usage),
     )
     return repair_record(
         Record(
             as_id(row["custom_id"], "custom_id") or "",
             place,
-            recorded_answer=answer.text,
+            recorded_answer=as_text(split) if split else answer.text,
             batch=batch,
         )
     )
@@ -98,8 +103,8 @@ def _answer(body: Mapping[str, Any]) -> Answer:
         return _of_choices(choices)
     if isinstance(items := body.get("output"), list):
         return _of_responses(body, items)
-    if isinstance(body.get("content"), list):
-        return Answer(_text(body["content"], "content"), _str(body.get("stop_reason")))
+    if isinstance(content := body.get("content"), list):
+        return Answer(_text(content, "content"), _str(body.get("stop_reason")), thought_in(content))
     raise Fault("missing_field", "no answer: neither choices, nor output, nor content")
 
 
@@ -117,32 +122,29 @@ def _of_choices(choices: list[Any]) -> Answer:
         raise Fault("unsupported", "choices[0].message: the answer is a call of a tool")
     content = message.get("content")
     text = message.get("refusal") if content is None else content
-    return Answer(
-        _text(text or "", "choices[0].message.content"), _str(choice.get("finish_reason"))
-    )
+    said = _text(text or "", "choices[0].message.content")
+    return Answer(said, _str(choice.get("finish_reason")), thought_of(message))
 
 
 def _of_responses(body: Mapping[str, Any], items: list[Any]) -> Answer:
     if body.get("status") == "failed":
         raise _failed("", body.get("error"))
     messages = [i for i in items if isinstance(i, Mapping) and i.get("type") == "message"]
-    if not messages:
+    thought = thought_in(items)
+    if not messages and not thought:
         raise Fault("missing_field", "output holds no message")
     texts = [_text(message.get("content"), "output") for message in messages]
     details = _mapping(body.get("incomplete_details"))
-    return Answer("\n".join(texts), _str(details.get("reason") or body.get("status")))
+    reason = _str(details.get("reason") or body.get("status"))
+    return Answer("\n".join(texts), reason, thought)
 
 
 def _text(content: Any, place: str) -> str:
-    """A text, or the text parts of a list; a model's thoughts are no part of the answer."""
+    """A text, or the text parts of a list that are no thoughts."""
     if isinstance(content, list):
-        content = [p for p in content if not (isinstance(p, Mapping) and _is_thought(p))]
+        content = [part for part in content if not is_thought(part)]
         content = [{"text": p["refusal"]} if "refusal" in p else p for p in map(_mapping, content)]
     return text_of_content(content, place)
-
-
-def _is_thought(part: Mapping[str, Any]) -> bool:
-    return part.get("type") in ("thinking", "redacted_thinking", "reasoning")
 
 
 def _tokens(usage: Mapping[str, Any], *names: str) -> int:
@@ -153,6 +155,11 @@ def _tokens(usage: Mapping[str, Any], *names: str) -> int:
 def _cached(usage: Mapping[str, Any]) -> int:
     details = _mapping(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     return _tokens({**usage, **details}, "cached_tokens", "cache_read_input_tokens")
+
+
+def _reasoning(usage: Mapping[str, Any]) -> int:
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    return _tokens(_mapping(details), "reasoning_tokens")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.answering.reasoning import split_text
 from pipeline.config.schema import Sampling
 from pipeline.core.arrow import items_table, table_records
-from pipeline.core.records import PLAIN, BatchLine, Fault, Message, Place, Record
+from pipeline.core.records import PLAIN, BatchLine, Fault, Message, Place, Record, Split
 from pipeline.reading.batch_settings import _NEUTRAL, _WITHOUT_EFFECT
 from pipeline.reading.openai_batch import any_id, any_record, batch_record
 
@@ -372,9 +373,6 @@ def of_messages(reason: str = "max_tokens") -> dict[str, Any]:
         ),
         (response(of_responses("incomplete", "max_output_tokens")), BatchLine(**ENDED)),
         (response(of_responses()), BatchLine(**{**ENDED, "finish_reason": "stop"})),
-        (response(of_messages()), BatchLine(**ENDED)),
-        (result(of_messages()), BatchLine(**ENDED)),
-        (result(of_messages("end_turn")), BatchLine(**{**ENDED, "finish_reason": "stop"})),
         (response(of_chat(reason="content_filter")), None),
         (response(of_chat(None, refusal="Amber.")), None),
     ],
@@ -389,6 +387,86 @@ def test_an_answer_of_an_output_file_is_recorded_under_its_custom_id(
         if batch_line:
             assert record.batch == batch_line
     assert table_records(items_table([record])) == [record]
+
+
+REASONED = {"completion_tokens_details": {"reasoning_tokens": 3}}
+HIDDEN = {"type": "redacted_thinking", "data": "c2VhbGVk"}
+SUMMARY = [{"type": "summary_text", "text": "Not fog."}, {"type": "summary_text", "text": "Hm."}]
+
+
+def with_items(*items: dict[str, Any], status: str = "completed") -> dict[str, Any]:
+    """A response of `/v1/responses` with items of reasoning in front of its message, if any."""
+    body = of_responses(status, "max_output_tokens" if status == "incomplete" else None)
+    messages = body["output"][1:] if status == "completed" else []
+    usage = {**COUNTS, "output_tokens_details": {"reasoning_tokens": 3}}
+    return {**body, "output": [*items, *messages], "usage": usage}
+
+
+def with_parts(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {**of_messages("end_turn"), "content": [*parts, {"type": "text", "text": "Amber."}]}
+
+
+@pytest.mark.parametrize(
+    ("line", "reasoning", "tokens"),
+    [
+        (response(of_chat(reasoning_content="Hm.")), "Hm.", 0),
+        (response({**of_chat(reasoning="Hm."), "usage": {**USAGE, **REASONED}}), "Hm.", 3),
+        (response(of_chat(reasoning_content="Hm.", reasoning="Hm.")), "Hm.", 0),
+        (response(of_messages()), "Hm.", 0),
+        (result(of_messages()), "Hm.", 0),
+        (result(with_parts({"type": "thinking", "thinking": "Hm."}, HIDDEN)), "Hm.", 0),
+        (
+            response(with_items({"type": "reasoning", "content": [{"text": "Hm."}]})),
+            "Hm.",
+            3,
+        ),
+        (response(with_items({"type": "reasoning", "summary": SUMMARY})), "Not fog.\n\nHm.", 3),
+    ],
+)
+def test_a_thought_of_an_output_file_is_recorded_in_front_of_the_answer(
+    line: dict[str, Any], reasoning: str, tokens: int
+) -> None:
+    record = any_record(line, PLACE)
+    text = record.recorded_answer or ""
+    assert split_text(text) == Split(reasoning, "Amber.")
+    assert record.batch
+    assert record.batch.reasoning_tokens == tokens
+    assert table_records(items_table([record])) == [record]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        response(of_chat("", reasoning="Not fog, but")),
+        response(of_chat(None, reasoning_content="Not fog, but")),
+        response(
+            with_items(
+                {"type": "reasoning", "summary": [{"text": "Not fog, but"}]}, status="incomplete"
+            )
+        ),
+        result({**of_messages(), "content": [{"type": "thinking", "thinking": "Not fog, but"}]}),
+    ],
+)
+def test_a_thought_that_the_token_limit_ends_is_recorded_as_one_that_is_open(
+    line: dict[str, Any],
+) -> None:
+    record = any_record(line, PLACE)
+    assert split_text(record.recorded_answer or "") == Split("Not fog, but", "", is_closed=False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        response(of_chat(reasoning="")),
+        response(of_chat(reasoning_content=None)),
+        response(with_items({"type": "reasoning", "summary": []})),
+        result(with_parts(HIDDEN)),
+    ],
+)
+def test_a_thought_that_the_service_keeps_to_itself_leaves_the_answer_as_it_is(
+    line: dict[str, Any],
+) -> None:
+    assert any_record(line, PLACE).recorded_answer == "Amber."
 
 
 @pytest.mark.parametrize(
