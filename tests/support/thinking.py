@@ -1,8 +1,8 @@
 """A tiny model that thinks: Qwen3's architecture, tags and template, trained on the spot.
 
 Whatever it is asked, it thinks aloud, closes its thought, writes one of a few answers in the frame
-and stops. The last word of the prompt decides which of them. It knows nothing: what it says has no
-more to do with the passages than that it is English.
+and stops. How many characters the last message has decides which of them (`talk_after`). It knows
+nothing: what it says has no more to do with the passages than that it is English.
 
 It attends to the last few tokens alone. What stands far away in a prompt cannot confuse it, and a
 thought that was cut short leads to the same answer.
@@ -88,15 +88,21 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{% set content = message.content %}"
     "{% if message.role == 'assistant' and '</think>' in content %}"
     "{% set content = content.split('</think>')[-1].lstrip('\n') %}{% endif %}"
-    "<|im_start|>{{ message.role }}\n{{ content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>{{ message.role }}\n{{ content }}"
+    "{% if message.role == 'user' %}<|talk_{{ content | length % 6 }}|>{% endif %}<|im_end|>\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n"
     "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n"
     "{% endif %}{% endif %}"
 )
-"""As Qwen3's: thoughts of earlier turns are left out; one that is switched off is empty."""
+"""As Qwen3's: thoughts of earlier turns are left out; one that is switched off is empty. And a
+token after each question tells the model what to say."""
 
 TOKENS = Tokens(
-    special=("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    special=(
+        *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+        *(f"<|talk_{number}|>" for number in range(len(TALKS))),
+    ),
     begin=None,
     end="<|im_end|>",
     padding="<|endoftext|>",
@@ -104,12 +110,14 @@ TOKENS = Tokens(
 )
 
 HIDDEN, LAYERS, WINDOW, CONTEXT, VOCABULARY = 64, 2, 32, 4096, 1500
-STEPS, RATE = 240, 6e-3
-MANY, FEW, FIRST = 64, 12, 5
-"""Lessons of a step: many of which the first tokens are learned, or a few whole ones."""
-
+STEPS, LESSONS, RATE = 240, 16, 6e-3
 IGNORED = -100
 """torch's mark for a token that nothing is learned of."""
+
+
+def talk_after(message: str) -> Talk:
+    """What the model says after a conversation that ends with this message."""
+    return TALKS[len(message) % len(TALKS)]
 
 
 def thinking_model() -> Path:
@@ -156,8 +164,8 @@ def _trained(teacher: "Teacher") -> "Qwen3ForCausalLM":
     model = _untrained(teacher.tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.95))
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
-    for step in range(STEPS):
-        ids, wanted = teacher.beginnings() if step % 2 else teacher.whole()
+    for _ in range(STEPS):
+        ids, wanted = teacher.lessons()
         learned = wanted[:, 1:] != IGNORED
         scores = model.lm_head(model.model(ids).last_hidden_state[:, :-1][learned])
         cross_entropy(scores, wanted[:, 1:][learned]).backward()
@@ -169,7 +177,6 @@ def _trained(teacher: "Teacher") -> "Qwen3ForCausalLM":
 
 
 def _untrained(tokenizer: "PreTrainedTokenizerFast") -> "Qwen3ForCausalLM":
-    import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(
@@ -187,11 +194,7 @@ def _untrained(tokenizer: "PreTrainedTokenizerFast") -> "Qwen3ForCausalLM":
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = Qwen3ForCausalLM(config)
-    with torch.no_grad():  # to learn by heart what each token stands for would take long
-        for token, vector in enumerate(model.model.embed_tokens.weight):
-            vector[token % len(TALKS)] += 0.2
-    return model
+    return Qwen3ForCausalLM(config)
 
 
 class Lesson(NamedTuple):
@@ -212,13 +215,9 @@ class Teacher:
     def words(self) -> list[str]:
         return sorted({word for text in sample_texts() for word in text.split()})
 
-    def whole(self) -> tuple["Tensor", "Tensor"]:
-        kinds = self.rng.choices((self.thinks, self.is_cut, self.answers, self.is_forced), k=FEW)
-        return _padded([kind() for kind in kinds], self.tokenizer.pad_token_id)
-
-    def beginnings(self) -> tuple["Tensor", "Tensor"]:
-        kinds = self.rng.choices((self.thinks, self.answers), k=MANY)
-        lessons = [Lesson(ids[: given + FIRST], given) for ids, given in (kind() for kind in kinds)]
+    def lessons(self) -> tuple["Tensor", "Tensor"]:
+        kinds = (self.thinks, self.is_cut, self.answers, self.is_forced)
+        lessons = [kind() for kind in self.rng.choices(kinds, (4, 3, 2, 1), k=LESSONS)]
         return _padded(lessons, self.tokenizer.pad_token_id)
 
     def thinks(self) -> Lesson:
@@ -246,20 +245,21 @@ class Teacher:
         return Lesson(prompt + self._ids(f"{talk.framed}<|im_end|>"), len(prompt) + 1)
 
     def _prompt(self, **arguments: bool) -> tuple[list[int], Talk]:
-        """A prompt's tokens, and what its last word leads to."""
+        """A prompt's tokens, and what is to be said after it."""
         question = self._some_words(40)
-        last = self._ids(question)[-1]
-        user = {"role": "user", "content": question + self.rng.choice(("", "?", "?"))}
         earlier: Sequence[dict[str, str]] = [
             {"role": "system", "content": self._some_words(12)},
             {"role": "user", "content": self._some_words(12)},
             {"role": "assistant", "content": self.rng.choice(TALKS).framed},
         ]
-        messages = [*earlier[: self.rng.choice((0, 0, 1, 3))], user]
+        messages = [
+            *earlier[: self.rng.choice((0, 0, 1, 3))],
+            {"role": "user", "content": question},
+        ]
         text = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **arguments
         )
-        return self._ids(str(text)), TALKS[last % len(TALKS)]
+        return self._ids(str(text)), talk_after(question)
 
     def _some_words(self, most: int) -> str:
         return " ".join(self.rng.choices(self.words, k=self.rng.randint(2, most)))
