@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
+from tests.support import models
 from tests.support.model_cache import made_once
 from tests.support.models import Tokens, make_tokenizer, sample_texts
 
@@ -122,7 +123,8 @@ def talk_after(message: str) -> Talk:
 
 def thinking_model() -> Path:
     """The folder of the model, made by the first who asks."""
-    return made_once("thinking", make_thinking_model, Path(__file__).read_bytes())
+    recipe = (Path(__file__), Path(models.__file__))
+    return made_once("thinking", make_thinking_model, b"".join(map(Path.read_bytes, recipe)))
 
 
 def make_thinking_model(folder: Path) -> Path:
