@@ -56,7 +56,7 @@ S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
 SHARED = re.compile(r"\b(chromium|local_vllm|ray_cluster|vllm_server)\b")
 """Fixtures of which a session has one. All files that use one of them run in the same process."""
 
-OWN = re.compile(r"\b(scene|tiny_model)\b|\btests\.(deploy|support\.clusters)\b")
+OWN = re.compile(r"\b(scene|thinking_model|tiny_model)\b|\btests\.(deploy|support\.clusters)\b")
 """What starts clusters or engines of its own; those files run one after the other too, beside the
 others: most of the time such tests wait."""
 

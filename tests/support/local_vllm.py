@@ -33,7 +33,9 @@ class LocalVllm:
         return self._run(self._gather(requests))
 
     def generate_as(self, job: Job, *requests: Request) -> list[Completion]:
-        """As `generate`, under the sampling and decoding of another job for the same model."""
+        """As `generate`, under the sampling, decoding and chat template of another job for the same
+        model.
+        """
         with self._acting_for(job):
             return self.generate(*requests)
 
@@ -49,11 +51,15 @@ class LocalVllm:
 
     @contextmanager
     def _acting_for(self, job: Job) -> Iterator[None]:
-        own, self.process._job = self.process._job, job
+        acting = VllmProcess(job, load_encoder(ModelSpec.of(job)))
+        own = {name: getattr(self.process, name) for name in ("_job", "_encoder", "_reasoner")}
         try:
+            for name in own:
+                setattr(self.process, name, getattr(acting, name))
             yield
         finally:
-            self.process._job = own
+            for name, value in own.items():
+                setattr(self.process, name, value)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(300)
