@@ -21,10 +21,12 @@ from pipeline.core.accounting import MOST_DETAILS
 from pipeline.core.own_id import lines_about
 from pipeline.core.records import Message
 from pipeline.core.text import harmless, plural
+from pipeline.engines.parallelism import describe_gpus
 from pipeline.engines.reasoning_parsers import described
 from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
 from pipeline.prompting.cache_estimate import estimate_cache
 from pipeline.run.budgets import overruns
+from pipeline.run.context import ContextEstimate, estimate_context
 from pipeline.run.plan import Cause, WorkPlan, make_plan, provenance_of
 from pipeline.store.history import Provenance, stored_messages
 from pipeline.store.runs import Measured, last_measured
@@ -54,18 +56,28 @@ def main(
     with JobProgress(console, f"{job.name}: plan", PLANNING) as progress:
         plan = make_plan(prepared, executor, progress, examples)
     now, sample = provenance_of(job, prepared.source), plan.sample
-    cache = asdict(estimate_cache(sample, job, prepared.source)) if sample else None
+    cache = estimate_cache(sample, job, prepared.source) if sample else None
+    context = estimate_context(job, plan, cache)
     document = {
         **_records(plan, now),
         "ids": plan.ids,
         "reasoning": described(job) if job.engine.kind == "vllm" else None,
         "over_budget": list(overruns(job, plan.totals, selection.limit)),
         **_cost(plan, job, rate, last_measured(prepared.store, job)),
-        "prefix_cache": cache,
+        "gpus": job.engine.gpus * job.engine.replicas.max,
+        "context": asdict(context) if context else None,
+        "prefix_cache": asdict(cache) if cache else None,
         "examples": list(_examples(plan, prepared, now)),
     }
-    _show(console, document)
+    _show(console, document, list(_engine_lines(job, context)))
     return 0, document
+
+
+def _engine_lines(job: Job, context: ContextEstimate | None) -> Iterator[str]:
+    if job.engine.gpus:
+        yield describe_gpus(job.engine)
+    if context:
+        yield str(context)
 
 
 def _records(plan: WorkPlan, now: Provenance) -> dict[str, Any]:
@@ -158,7 +170,7 @@ def _values(provenance: Provenance) -> dict[str, Any]:
     return {"prompt": prompt, **provenance._asdict(), **orjson.loads(provenance.settings or "{}")}
 
 
-def _show(console: Console, document: dict[str, Any]) -> None:
+def _show(console: Console, document: dict[str, Any], of_engine: Sequence[str]) -> None:
     table = Table("a run would", "records", "", box=None, pad_edge=False)
     table.columns[1].justify = "right"
     for cause in document["causes"]:
@@ -176,7 +188,7 @@ def _show(console: Console, document: dict[str, Any]) -> None:
     console.print(table)
     console.print(f"\n{_cost_line(document)}")
     reasoning = [f"reasoning: {document['reasoning']}"] if document["reasoning"] else []
-    for line in (*reasoning, *document["over_budget"], *lines_about(document["ids"])):
+    for line in (*reasoning, *of_engine, *document["over_budget"], *lines_about(document["ids"])):
         console.print(harmless(line), markup=False)
     if document["prefix_cache"]:
         console.print(_prefix_cache_line(document["prefix_cache"]))

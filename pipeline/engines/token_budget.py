@@ -121,3 +121,15 @@ def thought_limit(
         return budget
     left = max(limit - _expected(answer), 0)
     return left if budget is None else min(budget, left)
+
+
+def completion_limit(job: Job) -> int | None:
+    """Tokens after which a completion is cut off however much room there is; None if the context
+    is all that limits it, as with a model that thinks as long as it likes.
+    """
+    budget = job.sampling.thinking_token_budget
+    if job.sampling.max_tokens:
+        return job.sampling.max_tokens
+    if budget is None and reasoning_of(job).thinks:
+        return None
+    return job.answer.max_words * LIMIT_TOKENS_PER_WORD + LIMIT_FRAME_TOKENS + (budget or 0)

@@ -32,10 +32,11 @@ class CacheEstimate:
     shared_first`, with the template's own words before everything that differs between records,
     and with both; None if the job has that already, or a verbatim prompt leaves no choice.
     `cache_tokens` is the size of the cache, None if the job does not set it; the shares do not
-    depend on it.
+    depend on it. `longest_prompt` is in tokens.
     """
 
     sampled: int
+    longest_prompt: int
     cache_tokens: int | None
     share: float
     shared_first: float | None = None
@@ -48,21 +49,25 @@ def estimate_cache(sample: Sequence[Prompt], job: Job, source: PromptSource) -> 
 
     encoder = shared_encoder(ModelSpec.of(job))
 
-    def share(shared_first: bool, words_first: bool) -> float:
+    def encoded(shared_first: bool, words_first: bool) -> list[list[int]]:
         prompts = arranged(sample, source) if shared_first else sample
         messages = [_words_first(p) if words_first else p.messages for p in prompts]
-        tokens = list(map(encoder.encode, messages))
+        return list(map(encoder.encode, messages))
+
+    def share_of(tokens: Sequence[Sequence[int]]) -> float:
         return cached_tokens(tokens, block_tokens(job)) / max(sum(map(len, tokens)), 1)
 
+    def share(shared_first: bool, words_first: bool) -> float:
+        return share_of(encoded(shared_first, words_first))
+
     is_first = job.prompt.passages == "shared_first"
-    size, current = _cache_tokens(job), share(is_first, False)
+    now = encoded(is_first, False)
+    common = len(sample), max(map(len, now), default=0), _cache_tokens(job), share_of(now)
     if source.is_verbatim:
-        return CacheEstimate(len(sample), size, current)
+        return CacheEstimate(*common)
     is_late = any(_boilerplate_is_late(prompt) for prompt in sample)
     return CacheEstimate(
-        len(sample),
-        size,
-        current,
+        *common,
         None if is_first else share(True, False),
         share(is_first, True) if is_late else None,
         share(True, True) if is_late and not is_first else None,

@@ -76,7 +76,8 @@ class WorkPlan:
     """What a run would do.
 
     `records` and `prompt_tokens`, an estimate, count the work by its cause. `sample` holds all
-    prompts of a sample of papers. `ids` is the section of `run.json`.
+    prompts of a sample of papers, and `longest` is the one of most characters, where a model has
+    a context. `ids` is the section of `run.json`.
     """
 
     totals: Totals = field(default_factory=Totals)
@@ -84,6 +85,7 @@ class WorkPlan:
     prompt_tokens: Counter[Cause] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)
     sample: list[Prompt] = field(default_factory=list)
+    longest: Prompt | None = None
     ids: Mapping[str, Any] = field(default_factory=dict)
 
     def add(self, other: Self) -> None:
@@ -92,6 +94,7 @@ class WorkPlan:
         self.prompt_tokens.update(other.prompt_tokens)
         self.examples.extend(other.examples)
         self.sample.extend(other.sample)
+        self.longest = max(self.longest, other.longest, key=_characters)
 
 
 def make_plan(
@@ -149,6 +152,7 @@ class Planner:
             in_sample = [is_sampled(paper, self.sampled) for paper in work["paper"].to_pylist()]
             work = _with_column(work, "in_sample", in_sample)
             is_shown |= np.array(in_sample, bool)
+            is_shown[_longest(work["tokens"])] = True
         others = pa.concat_tables(
             [work.filter(pa.array(~is_shown)).select(_PLANNED), rest.select(_PLANNED)]
         )
@@ -168,6 +172,9 @@ class Planner:
                 (prompt,) = table_prompts(work.slice(row, 1))
                 plan.examples.append(Example(prompt, causes[row], last.part))
         plan.sample = table_prompts(work.filter(pc.fill_null(work["in_sample"], False)))
+        if self.sampled:
+            texts = work.filter(pc.is_valid(work["messages"]))
+            plan.longest = next(iter(table_prompts(texts.take(_longest(texts["tokens"])))), None)
         return receipt(plan)
 
     def _changed(self, causes: Sequence[Cause]) -> list[int]:
@@ -179,6 +186,16 @@ class Planner:
         """Why rows must be generated, and the last answers of their records."""
         answers = self.history().find(work["record_id"].to_pylist())
         return _causes(work, answers, self.ledger(), self.job, self.source), answers
+
+
+def _longest(tokens: pa.ChunkedArray) -> pa.Array:
+    """The row of the longest prompt; none of none."""
+    order = [("tokens", "descending")]
+    return pc.select_k_unstable(pa.table({"tokens": tokens}), 1, order)
+
+
+def _characters(prompt: Prompt | None) -> int:
+    return sum(len(m.content) for m in prompt.messages) if prompt else -1
 
 
 def _with_column(table: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
