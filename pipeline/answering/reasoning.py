@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from pipeline.answering.harmony import split_harmony
 from pipeline.answering.think_tags import split_by_tags
+from pipeline.answering.thought_marks import begins_with_opening
 from pipeline.core.records import Completion, Split
 
 Splitter: TypeAlias = Callable[[Completion], Completion]
@@ -34,4 +35,7 @@ def split_text(text: str) -> Split:
     Thoughts are joined by blank lines. The content is the rest as it stands, but for white space
     and marks at its ends.
     """
-    return split_harmony(text) or split_by_tags(text) or Split("", text)
+    harmony = split_harmony(text)
+    if harmony and not begins_with_opening(text):
+        return harmony
+    return split_by_tags(text) or Split("", text)

@@ -116,6 +116,12 @@ def head_of(text: str) -> int:
     return match.end() if match else 0
 
 
+def begins_with_opening(text: str) -> bool:
+    """Whether a text begins with an opening mark."""
+    marks = find_marks(text)
+    return bool(marks) and marks[0].opens and not text[head_of(text) : marks[0].start].strip()
+
+
 def is_cut_opening(text: str) -> bool:
     """Whether a text is but the beginning of an opening mark."""
     if len(text) > _LONGEST:
