@@ -8,7 +8,7 @@ from pipeline.config.selection import EVERYTHING, Selection
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.engines import check_engine
-from pipeline.engines.chat_template import with_template_text
+from pipeline.engines.vllm_options import with_option_values
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 
@@ -38,6 +38,7 @@ class Prepared:
 def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
     """Raises `ConfigError` if the job, its template or its input cannot work."""
     check_engine(job)
+    job = with_option_values(job)
     chosen_checks(job.checks)
     source = load_prompt(job.prompt.template, job.answer.max_words)
     if source.is_verbatim and job.prompt.passages != "as_given":
@@ -52,7 +53,7 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
         raise ConfigError(
             f"output.uri: {job.output.uri} is inside the input; the job would read its own answers"
         )
-    return Prepared(with_template_text(job), source, storage, listing, store, selection)
+    return Prepared(job, source, storage, listing, store, selection)
 
 
 def _holds(root: Location, listing: Listing, store: Location) -> bool:

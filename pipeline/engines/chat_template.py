@@ -106,14 +106,6 @@ def template_of(job: Job) -> str | None:
         return value
 
 
-def with_template_text(job: Job) -> Job:
-    """The job with its template's text in place of a path, for nodes without that file."""
-    if (text := template_of(job)) is None:
-        return job
-    options = {**job.engine.options, CHAT_TEMPLATE: text}
-    return job.model_copy(update={"engine": job.engine.model_copy(update={"options": options})})
-
-
 def unread_kwargs(template: str, kwargs: Mapping[str, Any]) -> list[str]:
     """The arguments that a template never reads; none for what cannot be parsed."""
     try:

@@ -9,6 +9,7 @@ import orjson
 
 from pipeline.core.errors import ConfigError, EngineError, describe
 from pipeline.core.records import PLAIN, Fault, Message
+from pipeline.engines.chat_template import unread_kwargs
 from pipeline.engines.model_files import ModelSpec, model_files
 
 
@@ -26,6 +27,15 @@ class PromptEncoder:
     @property
     def has_template(self) -> bool:
         return bool(self.tokenizer.chat_template)
+
+    @property
+    def described_template(self) -> str:
+        """Whether there is a template, and which of the job's arguments it never reads."""
+        if not self.has_template:
+            return "no chat template: chats go as text"
+        unread = unread_kwargs(str(self.tokenizer.chat_template), self._kwargs)
+        names = ", ".join(f"engine.chat_template_kwargs.{name}" for name in unread)
+        return f"a chat template, which never reads {names}" if unread else "a chat template"
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a whole prompt; raises `Fault` for a chat that the template refuses."""

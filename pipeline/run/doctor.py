@@ -17,7 +17,7 @@ from pipeline.engines import check_endpoint, check_engine, open_engine
 from pipeline.engines.model_files import ModelSpec, context_tokens
 from pipeline.engines.parallelism import describe_gpus
 from pipeline.engines.tokenizer import load_encoder
-from pipeline.engines.vllm_options import vllm_version
+from pipeline.engines.vllm_options import vllm_version, with_option_values
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
 from pipeline.run.notify import WEBHOOK, check_webhook
@@ -44,6 +44,8 @@ def diagnose(job: Job) -> Iterator[Diagnosis]:
 
     What several checks find is said once.
     """
+    with suppress(ConfigError):  # the first check raises it again
+        job = with_option_values(job)
     checks: dict[str, Callable[[Job], str]] = {
         "engine": _engine,
         "model": _model,
@@ -81,8 +83,7 @@ def _model(job: Job) -> str:
     model = ModelSpec.of(job)
     encoder, context = load_encoder(model), context_tokens(model)
     encoder.check_shape(_source(job).sample)
-    template = "a chat template" if encoder.has_template else "no chat template: chats go as text"
-    said = f"{job.engine.model}: {context:,} tokens of context, {template}"
+    said = f"{job.engine.model}: {context:,} tokens of context, {encoder.described_template}"
     return f"{said}; {described_thinking(job)}"
 
 
