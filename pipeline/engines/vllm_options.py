@@ -37,7 +37,8 @@ def check_vllm(job: Job) -> None:
             raise ConfigError(f"engine.options.{name}: set {RESERVED[name]} instead")
         if name not in known:
             raise ConfigError(f"engine.options.{name}: no option of vLLM{nearest(name, known)}")
-    check_parallelism(with_option_values(job).engine)
+    check_parallelism(job.engine)
+    vllm_options(job)
     if job.engine.gpus == 0 and not _is_cpu_build():
         raise ConfigError(
             "engine.gpus_per_replica: 0 needs the CPU build of vLLM; the GPU build is installed"
