@@ -10,22 +10,25 @@ from pathlib import Path
 from filelock import FileLock
 
 MODELS = Path(sys.prefix) / "models"
-"""Where they are: `make clean` removes them with the environment."""
+"""Where they are; `make clean` removes them with the environment."""
 
 
-def made_once(name: str, make: Callable[[Path], object], recipe: bytes) -> Path:
-    """The folder of a model that `make` writes into an empty folder, whole or not at all.
-
-    Another recipe is another folder; what an earlier one made is removed.
-    """
-    wanted = MODELS / f"{name}-{hashlib.blake2b(recipe, digest_size=6).hexdigest()}"
+def made_once(name: str, recipe: bytes, make: Callable[[Path], object]) -> Path:
+    """The folder `name`, which `make` fills whole or not at all, and anew for another recipe."""
+    folder, digest = MODELS / name, hashlib.blake2b(recipe, digest_size=8).hexdigest()
     MODELS.mkdir(parents=True, exist_ok=True)
     with FileLock(MODELS / f"{name}.lock"):
-        if not wanted.exists():
-            for old in MODELS.glob(f"{name}-*"):
-                shutil.rmtree(old)
-            made = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=MODELS))
-            make(made)
-            made.chmod(0o755)
-            made.rename(wanted)
-    return wanted
+        if _recipe(folder) != digest:
+            with tempfile.TemporaryDirectory(dir=MODELS) as scratch:
+                made = Path(scratch) / name
+                made.mkdir()
+                make(made)
+                (made / "recipe").write_text(digest, encoding="ascii")
+                shutil.rmtree(folder, ignore_errors=True)
+                made.rename(folder)
+    return folder
+
+
+def _recipe(folder: Path) -> str | None:
+    file = folder / "recipe"
+    return file.read_text(encoding="ascii") if file.exists() else None

@@ -124,7 +124,7 @@ def talk_after(message: str) -> Talk:
 def thinking_model() -> Path:
     """The folder of the model, made by the first who asks."""
     recipe = (Path(__file__), Path(models.__file__))
-    return made_once("thinking", make_thinking_model, b"".join(map(Path.read_bytes, recipe)))
+    return made_once("thinking", b"".join(map(Path.read_bytes, recipe)), make_thinking_model)
 
 
 def make_thinking_model(folder: Path) -> Path:
