@@ -53,24 +53,30 @@ OPENAI_KEY = "OVERNIGHT-TESTS-OPENAI"
 S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
 
 
-SHARED = re.compile(r"\b(chromium|local_vllm|ray_cluster|vllm_server)\b")
-"""Fixtures of which a session has one. All files that use one of them run in the same process."""
-
-OWN = re.compile(r"\b(scene|thinking_model|tiny_model)\b|\btests\.(deploy|support\.clusters)\b")
-"""What starts clusters or engines of its own; those files run one after the other too, beside the
-others: most of the time such tests wait."""
+GROUPS = {
+    # Fixtures of which a process has one: an engine, a server, a browser.
+    "engines": re.compile(r"\b(chromium|local_vllm|vllm_server)\b"),
+    # The shared Ray cluster.
+    "cluster": re.compile(r"\bray_cluster\b"),
+    # What starts clusters or engines of its own: most of the time such tests wait.
+    "own": re.compile(r"\b(scene|thinking_model|tiny_model)\b|\btests\.(deploy|support\.clusters)\b"),
+}
+"""What the files of a group use. They run one after the other in one process; three processes, one
+for each group, have about as much to do."""
 
 
 @cache
 def group_of(path: Path) -> str | None:
-    """The group of test files that must not run side by side; None if a file may run anywhere."""
+    """The group of a test file by what it uses; None if it may run in any process."""
     text = path.read_text(encoding="utf-8")
-    groups = (name for name, uses in (("shared", SHARED), ("own", OWN)) if uses.search(text))
-    return next(groups, None)
+    if GROUPS["cluster"].search(text) and "tiny_model" in text:
+        return "engines"  # on a cluster: as many as there are other tests on one
+    return next((name for name, used in GROUPS.items() if used.search(text)), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: {"shared": 0, "own": 1}.get(group_of(item.path) or "", 2))
+    order = ["cluster", "own", "engines", None]
+    items.sort(key=lambda item: order.index(group_of(item.path)))
 
 
 @pytest.hookimpl(optionalhook=True)
