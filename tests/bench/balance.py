@@ -23,7 +23,8 @@ from ray.data import ActorPoolStrategy
 from pipeline import flow
 from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.identities import Identities
-from pipeline.cluster.ray_data import REPLICA_MEMORY_BYTES, RayData
+from pipeline.cluster.ray_data import RayData
+from pipeline.cluster.session import REPLICA_MEMORY_BYTES
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import receipt, split_work, table_prompts, unpack

@@ -44,14 +44,16 @@ def _job(task: dict[str, Any], passages: str) -> None:
         failure_budget=1.0,
     )
     file = job_file(folder / "job.yaml", whole_job)
-    subprocess.run([sys.executable, "-m", "jobs", "run", str(file)], check=True)
+    with (folder / "run.json").open("wb") as document:
+        command = [sys.executable, "-m", "jobs", "run", str(file), "--json"]
+        subprocess.run(command, stdout=document, check=True)
 
 
 def offline_class(task: dict[str, Any]) -> None:
     """`LLM.generate` on all prompts at once, which are templated and tokenized before."""
     from vllm import LLM, SamplingParams, TokensPrompt
 
-    llm = LLM(model=task["model"], **task["options"])
+    llm = LLM(model=task["model"], tensor_parallel_size=max(task["gpus"], 1), **task["options"])
     tokenizer = llm.get_tokenizer()
     prompts = []
     for _, messages in _chats(task):
@@ -61,6 +63,12 @@ def offline_class(task: dict[str, Any]) -> None:
     sampling = SamplingParams(max_tokens=task["tokens"], ignore_eos=True, temperature=1.0)
     outputs = llm.generate(prompts, sampling, use_tqdm=False)
     assert len(outputs) == len(prompts)
+    tokens = {
+        "prompt": sum(len(output.prompt_token_ids) for output in outputs),
+        "cached": sum(output.num_cached_tokens or 0 for output in outputs),
+        "completion": sum(len(output.outputs[0].token_ids) for output in outputs),
+    }
+    (Path(task["folder"]) / "tokens.json").write_text(json.dumps(tokens))
 
 
 def ray_data_llm(task: dict[str, Any]) -> None:
