@@ -16,14 +16,16 @@ _NO_MODEL = "the hub has no such model, or hides it; correct the name, or set HF
 _NO_MODEL += "who may read it) where the engine runs"
 
 
-def check_hub(name: str, revision: str | None, file: str = "config.json") -> None:
-    """Raises `EngineError` if the hub does not hand out this file of a model.
+def check_hub(
+    name: str, revision: str | None, file: str = "config.json", key: str = "engine.model"
+) -> None:
+    """Raises `EngineError`, about the job's `key`, if the hub does not hand out this file.
 
     Where the hub cannot be reached and the file is in the local cache, this process and those
     that it starts use the cache and ask no more.
     """
     if fault := _fault(name, revision, file):
-        raise EngineError(fault)
+        raise EngineError(f"{key}: {name}: {fault}")
 
 
 @cache
@@ -41,7 +43,7 @@ def _fault(name: str, revision: str | None, file: str) -> str | None:
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status < 500:
-            return f"engine.model: {name}: {_refusal(error, revision)} ({status})"
+            return f"{_refusal(error, revision)} ({status})"
         why = f"it answers {status}"
     except Exception as error:  # noqa: BLE001  the hub's client raises exceptions of many families
         why = describe(error)
@@ -49,7 +51,7 @@ def _fault(name: str, revision: str | None, file: str) -> str | None:
         _stay_offline()
         return None
     return (
-        f"engine.model: {name}: the hub cannot be reached ({why}), and the model is not in its "
+        f"the hub cannot be reached ({why}), and the model is not in its "
         "cache here; check the network (HF_ENDPOINT, proxies), or give a folder or an s3:// folder"
     )
 
@@ -88,7 +90,7 @@ def _refusal(error: Any, revision: str | None) -> str:
         case RepositoryNotFoundError():
             return _NO_MODEL
         case RevisionNotFoundError():
-            return f"engine.revision: the hub has no {revision}; correct it"
+            return f"the hub has no revision {revision}; correct it"
     if error.response.status_code in (401, 403):
         return "the hub refuses the token in HF_TOKEN; set a valid one, or none for open models"
     return f"the hub refuses the request; {describe(error)}"

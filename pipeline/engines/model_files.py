@@ -46,6 +46,7 @@ class ModelSpec:
     storage: str = "{}"  # the job's storage options, as JSON so that the whole can be hashed
     chat_template: str | None = None  # the job's own, as text; None for the model's
     chat_template_kwargs: str = "{}"  # as JSON
+    key: str = "engine.model"  # of the job file, for messages
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -72,35 +73,35 @@ class ModelFiles:
     revision: str | None = None
 
 
-def model_files(model: ModelSpec, weights: bool) -> ModelFiles:
+def model_files(model: ModelSpec, weights: bool, file: str = "config.json") -> ModelFiles:
     """Where to load the model from; one in an object store is fetched first.
 
-    `weights` tells whether to fetch them too. Raises `EngineError` for a folder or store without a
-    model, or a model that the hub does not hand out.
+    `weights` tells whether to fetch them too; `file` is one that it must have. Raises `EngineError`
+    for a folder or store without a model, or a model that the hub does not hand out.
     """
     if "://" in model.name:
         source = Storage(orjson.loads(model.storage)).at(model.name)
-        return ModelFiles(str(_fetched(source, weights)))
-    if _is_folder(model.name):
+        return ModelFiles(str(_fetched(source, weights, model.key)))
+    if is_folder(model.name, model.key):
         return ModelFiles(model.name)
     if model.name.startswith((".", "/", "~")):
-        raise EngineError(f"engine.model: {model.name}: no such folder on this node")
-    check_hub(model.name, model.revision)
+        raise EngineError(f"{model.key}: {model.name}: no such folder on this node")
+    check_hub(model.name, model.revision, file, model.key)
     return ModelFiles(model.name, model.revision)
 
 
-def _is_folder(name: str) -> bool:
+def is_folder(name: str, key: str) -> bool:
     """Raises `ConfigError` for what a loader would wait for: a pipe, in its place or in it."""
     try:
         found = Storage().at(name).found()
     except StorageError as error:
         if isinstance(error.__cause__, Unreadable):
-            raise ConfigError(f"engine.model: {error}; give a folder") from error
+            raise ConfigError(f"{key}: {error}; give a folder") from error
         raise
     if not (found and found.is_folder):
         return False
     for path, kind in disk_level(name).irregular.items():
-        raise ConfigError(f"engine.model: {path}: {kind}; remove it, or give another folder")
+        raise ConfigError(f"{key}: {path}: {kind}; remove it, or give another folder")
     return True
 
 
@@ -179,7 +180,7 @@ def _content(model: ModelSpec, name: str) -> bytes:
         raise FileNotFoundError(str(error)) from error
 
 
-def _fetched(source: Location, weights: bool) -> Path:
+def _fetched(source: Location, weights: bool, key: str) -> Path:
     """A folder on this node with all files of a model.
 
     Its name is a hash of the store's listing, so that a model replaced under the same URI gets
@@ -191,7 +192,7 @@ def _fetched(source: Location, weights: bool) -> Path:
     entries = source.entries().items()
     listing = {path: e for path, e in entries if weights or not path.endswith(_WEIGHTS)}
     if not listing:
-        raise EngineError(f"engine.model: {source.uri}: no model files there")
+        raise EngineError(f"{key}: {source.uri}: no model files there")
     root = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "overnight") / "models"
     root.mkdir(parents=True, exist_ok=True)
     folder = root / _fingerprint(source.uri, listing)

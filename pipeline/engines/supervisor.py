@@ -157,6 +157,9 @@ class Supervisor:
             return
         except GenerationError as error:
             pending.fail(error)
+        except EngineError as error:
+            self._give_up(error)
+            return
         except Exception as error:  # noqa: BLE001  a bug or a broken setup: no restart helps
             self._give_up(EngineError(f"the engine failed: {type(error).__name__}: {error}"))
             return

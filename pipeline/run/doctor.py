@@ -14,6 +14,7 @@ from pipeline.core.filesystem import Location, Storage
 from pipeline.core.own_id import lines_about
 from pipeline.core.text import plural
 from pipeline.engines import check_endpoint, check_engine, open_engine
+from pipeline.engines.adapter import adapter_of
 from pipeline.engines.model_files import ModelSpec, context_tokens
 from pipeline.engines.parallelism import describe_gpus
 from pipeline.engines.tokenizer import load_encoder
@@ -84,6 +85,8 @@ def _model(job: Job) -> str:
     encoder, context = load_encoder(model), context_tokens(model)
     encoder.check_shape(_source(job).sample)
     said = f"{job.engine.model}: {context:,} tokens of context, {encoder.described_template}"
+    if adapter := adapter_of(job, weights=False):
+        said += f"; adapter {adapter.name}, rank {adapter.rank}"
     return f"{said}; {described_thinking(job)}"
 
 

@@ -80,7 +80,7 @@ def use(endpoint: str, patched: pytest.MonkeyPatch) -> None:
         (401, "GatedRepo", "is a gated model; accept its terms on its page, and set HF_TOKEN"),
         (401, "RepoNotFound", "no such model, or hides it; correct the name, or set HF_TOKEN"),
         (404, "RepoNotFound", "no such model, or hides it; correct the name, or set HF_TOKEN"),
-        (404, "RevisionNotFound", "engine.revision: the hub has no v9; correct it"),
+        (404, "RevisionNotFound", "the hub has no revision v9; correct it"),
         (403, "", "the hub refuses the token in HF_TOKEN"),
     ],
 )
