@@ -12,13 +12,13 @@ from pipeline.core.records import Split
 
 _END = r"<\|(?:end|call|return)\|>"
 _HEADER = re.compile(
-    rf"(?:\A\s*|{_END}\s*|(?=<\|start\|>|assistant<))(?:<\|start\|>)?(?:assistant)?"
-    r"(?P<to>[^<>\n]{0,80})<\|channel\|>\s*(?P<channel>analysis|commentary|final)"
-    r"(?P<type>(?:[^<\n]|<\|constrain\|>){0,120}?)<\|message\|>"
+    rf"(?:\A\s*|{_END}\s{{0,9}}|(?=<\|start\|>|assistant<))(?:<\|start\|>)?(?:assistant)?"
+    r"\s?(?:to=[^<>\n]{0,80})?<\|channel\|>\s?(?P<channel>analysis|commentary|final)"
+    r"(?:[^<\n]|<\|constrain\|>){0,120}?<\|message\|>"
 )
-_OPENED = re.compile(r"\s*(?:<\|channel\|>)?\s*(?:analysis)?\s*<\|message\|>")
+_OPENED = re.compile(r"\s*(?:<\|channel\|>)?(?:analysis)?<\|message\|>")
 """What is left of the first header if the chat template has written its beginning."""
-_CUT_END = re.compile(rf"{_END}\s*(?:<\|?s?[^\n]{{0,120}})?\s*\Z")
+_CUT_END = re.compile(rf"{_END}(?:\s{{0,9}}<\|?s?[^\n]{{0,120}})?\Z")
 """The end of a message, and as much of the next header as a completion that is cut has."""
 _FIRST = re.compile(r"\s*(?:(?:assistant)?(?P<channel>analysis|commentary))")
 _NEXT = re.compile(r"assistant(?P<channel>analysis|commentary|final)")
@@ -33,12 +33,10 @@ class Message(NamedTuple):
 
 def split_harmony(text: str) -> Split | None:
     """None for a text in another format."""
-    messages: list[Message] = []
-    if "<|channel|>" in text:
-        messages = _messages(text, _headers(text))
-    elif "assistantfinal" in text or text.lstrip().startswith(("analysis", "commentary")):
-        messages = _messages(text, _stripped_headers(text))
-    return _split(messages) if messages else None
+    headers = _headers(text) if "<|channel|>" in text else []
+    if "assistantfinal" in text or text.lstrip().startswith(("analysis", "commentary")):
+        headers = headers or _stripped_headers(text)
+    return _split(_messages(text, headers)) if headers else None
 
 
 def _split(messages: list[Message]) -> Split:
@@ -55,13 +53,12 @@ def _split(messages: list[Message]) -> Split:
 
 def _messages(text: str, headers: list[re.Match[str]]) -> list[Message]:
     """What stands before the first header is a thought that the chat template has opened."""
-    if not headers:
-        return []
-    before = _OPENED.sub("", text[: headers[0].start()], count=1).strip()
+    opened = _OPENED.match(text)
+    before = text[opened.end() if opened else 0 : headers[0].start()].strip()
     messages = [Message("analysis", False, before)] if before else []
     ends = [*(header.start() for header in headers[1:]), len(text)]
     for header, end in zip(headers, ends, strict=True):
-        words = _CUT_END.sub("", text[header.end() : end]).strip()
+        words = _CUT_END.sub("", text[header.end() : end].strip()).strip()
         messages.append(Message(header["channel"], "to=" in header[0], words))
     return messages
 
@@ -97,7 +94,9 @@ def _is_glued(text: str, header: re.Match[str]) -> bool:
     behind = text[header.end() : header.end() + 1]
     if behind.isalpha() or not behind:
         return not behind.islower() and header["channel"] != text.strip()
-    return behind in "\n\"“'‘*#[({|" or behind.isdigit() or bool(_TOOL.match(text, header.end()))
+    if behind == "\n":
+        return header["channel"] == "final" or text[header.end() :].lstrip().startswith("assistant")
+    return behind in "\"“'‘*#[({|" or behind.isdigit() or bool(_TOOL.match(text, header.end()))
 
 
 def _is_word(text: str, header: re.Match[str]) -> bool:

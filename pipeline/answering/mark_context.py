@@ -38,16 +38,23 @@ def is_code(text: str, start: int, end: int) -> bool:
     before, after = _line(text, start, end)
     if before and not before.strip():
         return len(before.expandtabs(4)) >= CODE_INDENT
-    return before.count("`") % 2 == 1 and "`" in after
+    return before.count("`") % 2 == 1 and ("`" in after or _is_cut(text, end))
 
 
 def is_quoted(text: str, start: int, end: int) -> bool:
     """Whether characters stand in quotation marks, alone or as the first or last of a quotation."""
     before, after = _line(text, start, end)
-    opening, closing = before[-1:], after[:1]
-    if opening == closing == "'" or (opening in _QUOTES and _QUOTES[opening] == closing != '"'):
+    sign, closing = before[-1:], _QUOTES.get(before[-1:])
+    if closing and sign != '"' and (after.startswith(closing) or _is_cut(text, end)):
         return True
-    return '"' in (opening, closing) and before.count('"') % 2 == 1 and '"' in after
+    if '"' not in (sign, after[:1]) or before.count('"') % 2 == 0:
+        return False
+    return '"' in after or _is_cut(text, end)
+
+
+def _is_cut(text: str, end: int) -> bool:
+    """Whether a text ends here, so that the rest of what it quotes may be missing."""
+    return not text[end : end + LINE_CHARACTERS].strip()
 
 
 def is_inline(text: str, start: int) -> bool:

@@ -117,7 +117,7 @@ def _may_open(text: str, mark: Mark, floor: int, is_first: bool, can_close: bool
         return False
     if mark.is_inline:
         return can_close and ends_sentence(before)
-    if is_first and before.endswith(":"):
+    if before.endswith(":"):
         return False
     stands_alone = not text[mark.end : mark.end + LINE_CHARACTERS].split("\n", 1)[0].strip()
     return can_close or stands_alone or not is_first

@@ -13,8 +13,9 @@ import pytest
 from pipeline.answering.checks import known_checks
 from pipeline.answering.checks.base import Subject
 from pipeline.answering.extract import extract_answer
+from pipeline.answering.reasoning import split_text
 from pipeline.config.schema import TextGrammar
-from pipeline.core.records import Completion, FinishReason, Place
+from pipeline.core.records import Completion, FinishReason, Place, Split
 from pipeline.core.words import count_words
 from pipeline.reading.text import text_record
 from tests.support.jobs import Corpus
@@ -70,3 +71,9 @@ def test_most_loops_also_break_the_word_limit_and_no_short_answer_is_one(complet
 def test_the_words_of_these_answers_are_those_that_white_space_separates(completions):
     for texts in completions.values():
         assert all(count_words(text) == len(text.split()) for text in texts)
+
+
+def test_none_of_these_answers_has_a_thought(completions):
+    assert sum(map(len, completions.values())) == 30_520
+    for texts in completions.values():
+        assert all(split_text(text) == Split("", text) for text in texts)

@@ -18,10 +18,11 @@ from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.reasoning import split_text
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
-from pipeline.core.records import PLAIN, BatchLine, Completion, Message, Split
+from pipeline.core.records import PLAIN, BatchLine, Completion, Message, Prompt, Split
 from pipeline.core.thoughts import as_text, split_of
 from pipeline.engines import check_engine, generation_identity
 from pipeline.engines.engine import GenerationError, Request
+from pipeline.engines.recorded import RecordedEngine
 from tests.pipeline.engines.test_openai import CHAT, endpoint_job, generate, request
 from tests.support.jobs import job, record
 from tests.support.proxy import Proxy
@@ -144,6 +145,14 @@ def test_the_text_that_is_composed_of_thought_and_answer_splits_the_same(thought
     assert split_text(as_text(split) if split else content) == (split or Split("", content))
 
 
+def test_a_recorded_answer_keeps_the_thought_and_the_count_of_its_tokens():
+    line = BatchLine(completion_tokens=7, reasoning_tokens=5)
+    text = as_text(Split("Five and one.", "Six."))
+    one = Prompt(record(recorded_answer=text, batch=line), CHAT, "", "", "")
+    said = asyncio.run(RecordedEngine().generate(Request.first(one)))
+    assert (said.text, said.completion_tokens, said.reasoning_tokens) == (text, 7, 5)
+
+
 def test_without_a_name_of_its_own_an_endpoint_is_sent_max_tokens():
     (body,) = sent(request())
     assert body["max_tokens"] == 10
@@ -203,9 +212,8 @@ def test_fields_of_extra_body_and_the_format_of_the_response_are_in_each_request
 
 
 def test_the_format_of_a_records_own_line_takes_precedence():
-    own = request()
     line = BatchLine(None, {"response_format": {"type": "json_object"}})
-    own = Request.first(own.prompt.__class__(record(batch=line), CHAT, "", "", ""))
+    own = Request.first(Prompt(record(batch=line), CHAT, "", "", ""))
     (body,) = sent(own, options={"response_format": {"type": "text"}})
     assert body["response_format"] == {"type": "json_object"}
 
