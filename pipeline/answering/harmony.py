@@ -12,7 +12,7 @@ from pipeline.core.records import Split
 
 _END = r"<\|(?:end|call|return)\|>"
 _HEADER = re.compile(
-    rf"(?:\A\s*|{_END}\s{{0,9}}|(?=<\|start\|>|assistant<))(?:<\|start\|>)?(?:assistant)?"
+    rf"(?:\A\s*|{_END}\s{{0,9}}|(?=<\|start\|>|assistant<|<\|channel\|>final))(?:<\|start\|>)?(?:assistant)?"
     r"\s?(?:to=[^<>\n]{0,80})?<\|channel\|>\s?(?P<channel>analysis|commentary|final)"
     r"(?:[^<\n]|<\|constrain\|>){0,120}?<\|message\|>"
 )
@@ -69,11 +69,15 @@ def _headers(text: str) -> list[re.Match[str]]:
     headers = [
         header
         for header in _HEADER.finditer(text)
-        if not is_within(blocks, header.start()) and not is_code(text, header.start(), header.end())
+        if not is_within(blocks, header.start())
+        and not is_code(text, *header.span())
+        and not (header[0].startswith("<|channel|>") and _is_spoken_of(text, header))
     ]
-    if not headers or is_quoted(text, *headers[0].span()) or is_named(text, *headers[0].span()):
-        return []
-    return headers
+    return headers if headers and not _is_spoken_of(text, headers[0]) else []
+
+
+def _is_spoken_of(text: str, header: re.Match[str]) -> bool:
+    return is_quoted(text, *header.span()) or is_named(text, *header.span())
 
 
 def _stripped_headers(text: str) -> list[re.Match[str]]:

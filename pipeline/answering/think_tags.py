@@ -22,7 +22,7 @@ from pipeline.answering.mark_context import (
 from pipeline.answering.thought_marks import Mark, find_marks, head_of, is_cut_opening
 from pipeline.core.records import Split
 
-_FRAME = re.compile(r"(?si)\s*<(answer|response|output)>(.*?)(?:</\1>)?\s*")
+_FRAME = re.compile(r"(?si)\s*<(answer|response|output)>((?:(?!</\1>).)*)(?:</\1>)?\s*")
 """What Hunyuan, ERNIE and others put around an answer that follows a thought."""
 _ANSWER = re.compile(r"(?i)\n\s*(?=<(answer|response|output)>)")
 """The same begins an answer if the closing tag is missing, and the frame is closed."""
@@ -41,7 +41,7 @@ def split_by_tags(text: str) -> Split | None:
     marks = _own_marks(text)
     head = head_of(text)
     if not marks:
-        return Split("", "", is_closed=False) if is_cut_opening(text[head:]) else None
+        return _without_marks(text, head)
     thoughts = list(_thoughts(text, marks, head))
     if not thoughts:
         return None
@@ -52,6 +52,13 @@ def split_by_tags(text: str) -> Split | None:
     starts = [*(thought.start for thought in thoughts), len(text)]
     said = (text[end:start] for end, start in zip(ends, starts, strict=True))
     return Split(reasoning, _unframed("".join(said)).strip())
+
+
+def _without_marks(text: str, head: int) -> Split | None:
+    if is_cut_opening(text[head:]):
+        return Split("", "", is_closed=False)
+    label = "thought\n"  # Gemma 4 writes it even if it does not think
+    return Split("", text.removeprefix(label)) if text.startswith(label) else None
 
 
 def _own_marks(text: str) -> list[Mark]:
@@ -117,7 +124,7 @@ def _may_open(text: str, mark: Mark, floor: int, is_first: bool, can_close: bool
         return False
     if mark.is_inline:
         return can_close and ends_sentence(before)
-    if before.endswith(":"):
+    if before.endswith(":") and not before.endswith("::"):  # of a frame
         return False
     stands_alone = not text[mark.end : mark.end + LINE_CHARACTERS].split("\n", 1)[0].strip()
     return can_close or stands_alone or not is_first
@@ -179,6 +186,6 @@ def _open_thought(text: str, start: int, inner: int) -> Thought:
 
 
 def _unframed(content: str) -> str:
-    """An answer without the frame of its format; the words behind a frame are kept with it."""
+    """An answer without the frame of its format, if the frame holds all of it."""
     match = _FRAME.fullmatch(without_end_tokens(content))
     return match[2] if match else content

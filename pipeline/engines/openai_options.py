@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.config.schema import Job, Sampling, Section
 from pipeline.core.errors import ConfigError, nearest
+from pipeline.core.redaction import redacted_values
 
 NEW_LIMIT: Literal["max_completion_tokens"] = "max_completion_tokens"
 
@@ -82,6 +83,11 @@ def _check_body(endpoint: Endpoint) -> None:
     for name in endpoint.extra_body:
         if name in _ELSEWHERE:
             raise ConfigError(f"engine.options.extra_body.{name}: {_ELSEWHERE[name]}")
+    if redacted_values(endpoint.extra_body) != endpoint.extra_body:
+        raise ConfigError(
+            "engine.options.extra_body: holds a secret, which would be stored with the answers; an "
+            "endpoint's key is read from OPENAI_API_KEY"
+        )
     try:
         json.dumps(endpoint.extra_body, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -203,7 +203,14 @@ def test_a_thought_that_speaks_of_marks_goes_on(spoken: str) -> None:
         ("<think> amber </think> they trust it", "amber", "they trust it"),
         ('<think>It says "amber"</think>"Amber" it is.', 'It says "amber"', '"Amber" it is.'),
         ("<|im_start|>assistant\n<think>\nFog.\n</think>\nAmber.", "Fog.", "Amber."),
+        ("Answer:::\n<think>Fog.</think>\nAmber.", "Fog.", "Answer:::\n\nAmber."),
+        (
+            "<thinking>Fog.</thinking>\n<answer>Amber.</answer>\nBye.",
+            "Fog.",
+            "<answer>Amber.</answer>\nBye.",
+        ),
         # nothing thought
+        ("thought\nAmber.", "", "Amber."),
         ("</think>\n\nAmber.", "", "Amber."),
         ("<think></think>\nAmber.", "", "Amber."),
         ("<|START_RESPONSE|>Amber.", "", "Amber."),
@@ -253,6 +260,11 @@ CALL = "commentary to=functions.look <|constrain|>json"
             Split("A.", "", is_closed=False),
         ),
         (harmony(("final <|constrain|>json", "{}")), Split("", "{}")),
+        ("<|channel|>analysis<|message|>A.<|channel|>final<|message|>C.", Split("A.", "C.")),
+        (
+            "<|channel|>analysis<|message|>A.\nassistant<|channel|>final<|message|>C.",
+            Split("A.", "C."),
+        ),
         ("analysisWe ask.assistantanalysisMore.assistantfinalC.", Split("We ask.\n\nMore.", "C.")),
         ("analysisWe ask.assistantcommentaryB.assistantfinalC.", Split("We ask.\n\nB.", "C.")),
         (
