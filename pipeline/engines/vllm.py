@@ -17,13 +17,12 @@ from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
-from vllm.lora.request import LoRARequest
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from pipeline.config.schema import Job
-from pipeline.core.errors import DESCRIBED_CHARACTERS, EngineError, describe
+from pipeline.core.errors import EngineError, describe
 from pipeline.core.records import Completion, Fault, Message
 from pipeline.engines.adapter import adapter_of
 from pipeline.engines.engine import GenerationError, Request
@@ -33,7 +32,9 @@ from pipeline.engines.parallelism import parallel_arguments
 from pipeline.engines.reasoning_parsers import check_reasoning, reasoning_of
 from pipeline.engines.supervisor import EngineDied, Supervisor
 from pipeline.engines.token_budget import thought_limit, token_limit
+from pipeline.engines.token_ids import check_token_ids
 from pipeline.engines.tokenizer import PromptEncoder, load_encoder
+from pipeline.engines.vllm_adapter import LoadedAdapter
 from pipeline.engines.vllm_options import vllm_options
 from pipeline.engines.vllm_processes import (
     descendants,
@@ -69,6 +70,7 @@ class VllmEngine:
     def __init__(self, job: Job, sample: Sequence[Message]) -> None:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         check_reasoning(job)
+        check_token_ids(job)
         encoder = load_encoder(ModelSpec.of(job))
         encoder.check_shape(sample)
         process = VllmProcess(job, encoder)
@@ -93,8 +95,7 @@ class VllmProcess:
         self._reasoner = Reasoner(self._parser, encoder, job.engine.chat_template_kwargs)
         self._log = error_log()
         self._tokenizing = ThreadPoolExecutor(1, "tokenizing")
-        self._adapter = adapter_of(job)
-        self._adapting: asyncio.Task[bool] | None = None
+        self._adapter = LoadedAdapter(adapter_of(job), self._log)
         self._request_ids = count()
         self._llm: Any = None
         self._processes: set[Any] = set()
@@ -121,8 +122,9 @@ class VllmProcess:
             kill_and_wait(descendants() - before)
             reason = self._log.first_error() or describe(error)
             raise EngineError(f"engine.model: {self._model.name}: {reason}") from error
-        self._processes, self._adapting = descendants() - before, None
+        self._processes = descendants() - before
         self._defaults = self._llm.model_config.get_diff_sampling_param()
+        self._context = self._llm.model_config.max_model_len  # less, if the job leaves it to vLLM
 
     def kill(self) -> None:
         if self._llm is not None:
@@ -142,8 +144,8 @@ class VllmProcess:
         job, generated = self._job, Generated()
         limit = token_limit(job.answer, job.sampling, request, room, opening.thinks)
         thought = thought_limit(job.answer, job.sampling, request, limit, opening.thinks)
-        lora = await self._adapted()
         try:
+            lora = await self._adapter.request(self._llm)
             sampling = sampling_params(job, request, limit, thought, self._defaults)
             sampling.skip_special_tokens &= not self._reasoner.keeps_special_tokens
             number = str(next(self._request_ids))
@@ -155,7 +157,8 @@ class VllmProcess:
                 (output,) = update.outputs
                 generated.add(output)
         except EngineDeadError as error:
-            raise self._died() from error
+            reason = self._log.first_error() or "its process ended without an error message"
+            raise EngineDied(reason) from error
         except (ValueError, VLLMClientError, EngineGenerateError) as error:
             raise GenerationError(describe(error.__cause__ or error)) from error
         parts = await self._in_thread(self._reasoner.parts, generated, opening)
@@ -172,27 +175,6 @@ class VllmProcess:
             confidence=generated.confidence(parts.first_of_answer),
         )
 
-    async def _adapted(self) -> LoRARequest | None:
-        """The job's adapter, once vLLM has loaded it.
-
-        Raises `EngineError` with vLLM's own reason: a request with an adapter that does not fit
-        would end the engine.
-        """
-        if not (adapter := self._adapter):
-            return None
-        lora = LoRARequest(adapter.name, 1, str(adapter.folder))
-        self._adapting = self._adapting or asyncio.ensure_future(self._llm.add_lora(lora))
-        try:
-            await asyncio.shield(self._adapting)
-        except EngineDeadError as error:
-            raise self._died() from error
-        except Exception as error:
-            reason = self._log.first_error() or describe(error)
-            raise EngineError(
-                f"engine.adapter: {adapter.name}: {reason[:DESCRIBED_CHARACTERS]}"
-            ) from error
-        return lora
-
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         """Works beside the event loop, in a single thread: tokenizers are not thread-safe."""
         loop = asyncio.get_running_loop()
@@ -200,9 +182,6 @@ class VllmProcess:
             return await loop.run_in_executor(self._tokenizing, work, *arguments)
         except Fault as fault:
             raise GenerationError(str(fault)) from fault
-
-    def _died(self) -> EngineDied:
-        return EngineDied(self._log.first_error() or "its process ended without an error message")
 
     def _encode(self, request: Request) -> tuple[list[int], Opening]:
         tokens = self._encoder.encode(request.messages)
@@ -221,8 +200,7 @@ class VllmProcess:
         if self._parser:
             arguments["reasoning_parser"] = self._parser
         arguments.update(parallel_arguments(engine))
-        if self._adapter:
-            arguments.update(self._adapter.arguments())
+        arguments.update(self._adapter.arguments())
         arguments.update(vllm_options(self._job))
         structure = {"backend": BACKEND, **(arguments.get(STRUCTURE) or {})}
         arguments[STRUCTURE] = StructuredOutputsConfig(**structure)

@@ -17,6 +17,7 @@ from pipeline.engines import check_endpoint, check_engine, open_engine
 from pipeline.engines.adapter import adapter_of
 from pipeline.engines.model_files import ModelSpec, context_tokens
 from pipeline.engines.parallelism import describe_gpus
+from pipeline.engines.token_ids import check_token_ids
 from pipeline.engines.tokenizer import load_encoder
 from pipeline.engines.vllm_options import vllm_version, with_option_values
 from pipeline.prompting.template import PromptSource, load_prompt
@@ -84,6 +85,7 @@ def _model(job: Job) -> str:
     model = ModelSpec.of(job)
     encoder, context = load_encoder(model), context_tokens(model)
     encoder.check_shape(_source(job).sample)
+    check_token_ids(job)
     said = f"{job.engine.model}: {context:,} tokens of context, {encoder.described_template}"
     if adapter := adapter_of(job, weights=False):
         said += f"; adapter {adapter.name}, rank {adapter.rank}"

@@ -146,6 +146,7 @@ def test_doctor_says_which_and_why_not(tiny_model, adapter, tmp_path):
 
 def test_answers_are_the_adapters_and_what_vllm_refuses_is_said(tiny_model, tmp_path, local_vllm):
     """One engine for all of it, beside that of the session, which has no adapter."""
+    from pipeline.engines.vllm_adapter import LoadedAdapter
     from tests.support.local_vllm import LocalVllm
 
     request = Request(Prompt(record(), CHAT, "", "", ""), CHAT, max_tokens=24)
@@ -158,8 +159,8 @@ def test_answers_are_the_adapters_and_what_vllm_refuses_is_said(tiny_model, tmp_
         assert first.text == second.text != plain.text
         assert engine.process._llm.vllm_config.lora_config.max_lora_rank == 8
         odd = make_adapter(tmp_path / "odd", modules=["self_attn.wings"])
-        engine.process._adapter = adapter_of(job(tiny_model, odd))
-        engine.process._adapting = None
+        unfit = LoadedAdapter(adapter_of(job(tiny_model, odd)), engine.process._log)
+        engine.process._adapter = unfit
         engine._run(engine.process._llm.remove_lora(1))
         with pytest.raises(EngineError) as caught:
             engine.generate_once(cautious, request)

@@ -160,6 +160,30 @@ def test_a_model_that_thinks_has_the_whole_context_unless_its_thought_is_limited
     assert token_limit(free.answer, free.sampling, request(), 8000) == 184
 
 
+def test_parameters_on_tokens_and_repetition_are_obeyed(local_vllm, tiny_model):
+    sampling = {
+        "logit_bias": {77: 100},
+        "repetition_detection": {"max_pattern_size": 2, "min_count": 5},
+        "min_tokens": 3,
+    }
+    (looped,) = local_vllm.generate_as(vllm_job(tiny_model, sampling=sampling), request())
+    assert (looped.finish_reason, looped.completion_tokens) == ("repetition", 5)
+    only = {"allowed_token_ids": [77], "max_tokens": 9, "stop_token_ids": [78]}
+    (few,) = local_vllm.generate_as(vllm_job(tiny_model, sampling=only), request())
+    assert few.text == local_vllm.process._encoder.tokenizer.decode([77] * 9)
+    (short,) = local_vllm.generate_as(
+        vllm_job(tiny_model, sampling={"min_tokens": 50}), request(max_tokens=2)
+    )
+    assert short.completion_tokens == 2
+
+
+def test_a_request_that_vllm_refuses_fails_alone(local_vllm, tiny_model):
+    beyond = vllm_job(tiny_model, sampling={"stop_token_ids": [10**6]})
+    with pytest.raises(GenerationError, match=r"1000000.* out-of-vocab"):
+        local_vllm.generate_as(beyond, request())
+    local_vllm.generate(request(max_tokens=1))
+
+
 # Enforced decoding.
 
 

@@ -87,6 +87,16 @@ def test_an_unknown_or_ambiguous_side_is_an_error(store):
         find_sides(store, "2")
 
 
+def test_a_model_and_the_same_with_an_adapter_are_two_sides(store):
+    adapted = column(outcomes(("same", "k4", "There were 3 terns.")), "model", "m")
+    sink(store, "run-4").write(column(adapted, "adapter", "cautious"))
+    comparison = compare(store, *find_sides(store, "m", "cautious"))
+    assert [pair.record_id for pair in comparison.pairs] == ["same"]
+    assert (len(comparison.only_before), comparison.only_after) == (5, [])
+    both = find_sides(store, "m@None", "cautious@None")
+    assert [pair.record_id for pair in compare(store, *both).pairs] == ["same"]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
