@@ -5,6 +5,7 @@ from bisect import bisect_right
 
 LINE_CHARACTERS = 1000
 """How much of a mark's line is looked at, on either side."""
+
 CODE_INDENT = 4
 """Spaces that make a line code in Markdown."""
 
@@ -13,8 +14,8 @@ _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "‹": "�
 _SENTENCE_END = re.compile(
     r"(?:[^\W\d_]|[\"'”’»)\]*`}])[.!?…]+[\"'”’»)\]*_]*$|[。！？।][”』」）]*$"
 )
-_GOES_ON = re.compile(
-    r"[ \t]*(?:[,;:!?)\]|/”’»]|\.(?:\s|$))"
+_GOES_ON = re.compile(  # on the same line, as a sentence or a row of a table does
+    r"[ \t]*(?:[,;:!?)\]”’»]|\.(?:\s|$))|[ \t]+\|"
     r"|[ \t]+(?:is|are|was|were|and|or|tags?|tokens?|marks?|markers?|blocks?|elements?|sections?"
     r"|opens?|begins?|starts?|closes?|ends?|means?|denotes?|stands?)\b"
 )

@@ -202,6 +202,7 @@ def test_a_thought_that_speaks_of_marks_goes_on(spoken: str) -> None:
         ("fog, or amber </think>\n\nThey trust it.", "fog, or amber", "They trust it."),
         ("<think> amber </think> they trust it", "amber", "they trust it"),
         ('<think>It says "amber"</think>"Amber" it is.', 'It says "amber"', '"Amber" it is.'),
+        ("Fog. Amber.</think>| a |\n|---|", "Fog. Amber.", "| a |\n|---|"),
         ("<|im_start|>assistant\n<think>\nFog.\n</think>\nAmber.", "Fog.", "Amber."),
         ("Answer:::\n<think>Fog.</think>\nAmber.", "Fog.", "Answer:::\n\nAmber."),
         (
