@@ -59,7 +59,9 @@ GROUPS = {
     # The shared Ray cluster.
     "cluster": re.compile(r"\bray_cluster\b"),
     # What starts clusters or engines of its own: most of the time such tests wait.
-    "own": re.compile(r"\b(scene|thinking_model|tiny_model)\b|\btests\.(deploy|support\.clusters)\b"),
+    "own": re.compile(
+        r"\b(scene|thinking_model|tiny_model)\b|\btests\.(deploy|support\.clusters)\b"
+    ),
 }
 """What the files of a group use. They run one after the other in one process; three processes, one
 for each group, have about as much to do."""

@@ -102,7 +102,7 @@ def token_limit(
     `room` where the decoder counts the words itself, or a model thinks first as long as it likes:
     no valid answer is cut off while there is room.
     """
-    budget = sampling.thinking_token_budget
+    budget = _budget(sampling, request)
     is_open = answer.decoding == "enforced" or (thinks and budget is None)
     generous = room if is_open else answer.max_words * LIMIT_TOKENS_PER_WORD + (budget or 0)
     limit = (sampling.max_tokens or generous + LIMIT_FRAME_TOKENS) * 2**request.lengthened
@@ -116,7 +116,7 @@ def thought_limit(
 
     None if the model decides: where nothing but the context limits the completion.
     """
-    budget = sampling.thinking_token_budget
+    budget = _budget(sampling, request)
     if not thinks or not (budget is not None or sampling.max_tokens or request.own_limit):
         return budget
     left = max(limit - _expected(answer), 0)
@@ -133,3 +133,10 @@ def completion_limit(job: Job) -> int | None:
     if budget is None and reasoning_of(job).thinks:
         return None
     return job.answer.max_words * LIMIT_TOKENS_PER_WORD + LIMIT_FRAME_TOKENS + (budget or 0)
+
+
+def _budget(sampling: Sampling, request: Request) -> int | None:
+    """The limit of a thought that the record's own line sets, or the job."""
+    line = request.prompt.record.batch
+    own = line.sampling.get("thinking_token_budget") if line else None
+    return sampling.thinking_token_budget if own is None else own

@@ -221,7 +221,7 @@ def cut_run(hosts: Hosts, folder: Path, records: int, seconds: int) -> CutRun:
 
     hosts.until(lambda: rows_in(store) >= BEFORE or run.poll() is not None, "rows in the store")
     assert run.poll() is None, stderr.read_text()  # else nothing is shown
-    # Where possible the one that arranges the batches: nothing goes on until that is done elsewhere.
+    # If it can be, the one that arranges the batches: nothing goes on until others have done that.
     host = max(filter(has_engine, hosts.workers), key=arranges)
     before, end = rows_in(store), time.monotonic() + seconds
     host.cut()
