@@ -9,7 +9,7 @@ LINE_CHARACTERS = 1000
 CODE_INDENT = 4
 """Spaces that make a line code in Markdown."""
 
-_BLOCK = re.compile(r"(?ms)^[ \t]*(```+|~~~+)[^\n`]*\n.*?^[ \t]*\1[`~]*[ \t]*$")
+_FENCE = re.compile(r"(?m)^[ \t]*(```+|~~~+)([^\n`]*)$")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "‹": "›", "„": "“", "「": "」"}
 _SENTENCE_END = re.compile(
     r"(?:[^\W\d_]|[\"'”’»)\]*`}])[.!?…]+[\"'”’»)\]*_]*$|[。！？।][”』」）]*$"
@@ -22,10 +22,20 @@ _GOES_ON = re.compile(  # on the same line, as a sentence or a row of a table do
 
 
 def code_blocks(text: str) -> list[tuple[int, int]]:
-    """Where a text's fenced blocks of code begin and end; one that stays open is none."""
-    if "```" not in text and "~~~" not in text:
-        return []
-    return [match.span() for match in _BLOCK.finditer(text)]
+    """Where a text's fenced blocks of code begin and end; one that stays open is none.
+
+    A fence that names a language begins a block, even where an earlier one has been left open.
+    """
+    blocks: list[tuple[int, int]] = []
+    start, opening = 0, ""
+    for line in _FENCE.finditer(text) if "```" in text or "~~~" in text else ():
+        fence, language = line[1], line[2].strip()
+        if not opening or (language and fence[0] == opening[0]):
+            start, opening = line.start(), fence
+        elif fence.startswith(opening) and not language:
+            blocks.append((start, line.end()))
+            opening = ""
+    return blocks
 
 
 def is_within(blocks: list[tuple[int, int]], place: int) -> bool:

@@ -210,6 +210,11 @@ def test_a_thought_that_speaks_of_marks_goes_on(spoken: str) -> None:
             "Fog.",
             "<answer>Amber.</answer>\nBye.",
         ),
+        (  # a block of code that the thought leaves open
+            "<think>\n```py\nx\n</think>\nSo:\n```py\ny\n```",
+            "```py\nx",
+            "So:\n```py\ny\n```",
+        ),
         # nothing thought
         ("thought\nAmber.", "", "Amber."),
         ("</think>\n\nAmber.", "", "Amber."),
@@ -321,6 +326,7 @@ def test_a_text_without_marks_costs_a_few_microseconds() -> None:
         *("x </think> y ", "```\n<think>\n```\n", "x assistantfinal ", "assistant ", "<answer>\n"),
         *("<|start|>assistant<|channel|>final<|message|>", "<|end|>", " ", "```\n", '"</think>"'),
         *("<|end|>" + " " * 40, "<|channel|>", "Here is my thought process: ", "<|open|>think"),
+        *("```a\n", "```a\n~~~\n"),
     ],
 )
 def test_the_time_grows_no_faster_than_the_text(piece: str) -> None:
@@ -331,4 +337,4 @@ def test_the_time_grows_no_faster_than_the_text(piece: str) -> None:
         split_text(text)
         split_text(piece * times)
         seconds.append(time.process_time() - began)
-    assert all(later < 40 * sooner + 0.1 for sooner, later in pairwise(seconds))
+    assert all(later < 40 * sooner + 0.3 for sooner, later in pairwise(seconds))
