@@ -1,6 +1,14 @@
-"""The changes that a plan shows of a prompt whose passages may be reordered."""
+"""What a plan shows: the changes of a prompt whose passages may be reordered, and tokens."""
 
-from jobs.plan import differing_lines
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from jobs.plan import differing_lines, main
+from pipeline.config.schema import Job
+from tests.support.jobs import job, run, selection, write_jsonl
 
 
 def test_lines_that_only_moved_are_no_change():
@@ -9,3 +17,42 @@ def test_lines_that_only_moved_are_no_change():
 
 def test_lines_that_changed_are_shown_and_repetitions_counted():
     assert differing_lines(["a", "b", "b"], ["b", "a", "x"]) == (["b"], ["x"])
+
+
+def batch_output(records: int) -> list[dict[str, Any]]:
+    """Lines of a batch's output whose model thought for thirty of its fifty tokens."""
+    message = {"content": "Eleven herons nested.", "reasoning_content": "The second passage says."}
+    usage = {
+        "prompt_tokens": 100,
+        "completion_tokens": 50,
+        "completion_tokens_details": {"reasoning_tokens": 30},
+    }
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
+    body = {"model": "heron", "choices": [choice], "usage": usage}
+    return [
+        {"id": f"b{n}", "custom_id": f"pond-{n}", "response": {"status_code": 200, "body": body}}
+        for n in range(records)
+    ]
+
+
+def planned(task: Job) -> tuple[dict[str, Any], str]:
+    """The document of a plan, and what it says."""
+    said = StringIO()
+    return main(Console(file=said, width=200), task, selection(), 0, None, False)[
+        1
+    ], said.getvalue()
+
+
+def test_reasoning_tokens_are_planned_as_the_last_run_measured_them(tmp_path: Path):
+    recorded = {"prompt": "verbatim", "engine": {"kind": "recorded"}}
+    task = job(tmp_path / "shards", tmp_path / "store", **recorded)
+    write_jsonl(tmp_path / "shards/a.jsonl", batch_output(20))
+    assert planned(task)[0]["estimated_reasoning_tokens"] is None
+    document = run(task)
+    assert document["sums"]["reasoning_tokens"] == 20 * 30
+    assert document["reasoning"] == "by the marks in the text"
+    write_jsonl(tmp_path / "shards/b.jsonl", batch_output(30)[20:])
+    document, said = planned(task)
+    assert document["estimated_completion_tokens"] == 10 * 50
+    assert document["estimated_reasoning_tokens"] == 10 * 30
+    assert "500 completion tokens (300 of them reasoning)" in said
