@@ -9,10 +9,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
 import vllm
+from vllm import SamplingParams
 from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
@@ -141,39 +143,51 @@ class VllmProcess:
             raise GenerationError(
                 f"the conversation has {len(tokens):,} tokens, the context {self._context:,}"
             )
-        job, generated = self._job, Generated()
-        limit = token_limit(job.answer, job.sampling, request, room, opening.thinks)
-        thought = thought_limit(job.answer, job.sampling, request, limit, opening.thinks)
+        job, thinks = self._job, opening.thinks
+        limit = token_limit(job.answer, job.sampling, request, room, thinks)
+        thought = thought_limit(job.answer, job.sampling, request, limit, thinks)
+        make = partial(sampling_params, job, request, limit, thought, self._defaults)
+        generated = await self._generated(tokens, make, opening, on_tokens)
+        parts = await self._in_thread(self._reasoner.parts, generated, opening)
+        return Completion(
+            text=generated.text,
+            finish_reason=generated.finish_reason,
+            prompt_tokens=len(tokens),
+            cached_tokens=generated.cached_tokens,
+            completion_tokens=len(generated.tokens),
+            seconds=time.monotonic() - began,
+            context_full=generated.finish_reason == "length" and limit == room,
+            reasoning_tokens=parts.reasoning_tokens,
+            split=parts.split,
+            confidence=generated.confidence(parts.first_of_answer),
+        )
+
+    async def _generated(
+        self,
+        tokens: Sequence[int],
+        make_sampling: Callable[[], SamplingParams],
+        opening: Opening,
+        on_tokens: Callable[[], None],
+    ) -> Generated:
+        """What vLLM generates; raises `EngineDied`, or `GenerationError` for this request alone."""
+        generated = Generated()
         try:
-            lora = await self._adapter.request(self._llm)
-            sampling = sampling_params(job, request, limit, thought, self._defaults)
+            sampling = make_sampling()
             sampling.skip_special_tokens &= not self._reasoner.keeps_special_tokens
-            number = str(next(self._request_ids))
-            thinking = self._reasoner.arguments(opening)
-            prompt = tokens_input(tokens)
-            arguments = {**thinking, "lora_request": lora}
-            async for update in self._llm.generate(prompt, sampling, number, **arguments):
+            prompt, number = tokens_input(list(tokens)), str(next(self._request_ids))
+            arguments = self._reasoner.arguments(opening)
+            lora = await self._adapter.request(self._llm)
+            async for update in self._llm.generate(
+                prompt, sampling, number, lora_request=lora, **arguments
+            ):
                 on_tokens()
-                (output,) = update.outputs
-                generated.add(output)
+                generated.add(update)
         except EngineDeadError as error:
             reason = self._log.first_error() or "its process ended without an error message"
             raise EngineDied(reason) from error
         except (ValueError, VLLMClientError, EngineGenerateError) as error:
             raise GenerationError(describe(error.__cause__ or error)) from error
-        parts = await self._in_thread(self._reasoner.parts, generated, opening)
-        return Completion(
-            text=generated.text,
-            finish_reason=output.finish_reason,
-            prompt_tokens=len(tokens),
-            cached_tokens=update.num_cached_tokens or 0,
-            completion_tokens=len(generated.tokens),
-            seconds=time.monotonic() - began,
-            context_full=output.finish_reason == "length" and limit == room,
-            reasoning_tokens=parts.reasoning_tokens,
-            split=parts.split,
-            confidence=generated.confidence(parts.first_of_answer),
-        )
+        return generated
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         """Works beside the event loop, in a single thread: tokenizers are not thread-safe."""

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from vllm import SamplingParams
-from vllm.outputs import CompletionOutput
+from vllm.outputs import RequestOutput
 from vllm.sampling_params import (
     RepetitionDetectionParams,
     RequestOutputKind,
@@ -14,6 +14,7 @@ from vllm.sampling_params import (
 )
 
 from pipeline.config.schema import Answer, Job
+from pipeline.core.records import FinishReason
 from pipeline.engines.engine import Request, sampling_for
 from pipeline.engines.grammar import answer_regex
 
@@ -27,8 +28,13 @@ class Generated:
     pieces: list[str] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
 
-    def add(self, output: CompletionOutput) -> None:
+    def add(self, update: RequestOutput) -> None:
+        (output,) = update.outputs
+        self.finish_reason = output.finish_reason
+        self.cached_tokens = update.num_cached_tokens or 0
         self.pieces.append(output.text)
         self.tokens.extend(output.token_ids)
         if found := output.logprobs:
