@@ -11,7 +11,7 @@ demo: $(VENV)/run.stamp  ## a run over the bundled samples, without GPU, model o
 	$(BIN)/overnight run conf/demo/job.yaml
 
 test: $(VENV)/dev.stamp  ## all tests, on real vLLM, real Ray clusters and real S3 servers
-	$(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 lint: audit  ## format, lint, types, and known vulnerabilities of the pinned versions
 	$(BIN)/ruff format --check .

@@ -63,8 +63,7 @@ GROUPS = {
         r"\b(scene|thinking_model|tiny_model)\b|\btests\.(deploy|support\.clusters)\b"
     ),
 }
-"""What the files of a group use. They run one after the other in one process; three processes, one
-for each group, have about as much to do."""
+"""What the files of a group use. They run one after the other in one process."""
 
 
 @cache
