@@ -67,6 +67,12 @@ def parse_yaml(text: str) -> YamlDocument:
 class _Loader(yaml.SafeLoader):
     """A SafeLoader that refuses a key twice, a key that is no scalar, and values that are none."""
 
+    # Of its own: a dependency of vLLM changes how every SafeLoader reads dates.
+    yaml_constructors = {  # noqa: RUF012  as PyYAML has it
+        **yaml.SafeLoader.yaml_constructors,
+        "tag:yaml.org,2002:timestamp": yaml.SafeLoader.construct_yaml_timestamp,
+    }
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
