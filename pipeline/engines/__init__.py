@@ -58,6 +58,8 @@ def check_engine(job: Job) -> None:
 def _check_model_settings(engine: EngineConfig) -> None:
     if engine.adapter and engine.kind != "vllm":
         raise ConfigError("engine.adapter: needs engine.kind vllm")
+    if engine.confidence and engine.kind != "vllm":
+        raise ConfigError("engine.confidence: needs engine.kind vllm")
     if engine.chat_template_kwargs and not engine.generates:
         raise ConfigError(
             f"engine.chat_template_kwargs: the {engine.kind} engine has no chat template"

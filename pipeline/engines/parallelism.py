@@ -56,7 +56,7 @@ def _check_sizes(engine: EngineConfig) -> None:
     for name in PARTS:
         size = engine.options.get(name, 1)
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ConfigError(f"engine.options.{name}: {size!r} is no number of GPUs above 0")
+            raise ConfigError(f"engine.options.{name}: {size!r} is not a number of GPUs above 0")
     others = gpus_per_rank(engine.options)
     if others > 1 and not engine.gpus:
         raise ConfigError(
@@ -66,7 +66,7 @@ def _check_sizes(engine: EngineConfig) -> None:
     if engine.gpus % others:
         set_ = " × ".join(name for name in PARTS if name in engine.options)
         raise ConfigError(
-            f"engine.gpus_per_replica: {engine.gpus} is no multiple of engine.options.{set_} "
+            f"engine.gpus_per_replica: {engine.gpus} is not a multiple of engine.options.{set_} "
             f"({others}); it counts all GPUs of a replica, tensor parallel ones times these"
         )
 

@@ -5,28 +5,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import orjson
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, OvernightError, nearest
 from pipeline.engines.model_files import ModelSpec, chat_template, model_config
+from pipeline.engines.vllm_source import module_of
 
 HARMONY = "openai_gptoss"
 """The format of gpt-oss, whose channels vLLM's parser does not split."""
-
 
 BY_MARKS = "by the marks in the text"
 """How completions are split without a parser."""
 
 
 class Family(NamedTuple):
-    """Models that need a parser: by the `model_type` of their `config.json`, as far as their chat
-    template has a mark. `switch` is the template's argument that turns thinking on or off, and
-    `by_default` what happens without it.
+    """Models that need a parser: by the `model_type` of their `config.json`, if their chat template
+    has the mark; models of that type without it do not think. `switch` is the template's argument
+    that turns thinking on or off, and `by_default` what happens without it.
     """
 
     parser: str
@@ -87,14 +83,13 @@ def reasoning_of(job: Job) -> Reasoning:
         return Reasoning(None, "off")
     if job.engine.kind != "vllm":
         return Reasoning(None, BY_MARKS)
-    arguments = orjson.dumps(job.engine.chat_template_kwargs, option=orjson.OPT_SORT_KEYS)
     family, source = _family(ModelSpec.of(job))
     if wanted != "auto":
         check_parser(wanted)
         family, source = _named(wanted, family), "set by the job"
     if family is None:
         return Reasoning(None, source)
-    return Reasoning(family.parser, source, _thinks(family, orjson.loads(arguments)))
+    return Reasoning(family.parser, source, _thinks(family, job.engine.chat_template_kwargs))
 
 
 def described(job: Job) -> str:
@@ -131,17 +126,12 @@ def check_parser(name: str) -> None:
 
 @cache
 def parser_names() -> frozenset[str]:
-    """Read from vLLM's source, as an import takes seconds."""
-    spec = find_spec("vllm")
-    if spec is None or spec.origin is None:
-        raise ConfigError("engine.kind: vLLM is not installed here: pip install 'overnight[vllm]'")
-    tree = ast.parse(Path(spec.origin).with_name("reasoning").joinpath("__init__.py").read_bytes())
-    tables = (node for node in tree.body if isinstance(node, ast.Assign))
+    """The names of vLLM's parsers; `ConfigError` if vLLM is not installed."""
     return frozenset(
         key.value
-        for table in tables
-        if isinstance(table.value, ast.Dict)
-        for key in table.value.keys
+        for node in module_of("vllm.reasoning").tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+        for key in node.value.keys
         if isinstance(key, ast.Constant) and isinstance(key.value, str)
     )
 

@@ -11,6 +11,7 @@ from pipeline.engines.chat_template import CHAT_TEMPLATE, template_of
 from pipeline.engines.option_source import option_type
 from pipeline.engines.option_types import Mismatch
 from pipeline.engines.parallelism import check_parallelism
+from pipeline.engines.reasoning_parsers import check_parser
 from pipeline.engines.vllm_source import LENGTH, readable_integers
 from pipeline.engines.vllm_source import option_names as option_names
 
@@ -39,6 +40,8 @@ def check_vllm(job: Job) -> None:
             raise ConfigError(f"engine.options.{name}: no option of vLLM{nearest(name, known)}")
     check_parallelism(job.engine)
     vllm_options(job)
+    if job.engine.reasoning not in ("auto", "off"):
+        check_parser(job.engine.reasoning)
     if job.engine.gpus == 0 and not _is_cpu_build():
         raise ConfigError(
             "engine.gpus_per_replica: 0 needs the CPU build of vLLM; the GPU build is installed"

@@ -51,14 +51,7 @@ class Reasoner:
         self._is_harmony = parser == HARMONY
         self._parser = _parser(parser, encoder.tokenizer, arguments) if parser else None
         self._opening: Opening | None = None
-
-    @property
-    def keeps_special_tokens(self) -> bool:
-        """Whether the special tokens of a completion have to stay in its text."""
-        if self._parser is None:
-            return False
-        request = SimpleNamespace(skip_special_tokens=True, structured_outputs=None, tools=None)
-        return self._is_harmony or not self._parser.adjust_request(request).skip_special_tokens
+        self.keeps_special_tokens = self._is_harmony or _keeps_special_tokens(self._parser)
 
     def arguments(self, opening: Opening) -> dict[str, Any]:
         """What vLLM has to know to begin a grammar where the thought ends.
@@ -130,6 +123,12 @@ def _of_channels(generated: Generated, vocabulary: Mapping[str, int]) -> Parts:
         for at in texts
     )
     return Parts(None, sum(lengths), answer)
+
+
+def _keeps_special_tokens(parser: Any) -> bool:
+    """Whether a parser needs the special tokens of a completion in its text."""
+    request = SimpleNamespace(skip_special_tokens=True, structured_outputs=None, tools=None)
+    return parser is not None and not parser.adjust_request(request).skip_special_tokens
 
 
 def _parser(name: str, tokenizer: Any, arguments: Mapping[str, Any]) -> Any:

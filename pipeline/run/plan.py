@@ -39,7 +39,7 @@ SAMPLE_BYTES = 4 * 2**20
 """How much input is sampled to estimate use of the prefix cache: some thousand prompts."""
 
 Setting: TypeAlias = Literal[
-    "decoding", "chat_template", "chat_template_kwargs", "options", "reasoning"
+    "decoding", "chat_template", "chat_template_kwargs", "extra_body", "options", "reasoning"
 ]
 Change: TypeAlias = (
     Literal["prompt", "model", "model_revision", "adapter", "sampling", "recorded_answer"] | Setting
@@ -245,12 +245,14 @@ def _changed(
         return Cause("new")
     changes: list[Change] = ["prompt"] if last.prompt_key != prompt_key else []
     changes += [name for name in COMPARED if getattr(last.provenance, name) != getattr(now, name)]
-    changes += _changed_settings(last.provenance.settings, now.settings or "{}")
+    changes += changed_settings(last.provenance.settings, now.settings or "{}")
     return Cause("changed", tuple(changes) or (unstored,), last.provenance)
 
 
-def _changed_settings(before: str | None, now: str) -> list[Setting]:
-    """An earlier release stored no settings: it had none but the decoding."""
+def changed_settings(before: str | None, now: str) -> list[Setting]:
+    """The settings that differ between two cells of the column, `before` null if an earlier release
+    wrote it: it had no setting but the decoding.
+    """
     if before == now:
         return []
     new = orjson.loads(now)

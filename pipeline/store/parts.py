@@ -77,7 +77,7 @@ def read_part(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> pa.T
     """The named columns of one part. Raises `PartGone` if the part no longer exists."""
     with part_errors(fs, path), fs.open(path, "rb") as file:
         part = pq.ParquetFile(file, page_checksum_verification=True)
-        return _of_today(part.read(list(columns)), columns)
+        return _with_columns(part.read(list(columns)), columns)
 
 
 def read_batches(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -85,10 +85,10 @@ def read_batches(fs: AbstractFileSystem, path: str, columns: Sequence[str]) -> I
     with part_errors(fs, path), fs.open(path, "rb") as file:
         part = pq.ParquetFile(file, page_checksum_verification=True)
         for batch in part.iter_batches(BATCH_ROWS, columns=list(columns)):
-            yield _of_today(pa.Table.from_batches([batch]), columns)
+            yield _with_columns(pa.Table.from_batches([batch]), columns)
 
 
-def _of_today(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+def _with_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Rows with all these columns; what an earlier release did not write is null."""
     present = rows.schema.names
     for name in columns:

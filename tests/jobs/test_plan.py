@@ -8,7 +8,9 @@ from rich.console import Console
 
 from jobs.plan import differing_lines, main
 from pipeline.config.schema import Job
-from tests.support.jobs import job, run, selection, write_jsonl
+from pipeline.engines import settings_of
+from pipeline.run.plan import SETTINGS, changed_settings
+from tests.support.jobs import job, run, selection, vllm_job, write_jsonl
 
 
 def test_lines_that_only_moved_are_no_change():
@@ -56,3 +58,25 @@ def test_reasoning_tokens_are_planned_as_the_last_run_measured_them(tmp_path: Pa
     assert document["estimated_completion_tokens"] == 10 * 50
     assert document["estimated_reasoning_tokens"] == 10 * 30
     assert "500 completion tokens (300 of them reasoning)" in said
+
+
+def test_every_setting_in_the_key_has_a_name_that_a_plan_says():
+    options = {"extra_body": {"effort": "low"}, "concurrency": 8}
+    engine = {
+        "kind": "openai",
+        "model": "heron",
+        "reasoning": "off",
+        "chat_template_kwargs": {"enable_thinking": False},
+        "generation_options": ["concurrency"],
+        "options": options,
+    }
+    found = set(settings_of(job("shards", "store", engine=engine)))
+    template = {"chat_template": "{{ messages }}"}
+    found |= set(settings_of(vllm_job("model", options=template)))
+    assert found == set(SETTINGS)
+
+
+def test_a_plan_names_a_changed_body_of_requests():
+    assert changed_settings('{"decoding":"free"}', '{"decoding":"free","extra_body":{"a":1}}') == [
+        "extra_body"
+    ]

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -33,8 +32,7 @@ from tests.support.jobs import (
     stored,
     write_jsonl,
 )
-from tests.support.proxy import Fault, Proxy
-from tests.support.scripted import GOOD, USAGE, scripted, scripted_job
+from tests.support.scripted import GOOD, USAGE, endpoint, scripted, scripted_job
 
 Command = Callable[..., "CompletedProcess[str]"]
 
@@ -114,16 +112,6 @@ def test_a_failed_answer_is_shown_with_the_check_that_failed_it(command, tmp_pat
     assert "✗ complete (fail): ends on a word that something follows" in done.stderr
     assert "✓ repetition: " in done.stderr
     assert "1 answer, 1 failed" in done.stderr
-
-
-@contextmanager
-def endpoint(answer: Fault) -> Iterator[str]:
-    proxy = Proxy("http://127.0.0.1:9").start()
-    proxy.fault = answer
-    try:
-        yield proxy.url
-    finally:
-        proxy.close()
 
 
 def completion(text: str) -> web.Response:

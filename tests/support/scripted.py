@@ -14,7 +14,7 @@ from aiohttp import web
 
 from pipeline.config.schema import Job
 from tests.support.jobs import job
-from tests.support.proxy import Proxy
+from tests.support.proxy import Fault, Proxy
 
 GOOD = "Answer:::\nThey counted {} herons on their nests at the pond.\nAnswer:::"
 CUT_OFF = "Answer:::\nThey counted {} herons at the"
@@ -36,22 +36,29 @@ class Answered:
 
 
 @contextmanager
+def endpoint(answer: Fault) -> Iterator[str]:
+    """The URL of an endpoint that answers every request in this way, while the block lasts."""
+    proxy = Proxy("http://127.0.0.1:9").start()
+    proxy.fault = answer
+    try:
+        yield proxy.url
+    finally:
+        proxy.close()
+
+
+@contextmanager
 def steady(seconds: float) -> Iterator[Answered]:
     """An endpoint whose answers take between half and one and a half times `seconds`."""
-    proxy = Proxy("http://127.0.0.1:9").start()
-    answered = Answered(proxy.url)
+    times: list[tuple[int, float]] = []
 
     async def answer(_: web.Request, body: bytes) -> web.Response:
         pond = _pond(body)
         await asyncio.sleep(seconds * random.Random(pond).uniform(0.5, 1.5))
-        answered.times.append((pond, time.time()))
+        times.append((pond, time.time()))
         return _completion(body, GOOD.format(pond + 3))
 
-    proxy.fault = answer
-    try:
-        yield answered
-    finally:
-        proxy.close()
+    with endpoint(answer) as url:
+        yield Answered(url, times)
 
 
 @contextmanager
@@ -72,12 +79,8 @@ def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
         words = (CUT_OFF if breaks_off else GOOD).format(pond + 3)
         return _completion(body, words)
 
-    proxy = Proxy("http://127.0.0.1:9").start()
-    proxy.fault = answer
-    try:
-        yield proxy.url
-    finally:
-        proxy.close()
+    with endpoint(answer) as url:
+        yield url
 
 
 def _pond(body: bytes) -> int:

@@ -48,7 +48,7 @@ def test_the_gpus_of_a_replica_are_the_product_of_what_vllm_divides_a_model_by(
 def test_stages_that_do_not_divide_the_gpus_are_refused_before_anything_starts(gpus, pipeline):
     options = {"pipeline_parallel_size": pipeline}
     if gpus % pipeline:
-        with pytest.raises(ConfigError, match=rf"engine.gpus_per_replica: {gpus} is no multiple"):
+        with pytest.raises(ConfigError, match=f"{gpus} is not a multiple"):
             check(gpus, options=options)
     else:
         check(gpus, options=options)
@@ -80,8 +80,8 @@ def test_copies_within_a_replica_are_refused_and_replicas_are_named_instead(name
             {"gpus": 0, "options": {"pipeline_parallel_size": 2}},
             "engine.options: pipeline_parallel_size needs GPUs, .*CPU build does not divide",
         ),
-        ({"options": {"pipeline_parallel_size": 0}}, "pipeline_parallel_size: 0 is no number"),
-        ({"options": {"pipeline_parallel_size": "two"}}, "'two' is no number of GPUs"),
+        ({"options": {"pipeline_parallel_size": 0}}, "pipeline_parallel_size: 0 is not a number"),
+        ({"options": {"pipeline_parallel_size": "two"}}, "'two' is not a number of GPUs"),
         (
             {"options": {"distributed_executor_backend": "external_launcher"}},
             "external_launcher is for .*use mp within a node",

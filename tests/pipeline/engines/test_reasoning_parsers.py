@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
+from pipeline.engines import check_engine
 from pipeline.engines.reasoning_parsers import (
     check_reasoning,
     described,
@@ -114,6 +115,17 @@ def test_a_name_that_is_no_parser_is_refused_with_the_nearest(tmp_path):
         reasoning_of(job(folder, reasoning="qwen_3"))
     with pytest.raises(ConfigError, match=r"options\.reasoning_parser: set engine\.reasoning"):
         check_vllm(job(folder, options={"reasoning_parser": "qwen3"}))
+
+
+def test_a_wrong_name_is_an_error_before_a_model_is_looked_at():
+    with pytest.raises(ConfigError, match=r"engine\.reasoning: qwen_3: no reasoning parser"):
+        check_engine(job("nowhere/model", reasoning="qwen_3"))
+
+
+@pytest.mark.parametrize("kind", ["openai", "recorded", "extractive"])
+def test_confidence_needs_vllm(kind):
+    with pytest.raises(ConfigError, match=r"engine\.confidence: needs engine\.kind vllm"):
+        check_engine(job("model", kind=kind, confidence=True))
 
 
 def test_a_budget_for_thoughts_needs_a_parser(tmp_path):
