@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
@@ -20,9 +22,18 @@ from pipeline.store.runs import all_runs
 from tests.support.clusters import KEEPS_WORKERS, MEMORY, QUICK_HEALTH_CHECKS, nodes
 from tests.support.jobs import ROOT, S3, free_port, job, job_file, rows, write_jsonl
 
-RECORDS, FEW, NODES = 5_000, 1_000, 3
+RECORDS, FEW, NODES = 8_000, 1_000, 3
 NODE = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": MEMORY}
+DISKS = count()
 GRACE_SECONDS, STOP_SECONDS = 8, 20
+
+
+def a_node() -> dict[str, Any]:
+    """Arguments for a node that has uploaded code to itself, as one on a machine of its own.
+
+    A node that starts unpacks it anew; those that share the folder would miss modules meanwhile.
+    """
+    return {**NODE, "runtime_env_dir_name": f"disk-{next(DISKS)}"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,8 @@ def standing(environment) -> Iterator[Standing]:
             "dashboard_port": (port := free_port()),
             "dashboard_agent_listen_port": free_port(),  # the usual one may be another cluster's
         }
-        with nodes(head, *[NODE] * NODES, system=KEEPS_WORKERS | QUICK_HEALTH_CHECKS) as cluster:
+        workers = [a_node() for _ in range(NODES)]
+        with nodes(head, *workers, system=KEEPS_WORKERS | QUICK_HEALTH_CHECKS) as cluster:
             yield Standing(cluster, f"http://127.0.0.1:{port}")
 
 
@@ -124,7 +136,7 @@ def test_a_run_survives_the_loss_of_each_node(standing, checkout, bucket):
         standing.cluster.remove_node(node, allow_graceful=False)
         killed += 1
         time.sleep(3)
-        standing.cluster.add_node(**NODE)
+        standing.cluster.add_node(**a_node())
     out, err = run.communicate(timeout=300)
     assert run.returncode == 0, f"{out}\n{err}"
     ended = document(out)
