@@ -4,10 +4,11 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import TypeVar
 
 import psutil
 import pytest
@@ -85,6 +86,9 @@ def test_one_poison_record_among_two_hundred_fails_alone(tmp_path, template, tin
     assert counts(run_on_cluster(job)) == {"read": 200, "current": 200, "current_failed": 1}
 
 
+T = TypeVar("T")
+
+
 def kill(process: psutil.Process) -> None:
     process.send_signal(signal.SIGKILL)
 
@@ -98,7 +102,7 @@ def exit_at_once(process: psutil.Process) -> None:
     (Path(os.environ["OVERNIGHT_TEST_EXIT"]) / str(process.pid)).touch()
 
 
-PART, RECORDS, APART = 20, 300, 4
+PART, RECORDS, APART = 20, 400, 3
 FAULTS = [("ray::MapWorker", exit_at_once), ("VLLM::EngineCore", kill), ("VLLM::EngineCore", stop)]
 """An actor that exits, an engine that is killed and one that stalls."""
 
@@ -133,14 +137,28 @@ def faults_injected(store: Path) -> Iterator[list[psutil.Process]]:
     victims: list[psutil.Process] = []
     over = Event()
 
-    def wait_and_inject() -> None:
-        while not over.is_set() and len(victims) < len(FAULTS):
-            if len(list(store.glob("answers/part-*"))) >= 3 + APART * len(victims):
-                title, inject = FAULTS[len(victims)]
-                process = next(processes_titled(title))
-                inject(process)
-                victims.append(process)
+    def parts() -> int:
+        return len(list(store.glob("answers/part-*")))
+
+    def waited_for(found: Callable[[], T | None]) -> T | None:
+        """What is found at last, or None once the run is over."""
+        while not over.is_set():
+            if value := found():
+                return value
             time.sleep(0.02)
+        return None
+
+    def wait_and_inject() -> None:
+        for title, inject in FAULTS:
+            enough = parts() + APART
+            waited_for(lambda enough=enough: parts() >= enough)
+            process = waited_for(lambda title=title: next(processes_titled(title), None))
+            if process is None:
+                return
+            inject(process)
+            victims.append(process)
+            if inject is not stop:  # until it is dead, parts are no sign of another process
+                waited_for(lambda process=process: not process.is_running())
 
     watcher = Thread(target=wait_and_inject, daemon=True)
     watcher.start()
