@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 from hypothesis import assume, given, settings
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.answering.end_tokens import END_TOKENS
 from pipeline.answering.extract import LEAD_IN_WORDS, extract_answer
+from tests.support.timing import least_seconds
 
 ANSWER = "The divers counted forty urchins."
 SECOND = "They also counted nine crabs."
@@ -347,8 +347,5 @@ def test_any_text_has_an_answer_without_white_space_around_it(completion: str) -
     ],
 )
 def test_a_model_that_repeats_itself_takes_little_time(piece: str) -> None:
-    started = time.perf_counter()
-
-    extract_answer(piece * 800)  # about 4,000 tokens
-
-    assert time.perf_counter() - started < 2
+    about_4000_tokens = piece * 800
+    assert least_seconds(lambda: extract_answer(about_4000_tokens), tries=2) < 2

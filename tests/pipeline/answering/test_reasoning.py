@@ -1,8 +1,5 @@
 """Thoughts are told from answers in the formats of many families, and nothing else is cut."""
 
-import time
-import timeit
-from itertools import pairwise
 from random import Random
 
 import pytest
@@ -14,6 +11,7 @@ from pipeline.answering.reasoning import leave_whole, split_completion, split_te
 from pipeline.answering.thought_marks import FORMATS as TABLE
 from pipeline.answering.thought_marks import HINTS
 from pipeline.core.records import Completion, Split
+from tests.support.timing import least_seconds
 from tests.support.transcripts import FORMATS, Format
 
 THOUGHT = "The user asks for the lamp. Fog is in passage two.\n\nSo it is amber, not white."
@@ -314,7 +312,7 @@ def test_each_mark_has_a_hint_of_those_that_a_text_is_first_searched_for() -> No
 
 def test_a_text_without_marks_costs_a_few_microseconds() -> None:
     text = ("The keepers light the amber lamp, and they trust it [1]. p < 0.05. " * 40)[:2000]
-    seconds = min(timeit.repeat(lambda: split_text(text), number=200, repeat=20)) / 200
+    seconds = least_seconds(lambda: [split_text(text) for _ in range(200)], tries=20) / 200
     print(f"{seconds * 1e6:.1f} µs for {len(text)} characters")
     assert seconds < 50e-6  # some 6 on an idle machine
 
@@ -330,11 +328,8 @@ def test_a_text_without_marks_costs_a_few_microseconds() -> None:
     ],
 )
 def test_the_time_grows_no_faster_than_the_text(piece: str) -> None:
-    seconds = []
-    for times in (2_000, 16_000):
-        text = f"<think>{piece * times}"
-        began = time.process_time()
-        split_text(text)
-        split_text(piece * times)
-        seconds.append(time.process_time() - began)
-    assert all(later < 40 * sooner + 0.3 for sooner, later in pairwise(seconds))
+    def seconds(times: int) -> float:
+        opened, text = f"<think>{piece * times}", piece * times
+        return least_seconds(lambda: (split_text(opened), split_text(text)), tries=3)
+
+    assert seconds(8_000) < 20 * seconds(1_000) + 0.1

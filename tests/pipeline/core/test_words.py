@@ -1,12 +1,11 @@
 """Words are counted as `str.split` finds them, and by Unicode's boundaries without spaces."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.words import count_words, has_spaced_words, unspaced_ranges
+from tests.support.timing import least_seconds
 
 SPACED = st.characters(exclude_categories=["Cs", "Lo", "Lm", "Nl"])
 UNSPACED = st.sampled_from("潜水员数了四十只海胆ひらがなねこ")
@@ -84,11 +83,5 @@ def test_every_letter_of_these_scripts_is_noticed():
 def test_counting_takes_little_longer_than_splitting():
     text = "The keepers’ lamp is amber, and it is lit at dusk. " * 2_000
 
-    def seconds(call) -> float:
-        started = time.perf_counter()
-        call(text)
-        return time.perf_counter() - started
-
-    assert min(seconds(count_words) for _ in range(20)) < 2 * min(
-        seconds(str.split) for _ in range(20)
-    )
+    splitting = least_seconds(text.split, tries=20)
+    assert least_seconds(lambda: count_words(text), tries=20) < 2 * splitting

@@ -1,13 +1,13 @@
 """Loops fail, in any script and with small changes; what is alike for a reason does not."""
 
 import random
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pipeline.answering.checks.look import look
+from tests.support.timing import least_seconds
 
 SENTENCE = "The nests were counted from the tower on each day of May. "
 ANSWER = (
@@ -147,21 +147,12 @@ def test_rows_of_letters_and_digits_by_chance_are_no_loop(seed, rows, letters):
     ],
 )
 def test_an_answer_of_2000_characters_takes_less_than_a_millisecond(answer):
-    def seconds() -> float:
-        started = time.perf_counter()
-        passes(answer)
-        return time.perf_counter() - started
-
-    assert min(seconds() for _ in range(20)) < 1e-3
+    assert least_seconds(lambda: passes(answer), tries=20) < 1e-3
 
 
 @pytest.mark.parametrize("piece", ["a", "ab", "a" * 40 + "b", "x ", "(", "😀"])
 def test_a_long_text_takes_time_in_proportion_to_its_length(piece):
     chance = random.Random(7)
     mixed = "".join(piece * chance.randint(1, 3) + chance.choice("xyz") for _ in range(40_000))
-    started = time.perf_counter()
-
-    passes((piece * 300_000)[:300_000])
-    passes(mixed[:300_000])
-
-    assert time.perf_counter() - started < 2
+    long, mixed = (piece * 300_000)[:300_000], mixed[:300_000]
+    assert least_seconds(lambda: (passes(long), passes(mixed)), tries=2) < 2
