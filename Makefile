@@ -5,10 +5,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # vLLM asks for them; text models do without, and a build for another torch breaks their import.
 UNUSED := torchvision torchaudio torchcodec
 
-.PHONY: demo test lint audit bench pictures clean
+.PHONY: demo demo-model test lint audit bench pictures clean
 
 demo: $(VENV)/run.stamp  ## a run over the bundled samples, without GPU, model or network
 	$(BIN)/overnight run conf/demo/job.yaml
+
+demo-model: $(VENV)/dev.stamp  ## a dozen of those answered by a small real model on real vLLM
+	$(BIN)/python -m tests.support.smollm
+	$(BIN)/overnight run conf/demo/model.yaml
 
 test: $(VENV)/dev.stamp  ## all tests, on real vLLM, real Ray clusters and real S3 servers
 	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
@@ -42,4 +46,4 @@ $(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/run.stamp
 
 clean:
-	rm -rf $(VENV) demo-output build *.egg-info
+	rm -rf $(VENV) demo-output demo-model-output build *.egg-info

@@ -4,6 +4,9 @@
     at most N words
     Answer:::
 
+A model may end its turn without the closing marker, and `closed` then adds it. A model that does not
+know the marker would else go on to the word limit, when it has long said what it had to say.
+
 No completion that it matches has more words than `count_words` counts. A word is a run of
 characters without white space as `str.split` defines it, which includes more of Unicode than a
 decoder's `\\s`. In a script without spaces every letter is a word, with the punctuation behind it,
@@ -15,10 +18,13 @@ to some 80 characters and the white space between them to four, so that a model 
 its answer.
 """
 
+from dataclasses import replace
 from functools import cache
 
-from pipeline.core.records import ANSWER_MARKER
+from pipeline.core.records import ANSWER_MARKER, Completion
 from pipeline.core.words import unspaced_ranges
+
+CLOSING = f"\n{ANSWER_MARKER}"
 
 BACKEND = "guidance"
 """vLLM's grammar backend. With a counted repetition llguidance takes less than 2 ms a token at a
@@ -42,7 +48,17 @@ def answer_regex(max_words: int) -> str:
     letter = rf"[{unspaced}](?:[{_COLON}]?{_SIGN}){{0,8}}[{_COLON}]?"
     following = rf"(?:{_BETWEEN}{word}|(?:{_BETWEEN})?{letter})"
     words = rf"(?:{word}|{letter}){following}{{0,{max_words - 1}}}"
-    return f"{ANSWER_MARKER}\n{words}\n{ANSWER_MARKER}"
+    return f"{ANSWER_MARKER}\n{words}({CLOSING})?"
+
+
+def closed(completion: Completion) -> Completion:
+    """The completion with its frame closed, if the model has opened it and then ended its turn."""
+    content, split = completion.content, completion.split
+    is_open = content.startswith(ANSWER_MARKER) and content.count(ANSWER_MARKER) == 1
+    if completion.finish_reason != "stop" or not is_open:
+        return completion
+    split = split and split._replace(content=f"{content}{CLOSING}")
+    return replace(completion, text=f"{completion.text}{CLOSING}", split=split)
 
 
 @cache

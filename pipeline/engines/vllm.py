@@ -28,7 +28,7 @@ from pipeline.core.errors import EngineError, describe
 from pipeline.core.records import Completion, Fault, Message
 from pipeline.engines.adapter import adapter_of
 from pipeline.engines.engine import GenerationError, Request
-from pipeline.engines.grammar import BACKEND
+from pipeline.engines.grammar import BACKEND, closed
 from pipeline.engines.model_files import ModelSpec, context_tokens, model_files
 from pipeline.engines.parallelism import parallel_arguments
 from pipeline.engines.reasoning_parsers import check_reasoning, reasoning_of
@@ -149,7 +149,7 @@ class VllmProcess:
         make = partial(sampling_params, job, request, limit, thought, self._defaults)
         generated = await self._generated(tokens, make, opening, on_tokens)
         parts = await self._in_thread(self._reasoner.parts, generated, opening)
-        return Completion(
+        completion = Completion(
             text=generated.text,
             finish_reason=generated.finish_reason,
             prompt_tokens=len(tokens),
@@ -161,6 +161,7 @@ class VllmProcess:
             split=parts.split,
             confidence=generated.confidence(parts.first_of_answer),
         )
+        return closed(completion) if job.answer.decoding == "enforced" else completion
 
     async def _generated(
         self,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pipeline.answering.checks import chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
 from pipeline.answering.extract import extract_answer
-from pipeline.core.records import Completion
+from pipeline.core.records import Completion, FinishReason, Split
 from pipeline.core.words import count_words
-from pipeline.engines.grammar import answer_regex
+from pipeline.engines.grammar import answer_regex, closed
 
 MOST = 6
 REGEX = answer_regex(MOST)
@@ -31,9 +31,35 @@ def fits(completion: str) -> bool:
 @settings(max_examples=300, deadline=None)
 def test_every_completion_it_allows_keeps_format_and_word_limit(completion):
     checks = tuple(c for c in chosen_checks({}) if c.name in ("format", "word_count"))
-    subject = Subject(Completion(completion, "stop"), extract_answer(completion), "", MOST)
+    ended = closed(Completion(completion, "stop"))
+    subject = Subject(ended, extract_answer(ended.text), "", MOST)
     results, _ = run_checks(checks, subject)
     assert [r.passed for r in results] == [True, True]
+
+
+@given(st.from_regex(re.compile(REGEX), fullmatch=True), st.sampled_from(["stop", "length"]))
+@settings(max_examples=100, deadline=None)
+def test_the_frame_is_closed_once_and_only_where_the_model_ended_its_turn(
+    completion: str, reason: FinishReason
+):
+    ended = closed(Completion(completion, reason))
+    assert ended.text.removeprefix(completion) in ("", "\nAnswer:::")
+    assert ended.text.endswith("\nAnswer:::") or reason == "length"
+    assert closed(ended) == ended
+
+
+@pytest.mark.parametrize(
+    ("split", "lacking"),
+    [
+        (Split("Answer::: is the marker", "Answer:::\nMany."), "\nAnswer:::"),
+        (Split("Answer:::\nMany, or", "", is_closed=False), ""),
+    ],
+)
+def test_the_frame_is_that_of_the_answer_and_not_of_the_thought(split: Split, lacking: str):
+    thought = Completion(f"<think>{split.reasoning}</think>{split.content}", "stop", split=split)
+    ended = closed(thought)
+    assert (ended.text, ended.content) == (thought.text + lacking, thought.content + lacking)
+    assert ended.reasoning == split.reasoning
 
 
 answers = st.text(st.sampled_from("abT3 海胆数了のカー。、「」，:：.-(\n"), max_size=24)
