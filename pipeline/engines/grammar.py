@@ -4,8 +4,8 @@
     at most N words
     Answer:::
 
-A model may end its turn without the closing marker, and `closed` then adds it. A model that does not
-know the marker would else go on to the word limit, when it has long said what it had to say.
+A model may end its turn without the closing marker, and `closed` then adds it. A model that does
+not know the marker would else go on to the word limit, when it has long said what it had to say.
 
 No completion that it matches has more words than `count_words` counts. A word is a run of
 characters without white space as `str.split` defines it, which includes more of Unicode than a

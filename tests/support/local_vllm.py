@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any, TypeVar
 
+from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.loop import AnsweringLoop
 from pipeline.config.schema import Job
-from pipeline.core.records import Completion
+from pipeline.core.records import Answered, Completion, Prompt
 from pipeline.engines.engine import Request
 from pipeline.engines.model_files import ModelSpec
 from pipeline.engines.supervisor import Supervisor
@@ -43,6 +45,16 @@ class LocalVllm:
         """As `generate_as`, with nothing to restart a dead engine."""
         with self._acting_for(job):
             return self._run(self.process.generate(request, lambda: None))
+
+    def answer_as(self, job: Job, *prompts: Prompt) -> list[Answered]:
+        """What becomes of prompts that are all open at once: generated, checked and repaired."""
+        loop = AnsweringLoop(self.supervisor, Evaluator.of(job), job.attempts)
+
+        async def answer() -> list[Answered]:
+            return await asyncio.gather(*map(loop.answer, prompts))
+
+        with self._acting_for(job):
+            return self._run(answer())
 
     def close(self) -> None:
         self.process.kill()

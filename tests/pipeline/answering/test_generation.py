@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 MODEL = "s3://models/tiny"
 MAX_WORDS = 40
-RECORDS = 120
+RECORDS = 60
 
 ENDINGS = list(range(300, 325))
 """Tokens that end an answer: 25 of 2,000 equally likely ones, so after some eighty tokens."""
@@ -89,8 +89,8 @@ def test_the_run_file_lists_the_replica(enforced):
 
 
 @pytest.fixture(scope="session")
-def free(records, tiny_model, ray_cluster, tmp_path_factory) -> tuple[dict, list[dict]]:
-    """The same records decoded freely, with three attempts each."""
+def free(records, tiny_model, ray_cluster, tmp_path_factory) -> list[dict]:
+    """Rows of the same records decoded freely, with three attempts each."""
     store = tmp_path_factory.mktemp("free")
     task = vllm_job(
         tiny_model,
@@ -101,20 +101,13 @@ def free(records, tiny_model, ray_cluster, tmp_path_factory) -> tuple[dict, list
         sampling={"max_tokens": 120, "stop_token_ids": ENDINGS},
         attempts=3,
     )
-    return run_on_cluster(task), stored(store).to_pylist()
-
-
-def test_repair_raises_the_share_that_passes(free):
-    document, answers = free
-    first = sum(not row["attempts"][0]["failed_checks"] for row in answers)
-    assert document["counts"]["answered"] >= first + 0.1 * RECORDS
-    assert {row["status"] for row in answers} == {"answered", "failed"}
+    assert run_on_cluster(task)["counts"]["read"] == RECORDS
+    return stored(store).to_pylist()
 
 
 def test_every_attempt_is_kept_and_the_best_is_the_answer(free):
-    _, answers = free
-    assert {len(row["attempts"]) for row in answers} == {1, 2, 3}
-    for row in answers:
+    assert {len(row["attempts"]) for row in free} == {1, 2, 3}
+    for row in free:
         *earlier, last = row["attempts"]
         assert all(attempt["failed_checks"] for attempt in earlier)
         assert (row["status"] == "answered") == (not last["failed_checks"])
@@ -126,10 +119,9 @@ def test_every_attempt_is_kept_and_the_best_is_the_answer(free):
 
 
 def test_a_repair_continues_the_conversation_and_uses_the_cache(free):
-    _, answers = free
     repaired = [
         row
-        for row in answers
+        for row in free
         if row["attempts"][0]["failed_checks"] == ["word_count"] and len(row["attempts"]) > 1
     ]
     assert repaired
@@ -137,12 +129,6 @@ def test_a_repair_continues_the_conversation_and_uses_the_cache(free):
         first, second, *_ = row["attempts"]
         assert second["prompt_tokens"] > first["prompt_tokens"] + first["completion_tokens"]
         assert second["cached_tokens"] > 0
-
-
-def test_free_answers_of_a_random_model_never_have_the_format(free):
-    _, answers = free
-    formats = [c["passed"] for row in answers for c in row["checks"] if c["name"] == "format"]
-    assert formats.count(True) == 0
 
 
 def test_prompts_that_are_too_long_are_rejected_with_both_lengths(tmp_path, tiny_model):

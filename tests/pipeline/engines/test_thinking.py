@@ -3,6 +3,7 @@
 `OVERNIGHT_PROMPTS=100` asks as many under each setting.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator
 from pipeline.config.schema import Job
 from pipeline.core.records import Message, Prompt, failing
 from pipeline.engines.engine import Request
-from tests.support.jobs import record, vllm_job
+from tests.support.jobs import job_file, record, rows, vllm_job, write_jsonl
 from tests.support.local_vllm import LocalVllm
 from tests.support.thinking import TALKS, thinking_model
 
@@ -111,3 +112,20 @@ def test_with_thinking_switched_off_the_answer_begins_at_once(decoding, model):
         assert attempt.completion.reasoning == ""
         assert attempt.completion.text.startswith("Answer:::\n")
         assert failing(attempt.checks) == ()
+
+
+def test_preview_shows_thought_and_answer_apart(command, tmp_path):
+    write_jsonl(tmp_path / "in/a.jsonl", rows(range(2)))
+    path = job_file(tmp_path / "job.yaml", a_job(uri=tmp_path / "in", store=tmp_path / "store"))
+    done = command("preview", path, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["engine"] == "vllm"
+    for shown in document["records"]:
+        assert shown["reasoning"]
+        assert shown["answer"]
+        assert thoughts_in(shown["answer"]) == []
+        assert 0 < shown["reasoning_tokens"] < shown["completion_tokens"]
+        assert shown["prompt"].endswith("<|im_start|>assistant\n")
+    assert len(document["records"]) == 2
+    assert not (tmp_path / "store").exists()

@@ -200,12 +200,6 @@ def test_enforced_decoding_keeps_format_and_word_limit(local_vllm, tiny_model, m
         assert completion.finish_reason == "stop"
 
 
-def test_free_decoding_does_not(local_vllm, tiny_model):
-    requests = (request(max_tokens=30) for _ in range(12))
-    completions = local_vllm.generate_as(vllm_job(tiny_model), *requests)
-    assert all("Answer:::" not in completion.text for completion in completions)
-
-
 def test_the_check_complete_finds_an_enforced_answer_that_was_cut_off(local_vllm, tiny_model):
     job = vllm_job(
         tiny_model, answer={"decoding": "enforced", "max_words": 300}, sampling={"max_tokens": 40}
