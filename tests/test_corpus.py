@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.answering.extract import extract_answer
 from pipeline.answering.stance import stance_of
 from pipeline.cluster.identities import Identities
 from pipeline.config.schema import Input, Job, TextGrammar
 from pipeline.core.arrow import split_work, table_records
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Place, Record
+from pipeline.formats.extract import extract_answer
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt, render
 from pipeline.reading.shards import list_shards

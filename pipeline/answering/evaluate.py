@@ -6,7 +6,6 @@ from typing import Self
 
 from pipeline.answering.checks import Check, chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
-from pipeline.answering.extract import extract_answer
 from pipeline.answering.reasoning import Splitter, split_completion, splitter_of
 from pipeline.answering.stance import stance_of
 from pipeline.config.schema import Job
@@ -20,6 +19,7 @@ from pipeline.core.records import (
     Repair,
     failing,
 )
+from pipeline.formats.extract import extract_answer
 
 
 @dataclass(frozen=True, slots=True)

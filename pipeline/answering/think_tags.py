@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pipeline.answering.end_tokens import without_end_tokens
 from pipeline.answering.mark_context import (
     LINE_CHARACTERS,
     code_blocks,
@@ -21,6 +20,7 @@ from pipeline.answering.mark_context import (
 )
 from pipeline.answering.thought_marks import Mark, find_marks, head_of, is_cut_opening
 from pipeline.core.records import Split
+from pipeline.formats.end_tokens import without_end_tokens
 
 _FRAME = re.compile(r"(?si)\s*<(answer|response|output)>((?:(?!</\1>).)*)(?:</\1>)?\s*")
 """What Hunyuan, ERNIE and others put around an answer that follows a thought."""

@@ -28,7 +28,6 @@ from pipeline.core.errors import EngineError, describe
 from pipeline.core.records import Completion, Fault, Message
 from pipeline.engines.adapter import adapter_of
 from pipeline.engines.engine import GenerationError, Request
-from pipeline.engines.grammar import BACKEND, closed
 from pipeline.engines.model_files import ModelSpec, context_tokens, model_files
 from pipeline.engines.parallelism import parallel_arguments
 from pipeline.engines.reasoning_parsers import check_reasoning, reasoning_of
@@ -47,6 +46,7 @@ from pipeline.engines.vllm_processes import (
 )
 from pipeline.engines.vllm_reasoning import Opening, Reasoner
 from pipeline.engines.vllm_requests import Generated, sampling_params
+from pipeline.formats.frame import BACKEND, closed
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from vllm.sampling_params import (
 from pipeline.config.schema import Answer, Job
 from pipeline.core.records import FinishReason
 from pipeline.engines.engine import Request, sampling_for
-from pipeline.engines.grammar import answer_regex
+from pipeline.formats.frame import answer_regex
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.engines.grammar import answer_regex
+from pipeline.formats.frame import answer_regex
 
 VOCABULARY = 128_000
 MAX_WORDS = 399

@@ -16,6 +16,7 @@ MODULES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
     frozenset({"config"}),
+    frozenset({"formats"}),
     frozenset({"reading", "store", "engines", "cluster"}),
     frozenset({"prompting"}),
     frozenset({"answering"}),

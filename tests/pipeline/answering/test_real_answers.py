@@ -12,11 +12,11 @@ import pytest
 
 from pipeline.answering.checks import known_checks
 from pipeline.answering.checks.base import Subject
-from pipeline.answering.extract import extract_answer
 from pipeline.answering.reasoning import split_text
 from pipeline.config.schema import TextGrammar
 from pipeline.core.records import Completion, FinishReason, Place, Split
 from pipeline.core.words import count_words
+from pipeline.formats.extract import extract_answer
 from pipeline.reading.text import text_record
 from tests.support.jobs import Corpus
 

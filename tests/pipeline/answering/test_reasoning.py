@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.answering.extract import extract_answer
 from pipeline.answering.reasoning import leave_whole, split_completion, split_text, splitter_of
 from pipeline.answering.thought_marks import FORMATS as TABLE
 from pipeline.answering.thought_marks import HINTS
 from pipeline.core.records import Completion, Split
+from pipeline.formats.extract import extract_answer
 from tests.support.timing import least_seconds
 from tests.support.transcripts import FORMATS, Format
 

@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from pipeline.answering.extract import extract_answer
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Completion, Message, Passage, Prompt, Record
 from pipeline.engines import check_engine, generation_identity, open_engine
 from pipeline.engines.engine import Engine, Request
+from pipeline.formats.extract import extract_answer
 from tests.support.jobs import job, record
 
 

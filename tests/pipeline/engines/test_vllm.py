@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.answering.checks import chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
-from pipeline.answering.extract import extract_answer
 from pipeline.core.errors import ConfigError, EngineError
 from pipeline.core.records import PLAIN, Ask, BatchLine, Completion, Message, Prompt
 from pipeline.engines import check_engine, generation_identity
@@ -16,6 +15,7 @@ from pipeline.engines.model_files import ModelSpec
 from pipeline.engines.supervisor import EngineDied
 from pipeline.engines.token_budget import thought_limit, token_limit
 from pipeline.engines.vllm_options import option_names
+from pipeline.formats.extract import extract_answer
 from tests.support.jobs import record, vllm_job
 from tests.support.models import NO_SYSTEM, make_model
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from pipeline.answering.checks import chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
-from pipeline.answering.extract import extract_answer
 from pipeline.core.records import Completion, FinishReason, Split
 from pipeline.core.words import count_words
-from pipeline.engines.grammar import answer_regex, closed
+from pipeline.formats.extract import extract_answer
+from pipeline.formats.frame import answer_regex, closed
 
 MOST = 6
 REGEX = answer_regex(MOST)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.answering.end_tokens import END_TOKENS
-from pipeline.answering.extract import LEAD_IN_WORDS, extract_answer
+from pipeline.formats.end_tokens import END_TOKENS
+from pipeline.formats.extract import LEAD_IN_WORDS, extract_answer
 from tests.support.timing import least_seconds
 
 ANSWER = "The divers counted forty urchins."

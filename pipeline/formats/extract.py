@@ -8,8 +8,8 @@ import re
 
 import orjson
 
-from pipeline.answering.end_tokens import without_end_tokens
 from pipeline.core.records import ANSWER_MARKER
+from pipeline.formats.end_tokens import without_end_tokens
 
 _COLON = "[:：﹕∶]"
 _MARKER = re.compile(

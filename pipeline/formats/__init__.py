@@ -1,0 +1,1 @@
+"""Answer formats: what an answer looks like, one file a format."""
