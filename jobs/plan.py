@@ -112,7 +112,7 @@ def _cost(
 ) -> dict[str, Any]:
     """Tokens, GPU-hours and parts; GPU-hours are null if no rate is given or measured."""
     records, prompt_tokens = plan.totals.standings["work"], plan.prompt_tokens.total()
-    expected = job.answer.max_words * EXPECTED_TOKENS_PER_WORD
+    expected = job.answer.expected_words * EXPECTED_TOKENS_PER_WORD
     completion_tokens = round(records * (measured.completion_tokens if measured else expected))
     reasoning_tokens = round(records * measured.reasoning_tokens) if measured else None
     used = rate or (measured.rate if measured else None)

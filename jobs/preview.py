@@ -29,7 +29,7 @@ def main(
 ) -> tuple[int, Document]:
     """Exit code 0, and everything that was shown; `against` is the path of a second template."""
     prepared = prepare(job, selection)
-    others = [load_prompt(against, job.answer.max_words)] if against else []
+    others = [load_prompt(against, job.answer)] if against else []
     records: dict[int, Document] = {}
     rejects: list[Document] = []
     versions: set[str] = set()

@@ -24,7 +24,7 @@ MOST_SHOWN = 100
 def main(console: Console, job: Job, debug: bool) -> tuple[int, dict[str, Any]]:
     """Exit code 0, and every verdict that changed."""
     chosen_checks(job.checks)
-    load_prompt(job.prompt.template, job.answer.max_words)  # a wrong job file touches no store
+    load_prompt(job.prompt.template, job.answer)  # a wrong job file touches no store
     answers = existing_store(Storage(job.storage).at(job.output.uri)).join(ANSWERS_FOLDER)
     executor = executor_for(sum(answers.files().values()), debug)
     with console.status("evaluating") as status:

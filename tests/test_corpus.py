@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.answering.stance import stance_of
 from pipeline.cluster.identities import Identities
-from pipeline.config.schema import Input, Job, TextGrammar
+from pipeline.config.schema import Answer, Input, Job, TextGrammar
 from pipeline.core.arrow import split_work, table_records
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Place, Record
@@ -121,7 +121,7 @@ def test_text_jsonl_and_parquet_give_the_same_generation_keys(
 
     def keys(uri: Path) -> set[tuple[str, str]]:
         a_job = job(uri, "store", prompt=prompt, engine={"kind": "recorded"})
-        source = load_prompt(prompt, 399)
+        source = load_prompt(prompt, Answer())
         shards = list_shards(str(uri), Storage()).shards
         pairs = set()
         for items in read_tables(shards, a_job.input, Storage()):
@@ -143,7 +143,7 @@ def test_text_jsonl_and_parquet_give_the_same_generation_keys(
 
 def test_the_template_for_the_published_format_renders_the_published_prompts(text_records):
     """Except for the instructions, which are the project's own."""
-    source = load_prompt("conf/prompts/context-first.md", 399)
+    source = load_prompt("conf/prompts/context-first.md", Answer())
 
     def without_instructions(text: str) -> str:
         return re.sub(r"(?s)(%INSTRUCTIONS:\n).*?(\n\n%Query\n)", r"\1\2", text)

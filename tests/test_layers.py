@@ -44,7 +44,7 @@ def test_only_the_cluster_room_and_the_metrics_know_ray(path: Path):
 
 def test_the_rooms_are_those_of_the_floors_and_few_know_each_other():
     assert rooms_of_pipeline() | {"jobs"} == set().union(*FLOORS)
-    assert len(room_imports()) <= 50
+    assert len(room_imports()) <= 55
 
 
 def test_no_modules_import_each_other_in_a_circle():

@@ -17,9 +17,12 @@ from pipeline.core.records import (
     Completion,
     Prompt,
     Repair,
+    Stance,
     failing,
 )
-from pipeline.formats.extract import extract_answer
+from pipeline.formats import format_of
+from pipeline.formats.base import AnswerFormat, Extracted
+from pipeline.formats.frame import FRAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,13 @@ class EvaluatedAttempt:
     """One attempt with the results of its checks."""
 
     completion: Completion
-    answer: str
+    extracted: Extracted
     checks: tuple[CheckResult, ...]
     repairs: tuple[Repair | None, ...] = ()  # for the next attempt, by the checks that failed it
+
+    @property
+    def answer(self) -> str:
+        return self.extracted.answer
 
     @property
     def merit(self) -> tuple[bool, int, int]:
@@ -48,25 +55,31 @@ class Evaluator:
 
     checks: tuple[Check, ...]
     max_words: int
+    format: AnswerFormat = FRAME
     split: Splitter = split_completion
 
     @classmethod
     def of(cls, job: Job) -> Self:
         split = splitter_of(job.engine.reasoning)
-        return cls(chosen_checks(job.checks), job.answer.max_words, split)
+        format_ = format_of(job.answer)
+        checks = chosen_checks({"format": format_.level, **job.checks})
+        return cls(checks, job.answer.max_words, format_, split)
 
     def evaluate(self, completion: Completion, boilerplate: str) -> EvaluatedAttempt:
         """Extracts the answer and runs every check on it."""
         completion = self.split(completion)
-        answer = extract_answer(completion.content)
-        subject = Subject(completion, answer, boilerplate, self.max_words)
-        return EvaluatedAttempt(completion, answer, *run_checks(self.checks, subject))
+        extracted = self.format.extract(completion.content)
+        is_prose = extracted.prose is not None
+        text = extracted.answer if extracted.prose is None else extracted.prose
+        subject = Subject(completion, text, boilerplate, self.max_words, self.format, is_prose)
+        checks = tuple(check for check in self.checks if is_prose or not check.of_prose)
+        return EvaluatedAttempt(completion, extracted, *run_checks(checks, subject))
 
 
 def without_completion(why: str) -> EvaluatedAttempt:
     """An attempt for which the engine gave no completion; `why` becomes the evidence."""
     failed = CheckResult(ENGINE_ERROR, False, "fail", why)
-    return EvaluatedAttempt(Completion("", "error"), "", (failed,), (None,))
+    return EvaluatedAttempt(Completion("", "error"), Extracted("", ""), (failed,), (None,))
 
 
 def best_of(prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:
@@ -75,8 +88,16 @@ def best_of(prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:
     return Answered(
         prompt=prompt,
         answer=best.answer,
-        stance=stance_of(best.answer),
+        document=best.extracted.document,
+        stance=_stance(best.extracted),
         completion=best.completion,
         checks=best.checks,
         attempts=tuple(a.attempt for a in attempts),
     )
+
+
+def _stance(extracted: Extracted) -> Stance:
+    """That of the prose; a document without any takes none."""
+    if extracted.document is not None and extracted.prose is None:
+        return "answered"
+    return stance_of(extracted.prose or extracted.answer)

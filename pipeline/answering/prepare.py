@@ -40,7 +40,7 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
     check_engine(job)
     job = with_option_values(job)
     chosen_checks(job.checks)
-    source = load_prompt(job.prompt.template, job.answer.max_words)
+    source = load_prompt(job.prompt.template, job.answer)
     if source.is_verbatim and job.prompt.passages != "as_given":
         raise ConfigError(
             f"prompt.passages: {job.prompt.passages} needs a template; verbatim prompts stay as "

@@ -6,6 +6,7 @@ A class is a section, a field is a key. The README's table says what each key do
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -16,10 +17,12 @@ from pydantic import (
 )
 
 from pipeline.config.bucket import WHOLE, Bucket
+from pipeline.config.choices import checked_choices
 from pipeline.config.gpus import gpus_per_rank, spans_nodes
+from pipeline.config.json_schema import read_schema
 from pipeline.config.sampling import Sampling as Sampling
 from pipeline.config.sections import SECTION
-from pipeline.core.records import Level
+from pipeline.core.records import ANSWER_MARKER, Level
 
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
 EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
@@ -144,9 +147,48 @@ class EngineConfig(Section):
         return self.kind in ("vllm", "openai")
 
 
+class Markers(Section):
+    """What stands around an answer; two empty texts for nothing."""
+
+    begin: str = ANSWER_MARKER
+    end: str = ANSWER_MARKER
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if bool(self.begin.strip()) != bool(self.end.strip()):
+            raise ValueError("write both begin and end, or none for no frame")
+        if self.begin.strip() != self.begin or "\n" in self.begin + self.end:
+            raise ValueError("a marker is one line without spaces around it")
+        return self
+
+
+def _markers(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return {"begin": "", "end": ""} if value == "none" else {"begin": value, "end": value}
+
+
 class Answer(Section):
     max_words: int = Field(default=399, gt=0)
     decoding: Literal["free", "enforced"] = "free"
+    frame: Annotated[Markers, BeforeValidator(_markers)] = Markers()
+    choices: Annotated[list[str], AfterValidator(checked_choices)] = []  # the answer is one of them
+    schema_: Annotated[dict[str, Any] | None, BeforeValidator(read_schema)] = Field(
+        default=None, alias="schema"
+    )  # a file's path, or the schema itself
+
+    @model_validator(mode="after")
+    def _one_format(self) -> Self:
+        set_ = {"frame": self.frame != Markers(), "choices": self.choices, "schema": self.schema_}
+        named = [name for name, value in set_.items() if value]
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)}: an answer has one format; keep one of them")
+        return self
+
+    @property
+    def expected_words(self) -> int:
+        """How many words an answer has at most: those of the longest choice, where it is one."""
+        return max((len(choice.split()) for choice in self.choices), default=self.max_words)
 
 
 class Output(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-SECTION = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+SECTION = ConfigDict(extra="forbid", frozen=True, validate_default=True, serialize_by_alias=True)
 
 
 def with_defaults(data: dict[str, Any], section: type[BaseModel]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def known_keys(section: type[BaseModel], parents: Sequence[int | str]) -> list[s
     """The keys of the section within `section` to which `parents` lead."""
     for parent in parents:
         section = _section_of(section.model_fields[str(parent)].annotation) or section
-    return list(section.model_fields)
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

@@ -10,6 +10,9 @@ import yaml
 MAX_DEPTH, MAX_VALUES = 50, 100_000
 """Of a document with its aliases expanded; a few lines of aliases can stand for billions."""
 
+CHOICES = "choices"
+"""The key of a list whose scalars are text as they are written: `[yes, no, 1.10]`."""
+
 _QUOTED = re.compile(r"\b(alias|anchor|tag(?: handle)?) .*")
 """Messages of the parser that quote the document, which may hold a secret, from there on."""
 
@@ -75,7 +78,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key, yaml.ScalarNode):
                 raise _error(
                     "a key must be a word; in braces or brackets, {{ X }} too, it needs quotes", key
@@ -85,6 +88,8 @@ class _Loader(yaml.SafeLoader):
             if key.value in seen:
                 raise _error(f"the key {key.value!r} is here twice", key)
             seen.add(key.value)
+            if key.value == CHOICES and isinstance(value, yaml.SequenceNode):
+                _take_as_text(value)
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -94,6 +99,12 @@ class _Loader(yaml.SafeLoader):
             raise _error(
                 f"a value that is no {_kind(node)}; as text it needs quotes", node
             ) from None
+
+
+def _take_as_text(node: yaml.SequenceNode) -> None:
+    for item in node.value:
+        if isinstance(item, yaml.ScalarNode):
+            item.tag = "tag:yaml.org,2002:str"
 
 
 def _kind(node: yaml.Node) -> str:

@@ -218,6 +218,7 @@ class Completion:
     reasoning_tokens: int = 0  # of the completion's
     split: Split | None = None  # by the engine; else by the rules of `answering.reasoning`
     confidence: float | None = None  # mean log probability of the answer's tokens
+    probabilities: Mapping[str, float] | None = None  # of each choice, where the answer is one
 
     @property
     def reasoning(self) -> str:
@@ -250,6 +251,7 @@ class Answered:
 
     prompt: Prompt
     answer: str
+    document: str | None  # the answer as JSON, where it is a document
     stance: Stance
     completion: Completion  # of the attempt that gave this answer
     checks: tuple[CheckResult, ...]

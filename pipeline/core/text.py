@@ -38,6 +38,15 @@ def natural(name: str) -> tuple[list[str], str]:
     return parts, name
 
 
+QUOTED_CHARACTERS = 200
+
+
+def quote(text: str) -> str:
+    """A piece of a text as evidence, on one line and shortened to a readable length."""
+    line = " ".join(text.split())
+    return line if len(line) <= QUOTED_CHARACTERS else line[: QUOTED_CHARACTERS - 1] + "…"
+
+
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """`1 record`, `2,000 records`; `nouns` is the plural if it is not `noun` with an s."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

@@ -14,6 +14,8 @@ from pipeline.engines.engine import Engine
 from pipeline.engines.openai_options import Endpoint, endpoint_of
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.engines.vllm_options import check_vllm, option_names
+from pipeline.formats import format_of
+from pipeline.formats.frame import FRAME
 
 LARGEST_BATCH = 1024
 """Sequences of vLLM's batch where the job does not say; a driver without a GPU cannot look."""
@@ -46,8 +48,12 @@ def check_engine(job: Job) -> None:
         case _:
             for name in (*engine.options, *engine.generation_options):
                 raise ConfigError(f"engine.options.{name}: the {engine.kind} engine has no options")
-    if job.answer.decoding != "free":
-        raise ConfigError(f"answer.decoding: {job.answer.decoding} needs engine.kind vllm")
+    if job.answer.decoding == "enforced" and not (engine.kind == "openai" and job.answer.schema_):
+        raise ConfigError(
+            "answer.decoding: enforced needs engine.kind vllm, or openai with answer.schema"
+        )
+    if job.answer.schema_ and not engine.generates and engine.kind != "recorded":
+        raise ConfigError(f"answer.schema: the {engine.kind} engine writes no documents")
     if job.input.overflow != "reject":
         raise ConfigError(
             f"input.overflow: {job.input.overflow} needs an engine that counts tokens: "
@@ -81,7 +87,7 @@ def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
         case "extractive":
             from pipeline.engines.extractive import ExtractiveEngine
 
-            return ExtractiveEngine(job.answer.max_words)
+            return ExtractiveEngine(job.answer.max_words, format_of(job.answer))
         case "recorded":
             return RecordedEngine()
         case "vllm":
@@ -150,6 +156,7 @@ def settings_of(job: Job) -> dict[str, Any]:
     enforced = job.answer.decoding == "enforced"
     template = template_of(job) if engine.kind == "vllm" else None
     body = endpoint_of(job).body if engine.kind == "openai" else {}
+    format_ = format_of(job.answer) if enforced or engine.kind == "extractive" else FRAME
     named = sorted(set(engine.generation_options) & set(options) - {CHAT_TEMPLATE})
     others = {
         "chat_template": template and blake2b(template.encode(), digest_size=16).hexdigest(),
@@ -157,6 +164,7 @@ def settings_of(job: Job) -> dict[str, Any]:
         "extra_body": body,
         "options": {name: options[name] for name in named},
         "reasoning": None if engine.reasoning == "auto" else engine.reasoning,
+        "answer_format": format_.identity,
     }
     return {
         "decoding": f"enforced:{job.answer.max_words}" if enforced else "free",

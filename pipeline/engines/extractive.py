@@ -10,9 +10,11 @@ import bm25s
 import sentencex
 import Stemmer
 
-from pipeline.core.records import ANSWER_MARKER, Completion, Passage, Prompt
+from pipeline.core.records import Completion, Passage, Prompt
 from pipeline.core.words import count_words
 from pipeline.engines.engine import Request
+from pipeline.formats.base import AnswerFormat
+from pipeline.formats.frame import FRAME
 
 QUOTED_SENTENCES = 4
 SHARED_STEMS = 2
@@ -24,19 +26,20 @@ _WHOLE = re.compile(r"[.!?][\"'”’)\]]*$")
 
 
 class ExtractiveEngine:
-    """Quotes up to four whole sentences in the `Answer:::` frame, within the word limit."""
+    """Quotes up to four whole sentences within the word limit, written as the format wants them."""
 
     kind = "extractive"
     version = "1"
 
-    def __init__(self, max_words: int) -> None:
+    def __init__(self, max_words: int, format_: AnswerFormat = FRAME) -> None:
         self._max_words = max_words
+        self._format = format_
         self._stem = Stemmer.Stemmer("english")
 
     async def generate(self, request: Request) -> Completion:
         question, passages = _question_and_passages(request.prompt)
         answer = " ".join(self._best(question, _sentences(passages))) or ABSTENTION
-        return Completion(f"{ANSWER_MARKER}\n{answer}\n{ANSWER_MARKER}", "stop")
+        return Completion(self._format.written(answer), "stop")
 
     def _best(self, question: str, sentences: list[str]) -> list[str]:
         """The sentences that match best, in the order of the passages."""

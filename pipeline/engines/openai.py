@@ -13,13 +13,15 @@ from typing import Any
 
 import openai
 
-from pipeline.config.schema import Job
+from pipeline.config.schema import Answer, Job
 from pipeline.core.errors import EngineError, describe, nearest
 from pipeline.core.records import PLAIN, Completion, FinishReason
 from pipeline.core.redaction import redacted
 from pipeline.core.thoughts import as_text, is_thought, split_of, thought_of
 from pipeline.engines.engine import GenerationError, Request, sampling_for
 from pipeline.engines.openai_options import NEW_LIMIT, endpoint_of
+from pipeline.formats import format_of
+from pipeline.formats.base import Schema
 
 KEY = "OPENAI_API_KEY"
 
@@ -72,6 +74,7 @@ class OpenAIEngine:
         kwargs = job.engine.chat_template_kwargs
         self._template = {"chat_template_kwargs": kwargs} if kwargs else {}
         self._body = endpoint.body
+        self._response_format = _response_format(job.answer)
         self._limit_name: str = endpoint.token_limit
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._last_answer = 0.0
@@ -111,7 +114,7 @@ class OpenAIEngine:
             body = {**self._body, **extra}
             return await self._client.completions.create(prompt=text, extra_body=body, **options)
         messages: Any = [message._asdict() for message in request.messages]
-        body = {**self._body, **self._template, **extra}
+        body = {**self._body, **self._response_format, **self._template, **extra}
         create = self._client.chat.completions.create
         return await create(messages=messages, extra_body=body, **options)
 
@@ -146,6 +149,15 @@ class OpenAIEngine:
         if temporary and self._last_answer > began:
             return GenerationError(message)  # others were answered, so it is this record
         return EngineError(message)
+
+
+def _response_format(answer: Answer) -> dict[str, Any]:
+    """What makes an endpoint follow the job's schema, where decoding is enforced."""
+    constraint = format_of(answer).constraint
+    if answer.decoding != "enforced" or not isinstance(constraint, Schema):
+        return {}
+    schema = {"name": "answer", "strict": True, "schema": constraint.schema}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def _completion(response: Any, seconds: float, unlimited: bool) -> Completion:

@@ -82,7 +82,7 @@ def answer_tokens(job: Job) -> int:
 
 
 def _expected(answer: Answer) -> int:
-    return ceil(answer.max_words * EXPECTED_TOKENS_PER_WORD) + EXPECTED_FRAME_TOKENS
+    return ceil(answer.expected_words * EXPECTED_TOKENS_PER_WORD) + EXPECTED_FRAME_TOKENS
 
 
 def _thought_tokens(job: Job) -> int:
@@ -104,7 +104,7 @@ def token_limit(
     """
     budget = _budget(sampling, request)
     is_open = answer.decoding == "enforced" or (thinks and budget is None)
-    generous = room if is_open else answer.max_words * LIMIT_TOKENS_PER_WORD + (budget or 0)
+    generous = room if is_open else answer.expected_words * LIMIT_TOKENS_PER_WORD + (budget or 0)
     limit = (sampling.max_tokens or generous + LIMIT_FRAME_TOKENS) * 2**request.lengthened
     return min(request.max_tokens or request.own_limit or limit, room)
 
@@ -132,7 +132,7 @@ def completion_limit(job: Job) -> int | None:
         return job.sampling.max_tokens
     if budget is None and reasoning_of(job).thinks:
         return None
-    return job.answer.max_words * LIMIT_TOKENS_PER_WORD + LIMIT_FRAME_TOKENS + (budget or 0)
+    return job.answer.expected_words * LIMIT_TOKENS_PER_WORD + LIMIT_FRAME_TOKENS + (budget or 0)
 
 
 def _budget(sampling: Sampling, request: Request) -> int | None:

@@ -16,7 +16,8 @@ from vllm.sampling_params import (
 from pipeline.config.schema import Answer, Job
 from pipeline.core.records import FinishReason
 from pipeline.engines.engine import Request, sampling_for
-from pipeline.formats.frame import answer_regex
+from pipeline.formats import format_of
+from pipeline.formats.base import Regex
 
 
 @dataclass(slots=True)
@@ -85,7 +86,10 @@ def _structured_outputs(
 ) -> StructuredOutputsParams | None:
     """What the decoder enforces: the answer's frame, JSON, or JSON by a schema."""
     if answer.decoding == "enforced":
-        return StructuredOutputsParams(regex=answer_regex(answer.max_words))
+        constraint = format_of(answer).constraint
+        if isinstance(constraint, Regex):
+            return StructuredOutputsParams(regex=constraint.pattern)
+        return StructuredOutputsParams(json=dict(constraint.schema))
     if response_format is None:
         return None
     if "json_schema" in response_format:

@@ -1,67 +1,154 @@
-"""The answer's format and word limit as a regular expression for the decoder.
+"""An answer in words between two markers, or with nothing around it.
 
     Answer:::
     at most N words
     Answer:::
 
-A model may end its turn without the closing marker, and `closed` then adds it. A model that does
-not know the marker would else go on to the word limit, when it has long said what it had to say.
-
-No completion that it matches has more words than `count_words` counts. A word is a run of
-characters without white space as `str.split` defines it, which includes more of Unicode than a
-decoder's `\\s`. In a script without spaces every letter is a word, with the punctuation behind it,
-and a space stands between it and a word of another script. So the limit comes a little early there:
-a run of Katakana, one word for the check, is as many as it has letters.
-
-A word has no two adjacent colons, so that no part of an answer reads as a marker. Words are limited
-to some 80 characters and the white space between them to four, so that a model in a loop still ends
-its answer.
+Under enforced decoding a model may end its turn without the closing marker, and `closed` then adds
+it. A model that does not know the marker would else go on to the word limit, when it has long said
+what it had to say.
 """
 
-from dataclasses import replace
-from functools import cache
+import re
+from dataclasses import dataclass, replace
 
-from pipeline.core.records import ANSWER_MARKER, Completion
-from pipeline.core.words import unspaced_ranges
-
-CLOSING = f"\n{ANSWER_MARKER}"
-
-BACKEND = "guidance"
-"""vLLM's grammar backend. With a counted repetition llguidance takes less than 2 ms a token at a
-vocabulary of 128,000; xgrammar, which `auto` would choose, takes hundreds (`make bench`)."""
-
-_SPACE = r"\s\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_COLON = r":\uff1a\ufe55\u2236"
-_BETWEEN = r"[ \n]{1,4}"
-_SIGN = (
-    r"[!-/;-@\[-`{-~\xa1-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\u0300-\u036f\u200c\u200d\u2010-\u2027\u2030-\u205e"
-    r"\u3001-\u3004\u3008-\u3020\u3099\u309a\ufe00-\ufe0f\uff01-\uff0f\uff1b-\uff20\uff3b-\uff40"
-    r"\uff5b-\uff65]"
-)
-"""Punctuation and marks that may follow a letter of a script without spaces."""
+from pipeline.core.records import ANSWER_MARKER, Completion, Level
+from pipeline.core.text import quote
+from pipeline.formats.base import Extracted, Fault, PromptWords, Regex
+from pipeline.formats.end_tokens import without_end_tokens
+from pipeline.formats.extract import extract_answer
+from pipeline.formats.word_regex import words_regex
 
 
-def answer_regex(max_words: int) -> str:
-    """Matches a whole completion if decoding is enforced; valid in Rust's and Python's syntax."""
-    unspaced = _unspaced()
-    word = rf"(?:[{_COLON}]?[^{_COLON}{_SPACE}{unspaced}]){{1,80}}[{_COLON}]?"
-    letter = rf"[{unspaced}](?:[{_COLON}]?{_SIGN}){{0,8}}[{_COLON}]?"
-    following = rf"(?:{_BETWEEN}{word}|(?:{_BETWEEN})?{letter})"
-    words = rf"(?:{word}|{letter}){following}{{0,{max_words - 1}}}"
-    return f"{ANSWER_MARKER}\n{words}({CLOSING})?"
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Markers, which may be the same, each on a line of its own."""
+
+    begin: str = ANSWER_MARKER
+    end: str = ANSWER_MARKER
+    max_words: int = 399
+    level: Level = "label"  # with free decoding, models keep a frame too rarely to fail for it
+
+    @property
+    def identity(self) -> list[str] | None:
+        return None if self._is_default else [self.begin, self.end]
+
+    @property
+    def prompt_words(self) -> PromptWords:
+        lines = f"two lines that each hold only the marker {self.begin}"
+        if self.begin != self.end:
+            lines = f"a line that holds only {self.begin} and a line that holds only {self.end}"
+        between = f"Write the answer once, between {lines}"
+        return PromptWords(self.max_words, between, self.begin, self.end)
+
+    @property
+    def constraint(self) -> Regex:
+        words = words_regex(self.max_words, "" if self._is_default else self.end[0])
+        return Regex(f"{re.escape(self.begin)}\n{words}({re.escape(self._closing)})?")
+
+    def extract(self, content: str) -> Extracted:
+        answer = None if self._is_default else self._between(without_end_tokens(content))
+        answer = answer or extract_answer(content)
+        return Extracted(answer, answer)
+
+    def fault(self, content: str) -> Fault | None:
+        why = self._fault(content)
+        return Fault(why, self._ask) if why else None
+
+    def closed(self, completion: Completion) -> Completion:
+        """The completion with its frame closed, if the model has opened it and ended its turn."""
+        content, split = completion.content, completion.split
+        is_open = content.startswith(self.begin) and not content.endswith(self._closing)
+        if completion.finish_reason != "stop" or not is_open:
+            return completion
+        split = split and split._replace(content=f"{content}{self._closing}")
+        return replace(completion, text=f"{completion.text}{self._closing}", split=split)
+
+    def written(self, answer: str) -> str:
+        return f"{self.begin}\n{answer}{self._closing}"
+
+    @property
+    def _is_default(self) -> bool:
+        return self.begin == self.end == ANSWER_MARKER
+
+    @property
+    def _closing(self) -> str:
+        return f"\n{self.end}"
+
+    @property
+    def _ask(self) -> str:
+        lines = f"two lines that hold {self.begin}"
+        if self.begin != self.end:
+            lines = f"a line that holds {self.begin} and one that holds {self.end}"
+        return (
+            f"Give your answer again between {lines} and nothing else, "
+            "with no text before the first or after the second."
+        )
+
+    def _between(self, content: str) -> str | None:
+        """What stands between the markers, or behind the first if it is alone; None without it."""
+        _, found, behind = content.partition(self.begin)
+        if not found:
+            return None
+        alone = re.search(rf"(?m)^[ \t]*{re.escape(self.end)}[ \t]*$", behind)
+        inner = behind[: alone.start()] if alone else behind.partition(self.end)[0]
+        return inner.strip()
+
+    def _fault(self, content: str) -> str | None:
+        before, *parts = self._parts(content)
+        if not parts:
+            return f"no {self.begin}"
+        if before.strip():
+            return f"text before the first {self.begin}: {quote(before)}"
+        if len(parts) == 1:
+            return f"no closing {self.end}"
+        if len(parts) > 2:
+            return f"{len(parts)} markers {self.begin}, not two"
+        answer, after = parts
+        if after.strip():
+            return f"text after the closing {self.end}: {quote(after)}"
+        return None if answer.strip() else "nothing between the markers"
+
+    def _parts(self, content: str) -> list[str]:
+        """The text before, between and behind the markers."""
+        if self._is_default:
+            return content.split(ANSWER_MARKER)
+        before, found, behind = content.partition(self.begin)
+        if not found:
+            return [before]
+        lines = re.split(rf"(?m)^[ \t]*{re.escape(self.end)}[ \t]*$", behind, maxsplit=1)
+        return [before, *(lines if len(lines) == 2 else behind.split(self.end, 1))]
 
 
-def closed(completion: Completion) -> Completion:
-    """The completion with its frame closed, if the model has opened it and then ended its turn."""
-    content, split = completion.content, completion.split
-    is_open = content.startswith(ANSWER_MARKER) and content.count(ANSWER_MARKER) == 1
-    if completion.finish_reason != "stop" or not is_open:
+FRAME = Frame()
+"""The format of a job that asks for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unframed:
+    """The whole completion is the answer."""
+
+    max_words: int
+    level: Level = "label"
+    identity: str = "none"
+
+    @property
+    def prompt_words(self) -> PromptWords:
+        return PromptWords(self.max_words, "Write the answer and nothing else")
+
+    @property
+    def constraint(self) -> Regex:
+        return Regex(words_regex(self.max_words))
+
+    def extract(self, content: str) -> Extracted:
+        answer = without_end_tokens(content).strip()
+        return Extracted(answer, answer)
+
+    def fault(self, content: str) -> Fault | None:
+        return None
+
+    def closed(self, completion: Completion) -> Completion:
         return completion
-    split = split and split._replace(content=f"{content}{CLOSING}")
-    return replace(completion, text=f"{completion.text}{CLOSING}", split=split)
 
-
-@cache
-def _unspaced() -> str:
-    """All letters of scripts without spaces, as a part of a character class."""
-    return "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in unspaced_ranges())
+    def written(self, answer: str) -> str:
+        return answer

@@ -13,9 +13,13 @@ from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError, UndefinedError, meta, nodes
 
+from pipeline.config.schema import Answer
 from pipeline.core.disk import read_text
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
+from pipeline.formats import format_of
+from pipeline.formats.base import PromptWords
+from pipeline.formats.frame import FRAME
 from pipeline.prompting.front_matter import front_matter, split_template
 from pipeline.prompting.sandbox import LAZY_FILTERS, UNREPEATABLE, PromptEnvironment
 
@@ -45,7 +49,7 @@ class PromptSource:
     path: str = ""
     first_line: int = 1  # of the file, on which `body` begins
     system_line: int = 1  # on which `system` begins
-    max_words: int = 0
+    words: PromptWords = FRAME.prompt_words  # what it may say of the answer's format
 
     def described(self) -> dict[str, str]:
         """Name, version and text, for the run file."""
@@ -67,7 +71,7 @@ class PromptSource:
         return tuple(Message(role, "Text.") for role, _, _ in self.parts)
 
 
-def load_prompt(template: str, max_words: int) -> PromptSource:
+def load_prompt(template: str, answer: Answer) -> PromptSource:
     """The template at a path, tried on an invented record; or `verbatim`.
 
     Raises `ConfigError` with file and line for a missing file, broken front matter, a syntax error,
@@ -79,7 +83,7 @@ def load_prompt(template: str, max_words: int) -> PromptSource:
         text = read_text(template)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"prompt: {template}: the template cannot be read: {error}") from error
-    source = _parse(template, text, max_words)
+    source = _parse(template, text, format_of(answer).prompt_words)
     for _, text, line in source.parts:
         tree = _tree(template, text, line)
         _check_names(template, tree, line)
@@ -97,7 +101,7 @@ def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], s
                 "missing_field", "no prompt or messages to use verbatim; name a prompt template"
             )
         return record.messages, record.boilerplate
-    context = _context(record, source.max_words)
+    context = _context(record, source.words)
     messages = tuple(
         Message(role, _rendered(source.path, text, line, context))
         for role, text, line in source.parts
@@ -118,15 +122,16 @@ def _rendered(path: str, text: str, first_line: int, context: Mapping[str, Any])
 
 @lru_cache(maxsize=16)
 def boilerplate_of(source: PromptSource) -> str:
-    """The template's literal text, which every prompt contains."""
-    return "\n".join(
+    """The template's literal text and the words of the format, which every prompt contains."""
+    literal = (
         node.data
         for text in (source.system, source.body)
         for node in _environment.parse(text).find_all(nodes.TemplateData)
     )
+    return "\n".join((*literal, source.words.answer_format))
 
 
-def _context(record: Record, max_words: int) -> dict[str, Any]:
+def _context(record: Record, words: PromptWords) -> dict[str, Any]:
     """A record's fields for a template; missing ones are left undefined."""
     fields = {
         "record_id": record.record_id,
@@ -136,15 +141,15 @@ def _context(record: Record, max_words: int) -> dict[str, Any]:
         "passages": record.passages,
         "prompt": "\n\n".join(m.content for m in record.messages if m.role == PLAIN) or None,
         "extra": record.extra,
-        "max_words": max_words,
+        **words._asdict(),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-FIELDS = frozenset(_context(_SAMPLE, max_words=0))
+FIELDS = frozenset(_context(_SAMPLE, FRAME.prompt_words))
 
 
-def _parse(path: str, text: str, max_words: int) -> PromptSource:
+def _parse(path: str, text: str, words: PromptWords) -> PromptSource:
     front, body, first_line = split_template(path, text)
     fields = front_matter(path, front)
     return PromptSource(
@@ -155,7 +160,7 @@ def _parse(path: str, text: str, max_words: int) -> PromptSource:
         path=path,
         first_line=first_line,
         system_line=fields["system"].line if "system" in fields else 1,
-        max_words=max_words,
+        words=words,
     )
 
 

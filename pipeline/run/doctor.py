@@ -177,7 +177,7 @@ def _store(job: Job) -> Location:
 
 
 def _source(job: Job) -> PromptSource:
-    return load_prompt(job.prompt.template, job.answer.max_words)
+    return load_prompt(job.prompt.template, job.answer)
 
 
 def _listing(job: Job) -> Listing:

@@ -33,7 +33,7 @@ def recheck_store(
     storage = Storage(job.storage)
     store = storage.at(job.output.uri)
     answers = store.join(ANSWERS_FOLDER)
-    source = load_prompt(job.prompt.template, job.answer.max_words)
+    source = load_prompt(job.prompt.template, job.answer)
     file = RunFile.new(store, job, source.described(), "recheck")
     writer = PartWriter(file.run_id, append_only=job.output.append_only)
     check = partial(

@@ -1,6 +1,6 @@
 """Columns of the store. Names and types are a contract and never change."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -53,6 +53,7 @@ ANSWERS = pa.schema(
         *fields(pa.string(), "model", "model_revision", "adapter", "engine", "engine_version"),
         *fields(pa.string(), "sampling", "settings"),
         *fields(pa.string(), "status", "stance", "answer", "completion", "reasoning"),
+        *fields(pa.string(), "fields", "probabilities"),
         ("finish_reason", pa.string()),
         ("failed_checks", STRINGS),
         ("checks", CHECKS),
@@ -98,6 +99,8 @@ def answers_table(answers: Sequence[Answered], constants: dict[str, str | None])
         "answer": [a.answer for a in answers],
         "completion": [a.completion.text for a in answers],
         "reasoning": [a.completion.reasoning or None for a in answers],
+        "fields": [a.document for a in answers],
+        "probabilities": [_as_json(a.completion.probabilities) for a in answers],
         "confidence": [a.completion.confidence for a in answers],
         "finish_reason": [a.completion.finish_reason for a in answers],
         "failed_checks": [a.failed_checks for a in answers],
@@ -120,6 +123,10 @@ def sampling_under(of_job: str, line: BatchLine | None) -> str:
         return of_job
     both = {**orjson.loads(of_job), **line.sampling}
     return orjson.dumps(both, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _as_json(probabilities: Mapping[str, float] | None) -> str | None:
+    return orjson.dumps(probabilities).decode() if probabilities else None
 
 
 def _tokens(answer: Answered, name: str) -> int:

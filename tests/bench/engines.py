@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.schema import Answer
 from pipeline.core.records import Record
 from pipeline.prompting.template import load_prompt, render
 from tests.bench.contenders import WAYS
@@ -73,7 +74,7 @@ def compare(scratch: Path, rounds: int = ROUNDS) -> Rates:
 
 
 def _chats(records: Iterable[Record]) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    source = load_prompt(BETTER_PROMPT, 399)
+    source = load_prompt(BETTER_PROMPT, Answer())
     for record in records:
         messages, _ = render(source, record)
         yield record.record_id, [message._asdict() for message in messages]

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.schema import Answer
 from pipeline.core.records import Prompt, Record
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import load_prompt, render
@@ -145,7 +146,7 @@ def _pairs(options: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 
 def _chats(records: Iterable[Record]) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """Every record's id and messages, with its passages as given."""
-    source = load_prompt(BETTER_PROMPT, 399)
+    source = load_prompt(BETTER_PROMPT, Answer())
     for record in records:
         messages, _ = render(source, record)
         yield record.record_id, [message._asdict() for message in messages]
@@ -153,7 +154,7 @@ def _chats(records: Iterable[Record]) -> Iterator[tuple[str, list[dict[str, str]
 
 def _shared_first(papers: Iterable[Sequence[Record]]) -> list[Record]:
     """The records with their passages in the order that Overnight would give them."""
-    source = load_prompt(BETTER_PROMPT, 399)
+    source = load_prompt(BETTER_PROMPT, Answer())
     prompts = [
         Prompt(record, render(source, record)[0], "", "", str(number))
         for number, record in enumerate(record for paper in papers for record in paper)

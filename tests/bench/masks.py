@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.formats.frame import answer_regex
+from pipeline.formats.frame import Frame
 
 VOCABULARY = 128_000
 MAX_WORDS = 399
@@ -26,7 +26,7 @@ def mask_milliseconds() -> dict[str, float]:
     words = [*(chr(n) for n in range(128)), *_words(VOCABULARY - 128)]
     position = {word: at for at, word in enumerate(words)}
     answer = [position[piece] for piece in [*_OPENING, *(w for w in words if w[0] == " ")][:TOKENS]]
-    regex = answer_regex(MAX_WORDS)
+    regex = Frame(max_words=MAX_WORDS).constraint.pattern
     return {
         name: statistics.median(open_(words, regex)(answer)) * 1e3
         for name, open_ in (("llguidance", _llguidance), ("xgrammar", _xgrammar))

@@ -4,6 +4,7 @@ import random
 import time
 from functools import lru_cache
 
+from pipeline.config.schema import Answer
 from pipeline.core.records import Message, Passage, Place, Prompt, Record
 from pipeline.prompting.grouping import grouped, split_batches
 from pipeline.prompting.passage_order import arranged
@@ -21,7 +22,7 @@ PARTITION_RECORDS = 8_000
 
 def planning_rate() -> float:
     """Records a second a core: arranged, rendered, ordered and cut into batches."""
-    source = load_prompt(BETTER_PROMPT, 399)
+    source = load_prompt(BETTER_PROMPT, Answer())
     seconds = 0.0
     for start in range(0, RECORDS, PARTITION_RECORDS):
         prompts = [_prompt(n) for n in range(start, min(start + PARTITION_RECORDS, RECORDS))]

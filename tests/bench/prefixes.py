@@ -68,10 +68,11 @@ def prompts_by_arm(papers: int) -> dict[str, list[list[dict[str, str]]]]:
     """The prompts of every arm in the order in which they are sent."""
     import random
 
+    from pipeline.config.schema import Answer
     from pipeline.prompting.template import load_prompt
 
     given, better = (
-        load_prompt(f"conf/prompts/{name}.md", 399)
+        load_prompt(f"conf/prompts/{name}.md", Answer())
         for name in ("context-first", "instructions-first")
     )
     records = _records(papers)
@@ -90,12 +91,13 @@ def best_known(papers: int) -> list[list[dict[str, str]]]:
     """The last arm with trees from a search far longer than a run can afford."""
     from unittest.mock import patch
 
+    from pipeline.config.schema import Answer
     from pipeline.prompting.template import load_prompt
     from tests.bench.trees import deep_saving
 
     with patch("pipeline.prompting.passage_order._greedy_saving", deep_saving):
         trees = _arranged(_records(papers))
-    return _ordered(trees, load_prompt("conf/prompts/instructions-first.md", 399))
+    return _ordered(trees, load_prompt("conf/prompts/instructions-first.md", Answer()))
 
 
 def repeated_share(prompts: list[list[dict[str, str]]]) -> float:

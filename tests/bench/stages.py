@@ -34,7 +34,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     """Seconds that one core spends in each stage on all records of a folder of shards."""
     recorded = job(shards, store, engine={"kind": "recorded"})
     storage = Storage()
-    source = load_prompt(recorded.prompt.template, recorded.answer.max_words)
+    source = load_prompt(recorded.prompt.template, recorded.answer)
     tables = read_tables(list_shards(str(shards), storage).shards, recorded.input, storage)
     sink = Sink(str(store), storage, PartWriter("bench"), recorded.rows_per_file)
     worker, loop = BatchWorker(recorded, source, sink), asyncio.Runner()

@@ -3,11 +3,12 @@
 A check has the name of its module. The module defines `LEVEL`, the check's level unless the job
 file sets one, and `test`, which takes a `Subject` and returns a `Finding`. If the answer does not
 pass, the finding may also say what the next attempt should do, such as which words to send to the
-model.
+model. With `OF_PROSE = True` a check steps aside for an answer that is no prose: a choice, or a
+document without fields that are marked as prose.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -21,6 +22,7 @@ class Check:
     name: str
     level: Level
     test: Callable[[Subject], Finding]
+    of_prose: bool = False  # whether it steps aside where the answer is no prose
 
 
 def known_checks() -> dict[str, Check]:
@@ -30,7 +32,10 @@ def known_checks() -> dict[str, Check]:
         for info in iter_modules(__path__)
         if info.name != "base"
     )
-    return {name: Check(name, module.LEVEL, module.test) for name, module in modules}
+    return {
+        name: Check(name, module.LEVEL, module.test, getattr(module, "OF_PROSE", False))
+        for name, module in modules
+    }
 
 
 def chosen_checks(levels: Mapping[str, Level]) -> tuple[Check, ...]:
@@ -39,7 +44,7 @@ def chosen_checks(levels: Mapping[str, Level]) -> tuple[Check, ...]:
     for name in levels:
         if name not in checks:
             raise ConfigError(f"checks.{name}: no such check{nearest(name, checks)}")
-    chosen = (Check(c.name, levels.get(c.name, c.level), c.test) for c in checks.values())
+    chosen = (replace(c, level=levels.get(c.name, c.level)) for c in checks.values())
     return tuple(check for check in chosen if check.level != "off")
 
 

@@ -5,9 +5,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from pipeline.core.records import Completion, Repair
+from pipeline.core.text import quote as quote
 from pipeline.core.words import count_words, has_spaced_words
-
-EVIDENCE_CHARACTERS = 200
+from pipeline.formats.base import AnswerFormat
+from pipeline.formats.frame import FRAME
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Subject:
     answer: str
     boilerplate: str
     max_words: int
+    format: AnswerFormat = FRAME
+    is_prose: bool = True  # whether `answer` is the text of a person, not a choice or a document
 
     @cached_property
     def words(self) -> list[str]:
@@ -36,12 +39,6 @@ class Finding(NamedTuple):
     passed: bool
     evidence: str
     repair: Repair | None = None  # for the next attempt; None if no further one would help
-
-
-def quote(text: str) -> str:
-    """A piece of the answer as evidence, on one line and shortened to a readable length."""
-    line = " ".join(text.split())
-    return line if len(line) <= EVIDENCE_CHARACTERS else line[: EVIDENCE_CHARACTERS - 1] + "…"
 
 
 def unclosed_thought(completion: Completion) -> Finding | None:

@@ -26,6 +26,8 @@ def test(subject: Subject) -> Finding:
         return Finding(False, evidence, "more_tokens")
     if reason in _BROKEN_OFF:
         return Finding(False, evidence, "sample_anew")
+    if not subject.is_prose:
+        return Finding(True, evidence if reason else "the format tells its end")
     why = plain_break(subject.answer) or (None if reason else likely_break(subject.answer))
     return _broken_off(subject.answer, why) if why else Finding(True, evidence)
 

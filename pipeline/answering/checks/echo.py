@@ -7,6 +7,7 @@ from pipeline.answering.checks.base import Finding, Subject, quote
 from pipeline.core.records import Ask, Level
 
 LEVEL: Level = "fail"
+OF_PROSE = True
 
 PHRASE_WORDS = 8
 """This many words of the prompt in a row are no coincidence."""

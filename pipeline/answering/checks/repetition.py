@@ -18,6 +18,7 @@ from pipeline.answering.checks.base import Finding, Subject, quote
 from pipeline.core.records import Level
 
 LEVEL: Level = "fail"
+OF_PROSE = True
 
 TIMES, MOST_BYTES, FEWEST_BYTES = 4, 200, 120
 """A block that is repeated so often over so many bytes is a loop; fewer bytes do if they are most

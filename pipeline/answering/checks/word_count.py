@@ -4,6 +4,7 @@ from pipeline.answering.checks.base import Finding, Subject
 from pipeline.core.records import Ask, Level
 
 LEVEL: Level = "fail"
+OF_PROSE = True
 
 
 def test(subject: Subject) -> Finding:

@@ -17,7 +17,7 @@ from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.coordinator import Coordinator
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
-from pipeline.config.schema import Job
+from pipeline.config.schema import Answer, Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import items_table, pack, receipts_in
 from pipeline.core.errors import StorageError
@@ -116,11 +116,11 @@ class Bench:
     def worker(self) -> BatchWorker:
         """A replica as it starts, on whichever node."""
         return BatchWorker(
-            self.job, load_prompt(self.job.prompt.template, 399), self.sink, self.reporter
+            self.job, load_prompt(self.job.prompt.template, Answer()), self.sink, self.reporter
         )
 
     def batch(self, numbers: range) -> pa.Table:
-        source = load_prompt(self.job.prompt.template, 399)
+        source = load_prompt(self.job.prompt.template, Answer())
         prompts = to_prompts(
             items_table([*map(record, numbers)]), self.job, source, Ledger.empty, Identities()
         )

@@ -11,7 +11,7 @@ from pipeline.answering import engine_loader
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
-from pipeline.config.schema import Job
+from pipeline.config.schema import Answer, Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import items_table, receipts_in, unpack
 from pipeline.core.errors import EngineError
@@ -34,7 +34,7 @@ Task = tuple[Job, PromptSource, Sink]
 def task(tmp_path) -> Task:
     recorded = job("shards", tmp_path, engine={"kind": "recorded"})
     sink = Sink(str(tmp_path), Storage(), PartWriter("run-1"), recorded.rows_per_file)
-    return recorded, load_prompt(recorded.prompt.template, 399), sink
+    return recorded, load_prompt(recorded.prompt.template, Answer()), sink
 
 
 def batch_for(task: Task) -> pa.Table:

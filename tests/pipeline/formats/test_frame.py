@@ -11,10 +11,11 @@ from pipeline.answering.checks.base import Subject
 from pipeline.core.records import Completion, FinishReason, Split
 from pipeline.core.words import count_words
 from pipeline.formats.extract import extract_answer
-from pipeline.formats.frame import answer_regex, closed
+from pipeline.formats.frame import FRAME, Frame
 
 MOST = 6
-REGEX = answer_regex(MOST)
+FRAME_OF_FEW = Frame(max_words=MOST)
+REGEX = FRAME_OF_FEW.constraint.pattern
 
 NO_BREAK, EM_SPACE, LINE_SEPARATOR, NEXT_LINE, UNIT = "\xa0", "\u2003", "\u2028", "\x85", "\x1f"
 
@@ -31,7 +32,7 @@ def fits(completion: str) -> bool:
 @settings(max_examples=300, deadline=None)
 def test_every_completion_it_allows_keeps_format_and_word_limit(completion):
     checks = tuple(c for c in chosen_checks({}) if c.name in ("format", "word_count"))
-    ended = closed(Completion(completion, "stop"))
+    ended = FRAME.closed(Completion(completion, "stop"))
     subject = Subject(ended, extract_answer(ended.text), "", MOST)
     results, _ = run_checks(checks, subject)
     assert [r.passed for r in results] == [True, True]
@@ -42,10 +43,10 @@ def test_every_completion_it_allows_keeps_format_and_word_limit(completion):
 def test_the_frame_is_closed_once_and_only_where_the_model_ended_its_turn(
     completion: str, reason: FinishReason
 ):
-    ended = closed(Completion(completion, reason))
+    ended = FRAME.closed(Completion(completion, reason))
     assert ended.text.removeprefix(completion) in ("", "\nAnswer:::")
     assert ended.text.endswith("\nAnswer:::") or reason == "length"
-    assert closed(ended) == ended
+    assert FRAME.closed(ended) == ended
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_the_frame_is_closed_once_and_only_where_the_model_ended_its_turn(
 )
 def test_the_frame_is_that_of_the_answer_and_not_of_the_thought(split: Split, lacking: str):
     thought = Completion(f"<think>{split.reasoning}</think>{split.content}", "stop", split=split)
-    ended = closed(thought)
+    ended = FRAME.closed(thought)
     assert (ended.text, ended.content) == (thought.text + lacking, thought.content + lacking)
     assert ended.reasoning == split.reasoning
 
@@ -140,12 +141,12 @@ def test_words_are_counted_as_the_check_counts_them():
 
 
 def test_a_limit_of_one_word_allows_one_word():
-    assert re.fullmatch(answer_regex(1), framed("No."))
-    assert not re.fullmatch(answer_regex(1), framed("No way."))
+    assert re.fullmatch(Frame(max_words=1).constraint.pattern, framed("No."))
+    assert not re.fullmatch(Frame(max_words=1).constraint.pattern, framed("No way."))
 
 
 def test_no_sign_behind_a_letter_is_a_word():
-    one = answer_regex(1)
+    one = Frame(max_words=1).constraint.pattern
     characters = (chr(c) for c in range(0x30000) if not 0xD800 <= c < 0xE000)
     allowed = [c for c in characters if re.fullmatch(one, framed(f"海{c}"))]
     assert len(allowed) > 100

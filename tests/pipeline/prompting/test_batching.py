@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
-from pipeline.config.schema import Job
+from pipeline.config.schema import Answer, Job
 from pipeline.core.arrow import items_table, split_work, table_prompts, unpack
 from pipeline.core.records import Item, Passage, Place, Record, Reject, Tally
 from pipeline.prompting.batching import to_batches
@@ -40,7 +40,8 @@ def generating(passages: str, template: str = BETTER_PROMPT) -> Task:
     """A job for an engine that generates."""
     engine = {"kind": "openai", "model": "m", "options": {"base_url": "http://127.0.0.1:9/v1"}}
     prompt = {"template": template, "passages": passages}
-    return job("shards", "store", ROWS, engine=engine, prompt=prompt), load_prompt(template, 399)
+    source = load_prompt(template, Answer())
+    return job("shards", "store", ROWS, engine=engine, prompt=prompt), source
 
 
 def batches(task: Task, items: Iterable[Item], reporter: Reporter | None = None) -> list[pa.Table]:
@@ -132,7 +133,7 @@ def test_rows_that_are_no_work_ride_along():
 
 
 def test_an_engine_without_a_model_gets_records_in_the_order_of_the_input():
-    extractive = job("shards", "store", ROWS), load_prompt(BETTER_PROMPT, 399)
+    extractive = job("shards", "store", ROWS), load_prompt(BETTER_PROMPT, Answer())
     records = [record(n, "ab", f"paper-{n % 3}") for n in range(21)]
     tables = batches(extractive, records)
     assert [table.num_rows for table in tables] == [10, 10, 1]

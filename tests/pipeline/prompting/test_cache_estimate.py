@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.schema import Answer
 from pipeline.prompting.cache_estimate import cached_tokens, estimate_cache, is_sampled
 from pipeline.prompting.template import load_prompt
 from tests.support.jobs import BETTER_PROMPT, vllm_job
@@ -61,7 +62,10 @@ def test_in_sorted_order_the_predecessor_alone_gives_as_much(prompts):
 )
 def test_the_size_of_the_cache_is_read_from_the_job(options, tokens, tiny_model):
     job = vllm_job(tiny_model, options=options)
-    assert estimate_cache([], job, load_prompt(BETTER_PROMPT, 30)).cache_tokens == tokens
+    assert (
+        estimate_cache([], job, load_prompt(BETTER_PROMPT, Answer(max_words=30))).cache_tokens
+        == tokens
+    )
 
 
 def test_a_paper_is_sampled_everywhere_or_nowhere():

@@ -2,14 +2,14 @@
 
 import pytest
 
-from pipeline.config.schema import Job
+from pipeline.config.schema import Answer, Job
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Record
 from pipeline.engines.token_budget import TokenBudget
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.template import load_prompt
 from tests.support.jobs import BETTER_PROMPT, record, vllm_job
 
-SOURCE = load_prompt(BETTER_PROMPT, 30)
+SOURCE = load_prompt(BETTER_PROMPT, Answer(max_words=30))
 CONTEXT = 2000
 
 
@@ -66,7 +66,9 @@ def test_a_single_passage_that_is_too_long_is_rejected(tiny_model):
 def test_a_ready_prompt_has_no_passages_to_drop(tiny_model):
     ready = record(messages=(Message(PLAIN, "We counted herons. " * 800),))
     with pytest.raises(Fault, match="tokens; a context of"):
-        fitting(a_job(tiny_model, "drop_passages"))(ready, load_prompt("verbatim", 30))
+        fitting(a_job(tiny_model, "drop_passages"))(
+            ready, load_prompt("verbatim", Answer(max_words=30))
+        )
 
 
 def test_the_answer_needs_less_where_the_job_allows_less(tiny_model):

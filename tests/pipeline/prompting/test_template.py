@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.schema import TextGrammar
+from pipeline.config.schema import Answer, TextGrammar
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Fault, Message, Passage, Place
 from pipeline.prompting.template import load_prompt, render
@@ -20,7 +20,7 @@ def write(tmp_path: Path, text: str) -> str:
 
 
 def rendered(template: str, rec=None, max_words: int = 399) -> str:
-    messages, _ = render(load_prompt(template, max_words), rec or record())
+    messages, _ = render(load_prompt(template, Answer(max_words=max_words)), rec or record())
     return messages[-1].content
 
 
@@ -37,7 +37,7 @@ def test_the_word_limit_in_a_prompt_is_the_limit_of_the_check(tmp_path):
 
 
 def test_the_better_prompt_gives_instructions_then_numbered_passages_then_the_question():
-    messages, _ = render(load_prompt(BETTER_PROMPT, 399), record())
+    messages, _ = render(load_prompt(BETTER_PROMPT, Answer()), record())
     text = messages[1].content
     assert [m.role for m in messages] == ["system", "user"]
     assert text.index("At most") < text.index("[1, p. 2]") < text.index("[2, p. 3]")
@@ -55,12 +55,12 @@ def test_the_template_for_the_published_format_is_read_back_by_its_grammar():
 
 def test_verbatim_is_the_records_own_text():
     own = (Message("user", "Just this."),)
-    assert render(load_prompt("verbatim", 399), record(messages=own))[0] == own
+    assert render(load_prompt("verbatim", Answer()), record(messages=own))[0] == own
 
 
 def test_verbatim_without_a_text_of_its_own_is_the_records_fault():
     with pytest.raises(Fault) as caught:
-        render(load_prompt("verbatim", 399), record())
+        render(load_prompt("verbatim", Answer()), record())
     assert caught.value.reason == "missing_field"
 
 
@@ -106,18 +106,18 @@ def test_verbatim_without_a_text_of_its_own_is_the_records_fault():
 )
 def test_a_faulty_template_stops_the_job_and_names_file_and_line(tmp_path, text, message):
     with pytest.raises(ConfigError) as caught:
-        load_prompt(write(tmp_path, text), 399)
+        load_prompt(write(tmp_path, text), Answer())
     assert message in str(caught.value)
     assert "trial.md" in str(caught.value)
 
 
 def test_a_missing_template_stops_the_job(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
-        load_prompt(str(tmp_path / "none.md"), 399)
+        load_prompt(str(tmp_path / "none.md"), Answer())
 
 
 def test_a_column_that_one_record_lacks_is_that_records_reject(tmp_path):
-    source = load_prompt(write(tmp_path, FRONT + "Line\n{{ extra.year }}"), 399)
+    source = load_prompt(write(tmp_path, FRONT + "Line\n{{ extra.year }}"), Answer())
     with pytest.raises(Fault) as caught:
         render(source, record())
     assert caught.value.reason == "missing_field"
@@ -130,7 +130,7 @@ def test_template_code_in_a_passage_is_only_text():
 
 
 def test_the_boilerplate_is_the_templates_text_without_the_records():
-    _, boilerplate = render(load_prompt(BETTER_PROMPT, 399), record())
+    _, boilerplate = render(load_prompt(BETTER_PROMPT, Answer()), record())
     assert "Keep their numbers" in boilerplate
     assert "herons" not in boilerplate
 
@@ -141,14 +141,14 @@ def test_the_boilerplate_is_the_templates_text_without_the_records():
 )
 def test_front_matter_is_text_as_it_stands_there(tmp_path, written):
     path = write(tmp_path, f"---\nname: {written}\nversion: {written}  # why\n---\nx")
-    source = load_prompt(path, 399)
+    source = load_prompt(path, Answer())
     assert (source.name, source.version) == (written, written)
 
 
 def test_a_system_message_that_is_null_is_none(tmp_path):
     for null in ("", "~", "null"):
         path = write(tmp_path, f"---\nname: a\nversion: 1\nsystem: {null}\n---\nx")
-        assert load_prompt(path, 399).system == ""
+        assert load_prompt(path, Answer()).system == ""
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -165,7 +165,7 @@ def test_a_column_with_the_name_of_a_method_is_printed(tmp_path):
 
 
 def test_a_record_whose_columns_have_no_text_is_rejected_with_file_and_line(tmp_path):
-    source = load_prompt(write(tmp_path, FRONT + "Line\n{{ extra.note | reverse }}"), 399)
+    source = load_prompt(write(tmp_path, FRONT + "Line\n{{ extra.note | reverse }}"), Answer())
     assert render(source, record(extra={"note": "bell"}))[0][0].content == "Line\nlleb"
     with pytest.raises(Fault) as caught:
         render(source, record(extra={"note": ["bell"]}))
@@ -174,7 +174,7 @@ def test_a_record_whose_columns_have_no_text_is_rejected_with_file_and_line(tmp_
 
 
 def test_a_method_in_place_of_a_missing_column_is_a_missing_field(tmp_path):
-    source = load_prompt(write(tmp_path, FRONT + "{{ extra.items }}"), 399)
+    source = load_prompt(write(tmp_path, FRONT + "{{ extra.items }}"), Answer())
     with pytest.raises(Fault) as caught:
         render(source, record(extra={"year": 7}))
     assert caught.value.reason == "missing_field"

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import InProcess
+from pipeline.config.schema import Answer
 from pipeline.prompting.template import load_prompt
 from pipeline.run.execute import execute
 from pipeline.run.plan import Cause, _changed, provenance_of
@@ -113,7 +114,7 @@ VLLM: list[tuple[dict, tuple[str, ...]]] = [
 
 @pytest.mark.parametrize(("engine", "changes"), VLLM)
 def test_a_plan_names_what_has_changed_about_the_engine(engine, changes):
-    source = load_prompt("verbatim", 399)
+    source = load_prompt("verbatim", Answer())
     jobs = (vllm_job("m", engine=e, options=e.get("options")) for e in ({}, engine))
     before, now = (provenance_of(job, source) for job in jobs)
     cause = _changed(LastAnswer(b"key", before, "part"), b"key", now, "decoding")

@@ -63,7 +63,7 @@ def prompts(job: Job, ledger: Ledger) -> pa.Table:
     items = pa.concat_tables(list(read_tables(shards, job.input, Storage())))
     here, then = Path.cwd().as_uri(), "file:///data/old"
     places = [uri and uri.replace(here, then) for uri in items["source_uri"].to_pylist()]
-    source = load_prompt(job.prompt.template, job.answer.max_words)
+    source = load_prompt(job.prompt.template, job.answer)
     return to_prompts(
         set_column(items, "source_uri", places), job, source, lambda: ledger, Identities()
     )
