@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
+import orjson
 import pyarrow as pa
 
 from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
@@ -33,6 +34,8 @@ EVALUATED = (
     "completion",
     "reasoning",
     "confidence",
+    "fields",
+    "probabilities",
     "finish_reason",
     "failed_checks",
     "checks",
@@ -132,9 +135,18 @@ def _attempts(row: Row, evaluator: Evaluator, boilerplate: str) -> Iterator[Eval
             attempt["seconds"],
             reasoning_tokens=attempt["reasoning_tokens"] or 0,
             split=_stored_split(text, reasoning) if reasoning else None,
-            confidence=row["confidence"] if text == row["completion"] else None,
+            **(_of_answer(row) if text == row["completion"] else {}),
         )
         yield evaluator.evaluate(completion, boilerplate)
+
+
+def _of_answer(row: Row) -> dict[str, Any]:
+    """What the store keeps of the attempt that became the answer, and of no other."""
+    probabilities = row["probabilities"]
+    return {
+        "confidence": row["confidence"],
+        "probabilities": orjson.loads(probabilities) if probabilities else None,
+    }
 
 
 def _stored_split(text: str, reasoning: str) -> Split:
@@ -159,6 +171,7 @@ def _verdict(row: Row, now: Answered) -> Verdict | None:
         and row["status"] == now.status
         and row["stance"] == now.stance
         and row["answer"] == now.answer
+        and row["fields"] == now.document
         and row["failed_checks"] == list(now.failed_checks)
     )
     if unchanged:

@@ -15,7 +15,7 @@ def checked_choices(choices: list[str]) -> list[str]:
     if len(choices) == 1:
         raise ValueError("a choice needs two choices or more")
     for choice, form in zip(choices, forms, strict=True):
-        if not form or "\n" in choice or choice != choice.strip():
+        if not any(map(str.isalnum, form)) or "\n" in choice or choice != choice.strip():
             raise ValueError(f"{choice!r}: a choice is a few words on one line")
         if forms.count(form) > 1:
             raise ValueError(f"{choice!r} is like another choice but for case and signs")

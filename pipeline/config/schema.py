@@ -179,8 +179,9 @@ class Answer(Section):
 
     @model_validator(mode="after")
     def _one_format(self) -> Self:
-        set_ = {"frame": self.frame != Markers(), "choices": self.choices, "schema": self.schema_}
-        named = [name for name, value in set_.items() if value]
+        has_schema = self.schema_ is not None
+        formats = {"frame": self.frame != Markers(), "choices": self.choices, "schema": has_schema}
+        named = [name for name, is_set in formats.items() if is_set]
         if len(named) > 1:
             raise ValueError(f"{' and '.join(named)}: an answer has one format; keep one of them")
         return self

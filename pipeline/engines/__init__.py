@@ -48,17 +48,22 @@ def check_engine(job: Job) -> None:
         case _:
             for name in (*engine.options, *engine.generation_options):
                 raise ConfigError(f"engine.options.{name}: the {engine.kind} engine has no options")
-    if job.answer.decoding == "enforced" and not (engine.kind == "openai" and job.answer.schema_):
-        raise ConfigError(
-            "answer.decoding: enforced needs engine.kind vllm, or openai with answer.schema"
-        )
-    if job.answer.schema_ and not engine.generates and engine.kind != "recorded":
-        raise ConfigError(f"answer.schema: the {engine.kind} engine writes no documents")
+    _check_format(job)
     if job.input.overflow != "reject":
         raise ConfigError(
             f"input.overflow: {job.input.overflow} needs an engine that counts tokens: "
             "engine.kind vllm"
         )
+
+
+def _check_format(job: Job) -> None:
+    kind, has_schema = job.engine.kind, job.answer.schema_ is not None
+    if job.answer.decoding == "enforced" and not (kind == "openai" and has_schema):
+        raise ConfigError(
+            "answer.decoding: enforced needs engine.kind vllm, or openai with answer.schema"
+        )
+    if kind == "extractive" and has_schema:
+        raise ConfigError("answer.schema: the extractive engine writes no documents")
 
 
 def _check_model_settings(engine: EngineConfig) -> None:

@@ -7,7 +7,7 @@ tokenizer and the supervisor. Importing this module takes seconds.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
@@ -27,6 +27,7 @@ from pipeline.config.schema import Job
 from pipeline.core.errors import EngineError, describe
 from pipeline.core.records import Completion, Fault, Message
 from pipeline.engines.adapter import adapter_of
+from pipeline.engines.choice_probabilities import ALTERNATIVES, choice_probabilities
 from pipeline.engines.engine import GenerationError, Request
 from pipeline.engines.model_files import ModelSpec, context_tokens, model_files
 from pipeline.engines.parallelism import parallel_arguments
@@ -44,7 +45,7 @@ from pipeline.engines.vllm_processes import (
     kill_and_wait,
     marked_processes,
 )
-from pipeline.engines.vllm_reasoning import Opening, Reasoner
+from pipeline.engines.vllm_reasoning import Opening, Parts, Reasoner
 from pipeline.engines.vllm_requests import Generated, sampling_params
 from pipeline.formats import format_of
 
@@ -150,7 +151,8 @@ class VllmProcess:
         job, thinks = self._job, opening.thinks
         limit = token_limit(job.answer, job.sampling, request, room, thinks)
         thought = thought_limit(job.answer, job.sampling, request, limit, thinks)
-        make = partial(sampling_params, job, request, limit, thought, self._defaults)
+        logprobs = _logprobs(job, thinks)
+        make = partial(sampling_params, job, request, limit, thought, logprobs, self._defaults)
         generated = await self._generated(tokens, make, opening, on_tokens)
         parts = await self._in_thread(self._reasoner.parts, generated, opening)
         completion = Completion(
@@ -163,10 +165,16 @@ class VllmProcess:
             context_full=generated.finish_reason == "length" and limit == room,
             reasoning_tokens=parts.reasoning_tokens,
             split=parts.split,
-            confidence=generated.confidence(parts.first_of_answer),
+            confidence=_confidence(job, generated, parts),
+            probabilities=self._probabilities(generated, parts) if logprobs else None,
         )
         enforced = job.answer.decoding == "enforced"
         return format_of(job.answer).closed(completion) if enforced else completion
+
+    def _probabilities(self, generated: Generated, parts: Parts) -> Mapping[str, float] | None:
+        ends = frozenset(self._encoder.tokenizer.all_special_ids)
+        steps = generated.steps(parts.first_of_answer, ends)
+        return choice_probabilities(self._job.answer.choices, steps)
 
     async def _generated(
         self,
@@ -225,3 +233,17 @@ class VllmProcess:
         structure = {"backend": BACKEND, **(arguments.get(STRUCTURE) or {})}
         arguments[STRUCTURE] = StructuredOutputsConfig(**structure)
         return {**arguments, "model": files.where, "revision": files.revision}
+
+
+def _logprobs(job: Job, thinks: bool) -> int | None:
+    """How many likely tokens a step comes with, None for no log probabilities at all.
+
+    They cost time with every token: for a choice they come unasked only without a thought before.
+    """
+    if job.answer.choices and (job.engine.confidence or not thinks):
+        return ALTERNATIVES
+    return 0 if job.engine.confidence else None
+
+
+def _confidence(job: Job, generated: Generated, parts: Parts) -> float | None:
+    return generated.confidence(parts.first_of_answer) if job.engine.confidence else None

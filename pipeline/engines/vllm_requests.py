@@ -1,11 +1,12 @@
 """A request as vLLM takes it, and what arrives of its completion. Importing this imports vLLM."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 from vllm import SamplingParams
+from vllm.logprobs import FlatLogprobs
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import (
     RepetitionDetectionParams,
@@ -15,6 +16,7 @@ from vllm.sampling_params import (
 
 from pipeline.config.schema import Answer, Job
 from pipeline.core.records import FinishReason
+from pipeline.engines.choice_probabilities import Candidate, Step
 from pipeline.engines.engine import Request, sampling_for
 from pipeline.formats import format_of
 from pipeline.formats.base import Regex
@@ -29,6 +31,7 @@ class Generated:
     pieces: list[str] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
+    candidates: list[dict[int, Candidate]] = field(default_factory=list)  # by token, a step each
     finish_reason: FinishReason | None = None
     cached_tokens: int = 0
 
@@ -40,6 +43,7 @@ class Generated:
         self.tokens.extend(output.token_ids)
         if found := output.logprobs:
             self.log_probabilities.extend(found.logprobs[at] for at in found.start_indices)
+            self.candidates.extend(_candidates(found))
 
     @property
     def text(self) -> str:
@@ -50,18 +54,41 @@ class Generated:
         answer = self.log_probabilities[first:]
         return fmean(answer) if answer else None
 
+    def steps(self, first: int, ends: Collection[int]) -> Iterator[Step]:
+        """The steps of the answer; `ends` are tokens that are no text."""
+        for token, candidates in zip(self.tokens[first:], self.candidates[first:], strict=False):
+            known = [
+                candidate._replace(text="") if id_ in ends else candidate
+                for id_, candidate in candidates.items()
+            ]
+            written = candidates.get(token)
+            yield ("" if written is None or token in ends else written.text), known
+
+
+def _candidates(found: FlatLogprobs) -> Iterator[dict[int, Candidate]]:
+    for start, end in zip(found.start_indices, found.end_indices, strict=True):
+        texts = (text or "" for text in found.decoded_tokens[start:end])
+        pairs = map(Candidate, texts, found.logprobs[start:end])
+        yield dict(zip(found.token_ids[start:end], pairs, strict=True))
+
 
 def sampling_params(
-    job: Job, request: Request, limit: int, thought: int | None, defaults: Mapping[str, Any]
+    job: Job,
+    request: Request,
+    limit: int,
+    thought: int | None,
+    logprobs: int | None,
+    defaults: Mapping[str, Any],
 ) -> SamplingParams:
     """vLLM's parameters for a request: those of its record's own line, over the job's, over the
-    `defaults` that the model came with. `limit` and `thought` are limits in tokens.
+    `defaults` that the model came with. `limit` and `thought` are limits in tokens, `logprobs` is
+    how many of the likeliest tokens of each step come along, beside the one that was written.
     """
     of_job = {**defaults, **job.sampling.model_dump(exclude_none=True)}
     chosen = {**sampling_for(request, of_job), "max_tokens": limit}
     structure = _structured_outputs(job.answer, chosen.pop("response_format", None))
-    if job.engine.confidence:
-        chosen.update(logprobs=0, flat_logprobs=True)
+    if logprobs is not None:
+        chosen.update(logprobs=logprobs, flat_logprobs=True)
     return SamplingParams(
         **_native({**chosen, "thinking_token_budget": thought}),
         structured_outputs=structure,

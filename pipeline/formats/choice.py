@@ -8,6 +8,7 @@ from pipeline.config.choices import form_of
 from pipeline.core.records import Completion, Level
 from pipeline.core.text import quote
 from pipeline.formats.base import Extracted, Fault, PromptWords, Regex
+from pipeline.formats.end_tokens import without_end_tokens
 from pipeline.formats.extract import extract_answer
 
 
@@ -31,13 +32,12 @@ class Choice:
         return Regex("|".join(map(re.escape, self.choices)))
 
     def extract(self, content: str) -> Extracted:
-        text = extract_answer(content)
-        return Extracted(self._chosen(text) or text, None)
+        return Extracted(self._chosen(content) or extract_answer(content), None)
 
     def fault(self, content: str) -> Fault | None:
-        text = extract_answer(content)
-        if self._chosen(text):
+        if self._chosen(content):
             return None
+        text = extract_answer(content)
         why = f"no choice: {quote(text)}" if text else "no choice"
         return Fault(why, f"Answer with exactly one of these, and nothing else: {self._listed}.")
 
@@ -49,12 +49,15 @@ class Choice:
         named = (c for c in self.choices if re.search(rf"(?i)\b{re.escape(c)}\b", answer))
         return next(named, self.choices[-1])
 
-    def _chosen(self, text: str) -> str | None:
-        """The choice that a text is, or that it begins with and then explains."""
-        if text.strip() in self.choices:
-            return text.strip()
-        begun = self._beginning.match(text)
-        return self._by_form.get(form_of(begun[1] if begun else text))
+    def _chosen(self, content: str) -> str | None:
+        """The choice that an answer is, or that it begins with and then explains."""
+        for text in (without_end_tokens(content), extract_answer(content)):
+            begun = self._beginning.match(text)
+            chosen = self._by_form.get(form_of(text))
+            chosen = chosen or (self._by_form.get(form_of(begun[1])) if begun else None)
+            if chosen:
+                return chosen
+        return None
 
     @cached_property
     def _by_form(self) -> dict[str, str]:

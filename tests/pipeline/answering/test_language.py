@@ -1,5 +1,6 @@
 """What a model that speaks says, and what becomes of it: SmolLM2 on vLLM, over two demo papers."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from pipeline.core.records import PLAIN, Answered, Message, Prompt, failing
 from pipeline.core.words import count_words
 from pipeline.engines import generation_identity
 from pipeline.engines.engine import Request
+from pipeline.formats import format_of
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.render import prompt_of
 from pipeline.reading.source import read_items
@@ -146,6 +148,60 @@ def test_enforced_answers_read_as_english(free, enforced):
     known = {*read, *words_of(*(answered.answer for answered in free))}
     words = words_of(*(answered.answer for answered in enforced))
     assert sum(word in known for word in words) > 0.8 * len(words)
+
+
+# Answers of other formats.
+
+ASKED = {
+    "Is Paris in France? Answer yes or no.": "yes",
+    "Is the sun cold? Answer yes or no.": "no",
+    "Do birds have wings? Answer yes or no.": "yes",
+}
+
+PLACE = {
+    "type": "object",
+    "properties": {
+        "country": {"type": "string", "maxLength": 40},
+        "continent": {"enum": ["Africa", "Asia", "Europe", "other"]},
+        "cities": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"name": {"type": "string", "maxLength": 20}},
+                "required": ["name"],
+                "additionalProperties": False,
+            },
+            "minItems": 1,
+            "maxItems": 3,
+        },
+    },
+    "required": ["country", "continent", "cities"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("decoding", ["free", "enforced"])
+def test_a_choice_comes_with_the_probability_of_each(model, decoding: str):
+    job = a_job("answer={choices: [yes, no, unclear]}", f"answer.decoding={decoding}")
+    found = model.answer_as(job, *(asked((Message("user", text),)) for text in ASKED))
+    for answered in found:
+        assert answered.status == "answered"
+        probabilities = answered.completion.probabilities
+        assert list(probabilities) == ["yes", "no", "unclear"]
+        assert sum(probabilities.values()) == pytest.approx(1, abs=0.001)
+        assert max(probabilities, key=probabilities.get) == answered.answer
+
+
+def test_enforced_documents_follow_their_schema(model):
+    job = a_job(f"answer={{schema: {json.dumps(PLACE)}, decoding: enforced}}")
+    words = format_of(job.answer).prompt_words.answer_format
+    texts = [f"Name the country of {c} and its cities. {words}" for c in ("Rome", "Cairo", "Lima")]
+    found = model.answer_as(job, *(asked((Message("user", text),)) for text in texts))
+    for answered in found:
+        if answered.completion.finish_reason == "stop":
+            assert set(json.loads(answered.document)) == set(PLACE["properties"])
+            assert answered.status == "answered"
+    assert any(answered.status == "answered" for answered in found)
 
 
 def test_what_failed_is_never_called_answered(free, enforced):

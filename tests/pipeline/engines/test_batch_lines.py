@@ -83,7 +83,7 @@ def test_vllm_gets_a_lines_settings_over_those_of_the_job(own: Any, of_job: Any)
     is_json = expected.pop("response_format", None) is not None
     asked = request(line(**own))
     limit = token_limit(job_.answer, job_.sampling, asked, 8000)
-    params = sampling_params(job_, asked, limit, None, {"min_p": 0.25})
+    params = sampling_params(job_, asked, limit, None, None, {"min_p": 0.25})
     structure = params.structured_outputs
     assert (structure is not None and structure.json_object) == is_json
     direct = SamplingParams(**{"max_tokens": 399 * 4 + 64, **expected})
@@ -98,7 +98,7 @@ def test_vllm_enforces_the_schema_of_a_line() -> None:
     shape = {"type": "json_schema", "json_schema": {"name": "lamp", "schema": schema}}
     job_ = plain()
     asked = request(line(response_format=shape))
-    params = sampling_params(job_, asked, 10, None, {})
+    params = sampling_params(job_, asked, 10, None, None, {})
     assert params.structured_outputs.json == schema
 
 

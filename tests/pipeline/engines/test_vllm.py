@@ -94,7 +94,7 @@ def sampled(request: Request, limit: int = 10, **sections):
     from pipeline.engines.vllm_requests import sampling_params
 
     job = vllm_job("model", **sections)
-    return sampling_params(job, request, limit, None, {"top_p": 0.9})
+    return sampling_params(job, request, limit, None, None, {"top_p": 0.9})
 
 
 def test_the_models_sampling_defaults_apply_unless_the_job_sets_others():

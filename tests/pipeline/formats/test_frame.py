@@ -8,10 +8,15 @@ from hypothesis import strategies as st
 
 from pipeline.answering.checks import chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
+from pipeline.config.schema import Answer
 from pipeline.core.records import Completion, FinishReason, Split
 from pipeline.core.words import count_words
+from pipeline.formats import format_of
+from pipeline.formats.base import AnswerFormat
 from pipeline.formats.extract import extract_answer
 from pipeline.formats.frame import FRAME, Frame
+from pipeline.prompting.template import load_prompt, render
+from tests.support.jobs import record
 
 MOST = 6
 FRAME_OF_FEW = Frame(max_words=MOST)
@@ -151,3 +156,94 @@ def test_no_sign_behind_a_letter_is_a_word():
     allowed = [c for c in characters if re.fullmatch(one, framed(f"海{c}"))]
     assert len(allowed) > 100
     assert {c for c in allowed if count_words(f"海{c}") != 1} == set()
+
+
+# Frames of one's own.
+
+PAIRS = [("<answer>", "</answer>"), ("###", "###"), ("ANTWORT:", "ENDE"), ("[[", "]]"), ("§", "§")]
+
+
+def own(pair: tuple[str, str]) -> AnswerFormat:
+    return format_of(Answer(frame={"begin": pair[0], "end": pair[1]}, max_words=MOST))
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_whatever_an_enforced_frame_of_ones_own_allows_is_a_framed_answer(
+    pair, data: st.DataObject
+):
+    format_ = own(pair)
+    text = data.draw(st.from_regex(re.compile(format_.constraint.pattern), fullmatch=True))
+    ended = format_.closed(Completion(text, "stop"))
+    assert format_.fault(ended.text) is None
+    answer = format_.extract(ended.text).answer
+    assert answer in ended.text
+    assert answer
+    assert count_words(answer) <= MOST
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("answer", ["Four.", "p < 0.05, [1] § 3", "one\n\ntwo"])
+def test_what_is_written_in_a_frame_comes_back(pair, answer: str):
+    format_ = own(pair)
+    assert format_.extract(format_.written(answer)).answer == answer
+    assert format_.fault(format_.written(answer)) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "why"),
+    [
+        ("<answer>Four.</answer>", "Four.", None),
+        ("Well. <answer>Four.</answer>", "Four.", "text before the first <answer>: Well."),
+        ("<answer>Four.", "Four.", "no closing </answer>"),
+        ("Four.", "Four.", "no <answer>"),
+        ("<answer>Four.</answer> Done.", "Four.", "text after the closing </answer>: Done."),
+        ("<answer></answer>", "", "nothing between the markers"),
+    ],
+)
+def test_a_frame_that_is_not_kept_is_named_and_loses_no_answer(said, answer, why):
+    format_ = own(("<answer>", "</answer>"))
+    fault = format_.fault(said)
+    assert (fault.why if fault else None) == why
+    assert format_.extract(said).answer == answer
+
+
+def test_without_a_frame_everything_is_the_answer():
+    format_ = format_of(Answer(frame="none", max_words=MOST))
+    assert format_.extract(" Answer::: is a marker.\n").answer == "Answer::: is a marker."
+    assert format_.fault("Anything.") is None
+    assert re.fullmatch(format_.constraint.pattern, "one two three four five six")
+    assert not re.fullmatch(format_.constraint.pattern, "one two three four five six seven")
+
+
+def test_a_template_says_what_the_job_asks_for(tmp_path):
+    template = "---\nname: t\nversion: 1\n---\n{{ answer_format }} / {{ max_words }}"
+    (tmp_path / "t.md").write_text(template)
+    said = {
+        key: render(load_prompt(str(tmp_path / "t.md"), Answer(**answer)), record())[0][0].content
+        for key, answer in {
+            "default": {},
+            "own": {"frame": {"begin": "[[", "end": "]]"}},
+            "none": {"frame": "none", "max_words": 9},
+            "choice": {"choices": ["yes", "no"]},
+        }.items()
+    }
+    assert said == {
+        "default": "Write the answer once, between two lines that each hold only the marker "
+        "Answer::: / 399",
+        "own": "Write the answer once, between a line that holds only [[ and a line that holds "
+        "only ]] / 399",
+        "none": "Write the answer and nothing else / 9",
+        "choice": "Answer with exactly one of these, and nothing else: yes | no / 0",
+    }
+
+
+@pytest.mark.parametrize("template", ["context-first", "instructions-first"])
+@pytest.mark.parametrize("answer", [{"choices": ["yes", "no"]}, {"frame": "none"}])
+def test_our_templates_ask_for_the_format_of_the_job(template: str, answer):
+    source = load_prompt(f"conf/prompts/{template}.md", Answer(**answer))
+    text = "\n".join(m.content for m in render(source, record())[0])
+    assert source.words.answer_format in text
+    assert "Answer:::" not in text
+    assert ("words" in text) == ("choices" not in answer)
