@@ -61,7 +61,7 @@ def keys(section: type[BaseModel] = Job, prefix: str = "") -> dict[str, FieldInf
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             found |= keys(inner, f"{prefix}{name}.")
         else:
-            found[prefix + name] = field
+            found[prefix + (field.alias or name)] = field
     return found
 
 
