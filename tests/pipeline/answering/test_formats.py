@@ -1,0 +1,147 @@
+"""Answers of every format through whole runs and rechecks, and documents enforced by vLLM."""
+
+import os
+from pathlib import Path
+
+import jsonschema
+import orjson
+import pytest
+
+from pipeline.cluster.in_process import InProcess
+from pipeline.config.schema import Job
+from pipeline.core.records import Prompt
+from pipeline.prompting.template import load_prompt, render
+from pipeline.run.recheck import recheck_store
+from tests.support.jobs import (
+    BETTER_PROMPT,
+    counts,
+    ignore,
+    job,
+    run,
+    stored,
+    vllm_job,
+    write_jsonl,
+)
+from tests.support.structured import structured
+
+PROMPTS = int(os.environ.get("OVERNIGHT_PROMPTS", "24"))
+
+STUDY = {
+    "type": "object",
+    "properties": {
+        "data": {"enum": ["open", "on request", "closed", "not stated"]},
+        "methods": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string", "maxLength": 12},
+                    "kinds": {
+                        "type": "array",
+                        "items": {"enum": ["network", "trees", "regression"]},
+                        "maxItems": 2,
+                    },
+                },
+                "required": ["name", "kinds"],
+                "additionalProperties": False,
+            },
+            "maxItems": 2,
+        },
+    },
+    "required": ["data", "methods"],
+    "additionalProperties": False,
+}
+SAID = {
+    "yes": "Yes, in May.",
+    "no": "**No.**",
+    "unclear": "Answer:::\nunclear\nAnswer:::",
+    None: "No information is given.",
+}
+
+
+def recorded(folder, answers: list[str], **answer) -> Job:
+    rows = [
+        {"record_id": str(n), "question": "Was it counted?", "recorded_answer": said}
+        for n, said in enumerate(answers)
+    ]
+    write_jsonl(folder / "in/a.jsonl", [row | {"passages": ["It was."]} for row in rows])
+    engine = {"kind": "recorded"}
+    return job(folder / "in", folder / "store", engine=engine, answer=answer, failure_budget=1.0)
+
+
+def answers_in(task: Job) -> dict[str, dict]:
+    return {row["record_id"]: row for row in stored(Path(task.output.uri)).to_pylist()}
+
+
+def test_a_run_stores_the_choice_and_fails_what_is_none(tmp_path):
+    task = recorded(tmp_path, list(SAID.values()), choices=["yes", "no", "unclear"])
+    assert counts(run(task)) == {"read": 4, "answered": 3, "failed": 1}
+    rows = answers_in(task)
+    assert [rows[str(n)]["answer"] for n in range(3)] == ["yes", "no", "unclear"]
+    assert rows["3"]["failed_checks"] == ["format"]
+    assert rows["3"]["answer"] == "No information is given."
+    assert {name for row in rows.values() for name in (c["name"] for c in row["checks"])} == {
+        "format",
+        "complete",
+        "empty",
+    }
+
+
+def test_a_recheck_reads_stored_completions_by_another_format(tmp_path):
+    said = ['{"sites": 4}', '```json\n{"sites": 7}\n```', "Four sites."]
+    task = recorded(tmp_path, said)
+    run(task)
+    assert {row["fields"] for row in answers_in(task).values()} == {None}
+    schema = {"type": "object", "properties": {"sites": {"type": "integer"}}}
+    changed = recorded(tmp_path, said, schema=schema)
+    _, rechecked = recheck_store(changed, InProcess(), ignore)
+    assert rechecked.rows == 3
+    rows = latest(changed)
+    assert [rows[str(n)]["fields"] for n in range(3)] == ['{"sites":4}', '{"sites":7}', None]
+    assert [rows[str(n)]["status"] for n in range(3)] == ["answered", "answered", "failed"]
+
+
+def latest(task: Job) -> dict[str, dict]:
+    rows = sorted(stored(Path(task.output.uri)).to_pylist(), key=lambda row: row["written_at"])
+    return {row["record_id"]: row for row in rows}
+
+
+def test_the_extractive_engine_answers_with_a_choice(tmp_path):
+    rows = [
+        {
+            "question": "Was the pond frozen in May?",
+            "passages": ["In May the pond was frozen, yes."],
+        }
+    ]
+    write_jsonl(tmp_path / "in/a.jsonl", rows)
+    task = job(tmp_path / "in", tmp_path / "store", answer={"choices": ["yes", "no", "unclear"]})
+    run(task)
+    (row,) = stored(tmp_path / "store").to_pylist()
+    assert (row["answer"], row["status"]) == ("yes", "answered")
+    assert orjson.loads(row["settings"])["answer_format"] == ["yes", "no", "unclear"]
+
+
+@pytest.mark.parametrize("decoding", ["free", "enforced"])
+def test_finished_documents_of_the_corpus_follow_their_schema(
+    decoding: str, corpus, local_vllm, tiny_model
+):
+    """The model's weights are random, so that nothing but the decoder holds it to the schema."""
+    answer = {"schema": STUDY, "decoding": decoding}
+    task = vllm_job(tiny_model, answer=answer, sampling={"max_tokens": 200}, attempts=1)
+    source = load_prompt(BETTER_PROMPT, task.answer)
+    records = [record for paper in structured(corpus, -(-PROMPTS // 28)) for record in paper]
+    prompts = [Prompt(r, *render(source, r), "", "") for r in records[:PROMPTS]]
+    finished = [
+        answered
+        for answered in local_vllm.answer_as(task, *prompts)
+        if answered.completion.finish_reason == "stop"
+    ]
+    passed = [answered for answered in finished if answered.status == "answered"]
+    print(f"{decoding}: {len(passed)} of {len(finished)} finished documents follow the schema")
+    if decoding == "free":
+        assert passed == []
+        return
+    assert len(finished) > PROMPTS / 2
+    for answered in finished:
+        jsonschema.validate(orjson.loads(answered.document), STUDY)
+    assert passed == finished
