@@ -103,7 +103,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         PYTHONPATH=os.pathsep.join([str(ROOT / "tests" / "hooks"), str(ROOT)]),
         OVERNIGHT_TEST_EXIT=str(tmp_path_factory.mktemp("exit")),
         OVERNIGHT_CACHE=str(tmp_path_factory.mktemp("cache")),
-        HF_HUB_OFFLINE="1",
         RAY_USAGE_STATS_ENABLED="0",
         OPENAI_API_KEY=OPENAI_KEY,
     )

@@ -5,7 +5,7 @@ Paths in it are relative to the working directory, as on a command line.
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,6 +41,28 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
 
     Raises `ConfigError` for anything invalid, naming the file, the line and the field.
     """
+    document = _parsed(path)
+    for override in overrides:
+        _apply_override(document.data, override)
+    keys = [override.partition("=")[0] for override in overrides]
+    return _checked(document.data, _Origin(str(path), document, keys))
+
+
+def load_mapping(path: str | Path) -> dict[str, Any]:
+    """What a job file says, not yet checked; raises `ConfigError` if it is no mapping."""
+    data: dict[str, Any] = _parsed(path).data
+    return data
+
+
+def job_of(data: Mapping[str, Any], name: str = "job") -> Job:
+    """The job that a mapping describes, with the keys of a job file.
+
+    Raises `ConfigError` for anything invalid, with the job's `name` and the field.
+    """
+    return _checked(dict(data), _Origin(name))
+
+
+def _parsed(path: str | Path) -> YamlDocument:
     text = _read(path)
     try:
         document = parse_yaml(text)
@@ -48,10 +70,11 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
         raise ConfigError(f"{path}:{fault.line}: not valid YAML: {fault.message}") from None
     if not isinstance(document.data, dict):
         raise ConfigError(f"{path}:1: a job file must be a mapping with name, input and output")
-    for override in overrides:
-        _apply_override(document.data, override)
-    where = _Origin(str(path), document, [o.partition("=")[0] for o in overrides])
-    data = with_defaults(document.data, Job)
+    return document
+
+
+def _checked(data: dict[str, Any], where: "_Origin") -> Job:
+    data = with_defaults(data, Job)
     _refuse_secrets(where, data)
     try:
         return Job.model_validate(data)
@@ -75,9 +98,11 @@ def _read(path: str | Path) -> str:
 
 
 class _Origin:
-    """Says where a value comes from: a line of the file, or an override."""
+    """Says where a value comes from: a line of the file, an override, or no file at all."""
 
-    def __init__(self, path: str, document: YamlDocument, overridden: Sequence[str]) -> None:
+    def __init__(
+        self, path: str, document: YamlDocument | None = None, overridden: Sequence[str] = ()
+    ) -> None:
         self._path, self._document, self._overridden = path, document, overridden
 
     def of(self, place: Place) -> str:
@@ -85,6 +110,8 @@ class _Origin:
         for key in self._overridden:
             if f"{dotted}.".startswith(f"{key}."):
                 return f"{self._path}: {dotted}"
+        if self._document is None:
+            return f"{self._path}: {dotted}"
         return f"{self._path}:{self._document.line_of(place)}: {dotted}"
 
 
