@@ -4,13 +4,16 @@
     all of them read ─ settle ids that stand for different content
     work ─ by paper, in the order that shares most ─▶ batches
     batches ─ replicas: generate ⇄ check ⇄ repair ─▶ answers/ and rejects/ ─▶ receipts
+    current rows that lack columns of `output.carry` ─ filled in, part by part ─▶ answers/
 
 Every record that was read reaches a replica, once. Current and rejected ones ride along, so that
 one pass gives the exact accounting.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+
+import pyarrow as pa
 
 from pipeline.answering.prepare import Prepared
 from pipeline.answering.replica import BatchWorker
@@ -18,13 +21,18 @@ from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.core.accounting import Totals
+from pipeline.core.arrow import receipt
+from pipeline.core.filesystem import Location
 from pipeline.engines import max_concurrent_batches
 from pipeline.prompting.batching import to_batches
 from pipeline.prompting.own_ids import Settler
 from pipeline.prompting.render import to_prompts
 from pipeline.reading.source import read_tasks
+from pipeline.store.filling import Filling
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import PartWriter
+from pipeline.store.reader import PartRows
+from pipeline.store.schema import ANSWERS_FOLDER
 from pipeline.store.sink import Sink
 
 PARTITION_BYTES, MOST_PARTITIONS = 64 * 2**20, 512
@@ -35,9 +43,11 @@ PARTITION_ROWS = 16_000
 
 
 def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Totals]:
-    """Runs the flow; yields the totals of each batch once all its answers are stored."""
+    """Runs the flow; yields the totals of each batch once all its answers are stored, then those of
+    each part whose carried columns were filled in.
+    """
     job, source, reporter = prepared.job, prepared.source, executor.reporter
-    ledger = Ledger.of(prepared.store, prepared.selection, job.input.bucket)
+    ledger = Ledger.of(prepared.store, prepared.selection, job.input.bucket, job.output.carry)
     partitions = partitions_of(prepared)
     concurrent = max_concurrent_batches(job)
     arrange = partial(
@@ -55,7 +65,31 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     prompts = read_prompts(prepared, executor, executor.share(ledger), gather, waits=waits)
     batches = prompts.map(arrange).in_blocks(1)
     replica = (job, source, sink, reporter)
-    return batches.through_replicas(BatchWorker, replica, job.engine, concurrent).receipts()
+    outdated: list[pa.Table] = []
+    stored = batches.through_replicas(BatchWorker, replica, job.engine, concurrent)
+    for made in stored.receipts():
+        if isinstance(made, Totals):
+            yield made
+        else:
+            outdated.append(made)
+    if outdated and not reporter.is_ending():
+        yield from _filled_in(outdated, prepared.store, sink, executor)
+
+
+def _filled_in(
+    outdated: Sequence[pa.Table], store: Location, sink: Sink, executor: Executor
+) -> Iterator[Totals]:
+    filling = Filling.of(outdated)
+    parts, sizes = filling.parts(store), store.join(ANSWERS_FOLDER).files()
+    fill = partial(_fill_in, filling=executor.share(filling), sink=sink)
+    tasks = [(partial(fill, part), sizes.get(part.path, 0)) for part in parts]
+    if tasks:
+        yield from executor.read(tasks).receipts()
+
+
+def _fill_in(part: PartRows, filling: Callable[[], Filling], sink: Sink) -> Iterator[pa.Table]:
+    """Read task: fills in the columns of a part's rows; yields a receipt."""
+    yield receipt(filling().fill_in(part, sink))
 
 
 def _rivals(replicas: int) -> int:

@@ -21,6 +21,7 @@ from pipeline.engines import model_of, sampling_of, settings_of
 from pipeline.engines.engine import Engine
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
+from pipeline.store.filling import outdated_in
 from pipeline.store.ledger import answer_digest
 from pipeline.store.reader import key_digest, row_keys
 from pipeline.store.schema import OUTCOMES, answers_table
@@ -61,18 +62,21 @@ class BatchWorker:
         Thread(target=self._loader.load_ahead, daemon=True).start()
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
-        """Answers every `work` row of a packed batch; returns a receipt for all of its rows.
+        """Answers every `work` row of a packed batch; returns a receipt for all of its rows, and
+        one of the current rows in whose place others are to be stored.
 
         Once the run is to end, those for which there was no time count as not read.
         """
         work, rest = split_work(unpack(batch))
         totals = await asyncio.to_thread(self._sink.write, carry(rest, OUTCOMES))
+        outdated = outdated_in(rest, self._job.output.carry)
         if work.num_rows:
             try:
                 totals.add(await self._answered(table_prompts(work)))
             except OvernightError as error:
                 raise type(error)(str(error)) from None  # its causes may not travel to the driver
-        return receipt(totals)
+        receipts = [receipt(totals), *([receipt(outdated)] if outdated.num_rows else [])]
+        return pa.concat_tables(receipts)
 
     async def _answered(self, prompts: Sequence[Prompt]) -> Totals:
         """Totals of the answers to these prompts, stored now or by an earlier try."""
@@ -121,7 +125,8 @@ class BatchWorker:
 
     async def _as_rows(self, answers: Sequence[Answered]) -> pa.Table:
         columns = self._shared_columns((await self._loader.loaded()).engine)
-        return await asyncio.to_thread(answers_table, answers, columns)
+        carry = self._job.output.carry
+        return await asyncio.to_thread(answers_table, answers, columns, carry)
 
     def _count_stored(self, answers: int) -> None:
         self._add(EngineCounts(stored=answers))

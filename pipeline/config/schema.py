@@ -22,6 +22,7 @@ from pipeline.config.gpus import gpus_per_rank, spans_nodes
 from pipeline.config.json_schema import read_schema
 from pipeline.config.sampling import Sampling as Sampling
 from pipeline.config.sections import SECTION
+from pipeline.core.carried import NOTHING, Carry
 from pipeline.core.records import ANSWER_MARKER, Level
 
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
@@ -192,11 +193,19 @@ class Answer(Section):
         return max((len(choice.split()) for choice in self.choices), default=self.max_words)
 
 
+def _carry(value: Any) -> Any:
+    names = value if isinstance(value, (list, tuple)) else None
+    if value == "all" or (names is not None and all(isinstance(n, str) and n for n in names)):
+        return value if names is None else tuple(dict.fromkeys(names))
+    raise ValueError("write a list of columns of the input, or all")
+
+
 class Output(Section):
     uri: str = Field(min_length=1)
     append_only: bool = False  # never overwrite or delete a file
     rows_per_file: int | None = Field(default=None, gt=0)
     flush_seconds: float = Field(default=60.0, gt=0)  # the longest that an answer stays unstored
+    carry: Annotated[Carry, BeforeValidator(_carry)] = NOTHING  # columns to stand beside answers
 
 
 class Price(Section):

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Self
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -56,6 +57,7 @@ class Totals:
     stances: Counter[str] = field(default_factory=Counter)  # of answered records
     checks: Counter[str] = field(default_factory=Counter)  # checks not passed, at any level
     failing: Counter[str] = field(default_factory=Counter)  # checks that made an answer fail
+    carried: Counter[str] = field(default_factory=Counter)  # records that have a carried column
     sums: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -67,6 +69,10 @@ class Totals:
         totals.reasons.update(_value_counts(table["reason"]))
         details = Counter(_value_counts(table["detail"]))
         totals.details.update(dict(details.most_common(MOST_DETAILS)))
+        if "extra" in columns:
+            tallies = table["extra"].filter(pc.equal(table["standing"], "tally")).drop_null()
+            for names in map(orjson.loads, tallies.to_pylist()):
+                totals.carried.update(names)
         if "stance" in columns:
             answered = table.filter(pc.equal(table["standing"], "answered"))
             totals.stances.update(_value_counts(answered["stance"]))
@@ -105,7 +111,8 @@ class Totals:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts in `run.json`: records read, records by state, and the failed of `current`.
+        """The counts in `run.json`: records read, records by state, the failed of `current`, and
+        those of `current` whose carried columns were filled in.
 
         A record that was read twice, word for word, counts once.
         """
@@ -113,6 +120,7 @@ class Totals:
             "read": self.read,
             **{str(state): count for state, count in self.states.items()},
             "current_failed": self.standings["current_failed"],
+            "filled_in": self.sums["filled_in"],
         }
 
     @property

@@ -56,7 +56,8 @@ _RECORD = [
     ("messages", MESSAGES),
     *fields(pa.string(), "recorded_answer", "boilerplate"),
     ("input_repairs", STRINGS),
-    *fields(pa.binary(), "extra", "batch"),
+    ("extra", pa.string()),
+    ("batch", pa.binary()),
     ("identity", pa.binary(IDENTITY_BYTES)),
 ]
 _KEYS = fields(pa.string(), "paper", "prompt_key", "generation_key")
@@ -313,12 +314,13 @@ def batch_lines(table: pa.Table) -> Iterator[BatchLine | None]:
     return (BatchLine(**orjson.loads(b)) if b else None for b in table["batch"].to_pylist())
 
 
-def dump_extra(extra: Mapping[str, Any]) -> bytes | None:
+def dump_extra(extra: Mapping[str, Any], options: int = 0) -> bytes | None:
     """A user's own columns as JSON; values that JSON has no type for become text.
 
     Raises `TypeError` for values nested too deep for the encoder.
     """
-    return orjson.dumps(extra, default=_as_text, option=orjson.OPT_NON_STR_KEYS) if extra else None
+    options |= orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(extra, default=_as_text, option=options) if extra else None
 
 
 def _as_text(value: Any) -> str:

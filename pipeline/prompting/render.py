@@ -26,6 +26,7 @@ from pipeline.core.arrow import (
 from pipeline.core.identity import identities_in
 from pipeline.core.records import Fault, Prompt, Record, Reject
 from pipeline.engines import generation_identity
+from pipeline.prompting.carrying import with_carried
 from pipeline.prompting.fit import Fit, fitting
 from pipeline.prompting.keys import prompt_and_generation_key
 from pipeline.prompting.own_ids import known_prompts, with_papers
@@ -53,9 +54,10 @@ def to_prompts(
     prompts = [item for item in rendered if isinstance(item, Prompt)]
     rejects = [item for item in rendered if isinstance(item, Reject)]
     rows = identities_in(work["identity"].filter(pa.array(is_prompt, pa.bool_())))
+    known = known_prompts(prompts, rows, stored, index)
     table = pa.concat_tables(
         [
-            known_prompts(prompts, rows, stored, index),
+            with_carried(known, prompts, stored, job.output.carry),
             rejects_table(rejects, PROMPTS),
             carry(rest, PROMPTS),
         ]

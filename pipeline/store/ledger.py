@@ -4,7 +4,7 @@ A run reads the ledger once, before it starts. It does not see what another run 
 both may generate the same record, and by the reader rule one of the two rows counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.bucket import WHOLE, Bucket
 from pipeline.config.selection import EVERYTHING, Selection
+from pipeline.core.carried import NOTHING, Carry, columns_of, comparable
 from pipeline.core.filesystem import Location
 from pipeline.core.identity import id_digest
 from pipeline.core.own_id import OWN_SUFFIX
@@ -67,9 +68,10 @@ class Ledger:
     """Sorted digests of the counting answers of a store, by status, and of its rejects.
 
     `again` holds those of `failed` that the run is to retry, `superseded` the answers under whose
-    id another counting one is newer: a prompt was edited, or two records had the same id. For one
-    bucket, the ledger holds the bucket's answers and, since rejects do not name their papers, all
-    rejects in parts that may belong to the bucket.
+    id another counting one is newer: a prompt was edited, or two records had the same id.
+    `carrying` holds digests of the answers with the columns that the job carries, if it carries any.
+    For one bucket, the ledger holds the bucket's answers and, since rejects do not name their
+    papers, all rejects in parts that may belong to the bucket.
     """
 
     answered: Digests
@@ -77,25 +79,38 @@ class Ledger:
     again: Digests
     superseded: Digests
     own: OwnIds
+    carrying: Digests
     rejects: Digests
 
     @staticmethod
-    def of(store: Location, selection: Selection = EVERYTHING, bucket: Bucket = WHOLE) -> "Ledger":
+    def of(
+        store: Location,
+        selection: Selection = EVERYTHING,
+        bucket: Bucket = WHOLE,
+        carry: Carry = NOTHING,
+    ) -> "Ledger":
         """Reads the key columns of a store, which may not exist yet."""
         answers, rejects = store.join(ANSWERS_FOLDER), store.join(REJECTS_FOLDER)
         return Ledger(
-            *with_parts(answers, lambda parts: _answers(answers, parts, selection, bucket), bucket),
+            *with_parts(
+                answers, lambda parts: _answers(answers, parts, selection, bucket, carry), bucket
+            ),
             rejects=with_parts(rejects, lambda parts: _rejects(rejects, parts, selection), bucket),
         )
 
     @staticmethod
     def empty() -> "Ledger":
         none = as_digests([])
-        return Ledger(none, none, none, none, OwnIds.of([], []), none)
+        return Ledger(none, none, none, none, OwnIds.of([], []), none, none)
 
 
 def answer_digest(record_id: str, generation_key: str) -> bytes:
     return key_digest(record_id.encode(), generation_key.encode())
+
+
+def carrying_digest(record_id: str, generation_key: str, columns: bytes) -> bytes:
+    """Of an answer with its carried columns, as `comparable` gives them."""
+    return key_digest(record_id.encode(), generation_key.encode(), columns)
 
 
 def reject_digest(source_uri: str, source_row: int, payload: bytes) -> bytes:
@@ -112,13 +127,14 @@ def contains(digests: Digests, wanted: Sequence[bytes]) -> list[bool]:
 
 
 def _answers(
-    folder: Location, parts: Sequence[str], selection: Selection, bucket: Bucket
-) -> tuple[Digests, Digests, Digests, Digests, OwnIds]:
+    folder: Location, parts: Sequence[str], selection: Selection, bucket: Bucket, carry: Carry
+) -> tuple[Digests, Digests, Digests, Digests, OwnIds, Digests]:
     """Digests of the counting rows by what they are; see `Ledger`."""
     # Growing buffers: lists of arrays would take twice the memory while they are concatenated.
-    keys, times, failed, again, records = (bytearray() for _ in range(5))
+    keys, times, failed, again, records, carrying = (bytearray() for _ in range(6))
     own: dict[str, list[str]] = {name: [] for name in BY_GENERATION}
-    columns = columns_in(bucket, [*BY_GENERATION, "status", "failed_checks", "written_at"])
+    wanted = [*BY_GENERATION, "status", "failed_checks", "written_at", *(["extra"] * bool(carry))]
+    columns = columns_in(bucket, wanted)
     for part in read_parts(folder.fs, parts, columns):
         rows = rows_in(bucket, part)
         keys += row_digests(rows, BY_GENERATION).data
@@ -127,6 +143,7 @@ def _answers(
         failed += is_failed.data
         again += _to_retry(rows, is_failed, selection).data
         records += _hashes(rows["record_id"]).data
+        carrying += b"".join(_carrying(rows, carry) if carry else ())
         with_own = rows.filter(pc.match_substring_regex(rows["record_id"], OWN_SUFFIX.pattern))
         for name in own:
             own[name] += with_own[name].to_pylist()
@@ -139,7 +156,15 @@ def _answers(
         digests[counting[is_again]],
         digests[_superseded(counting, np.frombuffer(records, np.int64), written)],
         OwnIds.of(*own.values()),
+        np.sort(np.frombuffer(carrying, DIGEST_DTYPE)[counting]) if carry else as_digests([]),
     )
+
+
+def _carrying(rows: pa.Table, carry: Carry) -> Iterator[bytes]:
+    cells = (rows[name].to_pylist() for name in (*BY_GENERATION, "extra"))
+    for record_id, generation_key, extra in zip(*cells, strict=True):
+        columns = comparable(columns_of(extra), carry)
+        yield carrying_digest(record_id, generation_key, columns)
 
 
 def _hashes(texts: pa.ChunkedArray) -> npt.NDArray[np.int64]:

@@ -39,6 +39,7 @@ HIGH_CARDINALITY = (
     "answer",
     "completion",
     "reasoning",
+    "extra",
     "payload",
 )
 """Columns of mostly distinct values: a Parquet dictionary costs time there and saves nothing."""
@@ -176,8 +177,12 @@ class PartWriter:
         rows that are correct and current for the next run.
         """
         stamped = pa.table([self._column(rows, field) for field in schema], schema=schema)
+        return self.write_as_it_is(part, stamped)
+
+    def write_as_it_is(self, part: Location, rows: pa.Table) -> int:
+        """Stores rows that have their run and time; returns the size of the part in bytes."""
         buffer = BytesIO()
-        write_part(stamped, buffer)
+        write_part(rows, buffer)
         data = buffer.getvalue()
         if self.append_only:
             # The name is unique: a part that exists comes from a request whose reply was lost.

@@ -16,6 +16,7 @@ from pipeline.core.arrow import (
     lists_of_structs,
     record_columns,
 )
+from pipeline.core.carried import NOTHING, Carry, carried_json
 from pipeline.core.records import Answered, Attempt, BatchLine
 from pipeline.core.words import count_words
 
@@ -64,6 +65,7 @@ ANSWERS = pa.schema(
         ("input_repairs", STRINGS),
         *_SOURCE,
         *_WRITTEN,
+        ("extra", pa.string()),
     ]
 )
 
@@ -83,7 +85,9 @@ OUTCOMES = flow_schema(ANSWERS)
 """Columns that reach the sink: those of answers and rejects, and the flow's own bookkeeping."""
 
 
-def answers_table(answers: Sequence[Answered], constants: dict[str, str | None]) -> pa.Table:
+def answers_table(
+    answers: Sequence[Answered], constants: dict[str, str | None], carry: Carry = NOTHING
+) -> pa.Table:
     """Answers as rows of `OUTCOMES`; `constants` are columns with one value for the whole run.
 
     The token columns count all attempts. `PartWriter` fills `run_id` and `written_at` in.
@@ -109,6 +113,7 @@ def answers_table(answers: Sequence[Answered], constants: dict[str, str | None])
         "word_count": [count_words(a.answer) for a in answers],
         **{name: [_tokens(a, name) for a in answers] for name, _ in _TOKENS},
         **{name: pa.repeat(value, len(answers)) for name, value in constants.items() if value},
+        "extra": [carried_json(p.record.extra, carry) for p in prompts],
         **record_columns([p.record for p in prompts]),
     }
     lines = [p.record.batch for p in prompts]

@@ -1,0 +1,53 @@
+"""The user's own columns that stand beside an answer: `output.carry`.
+
+A name is that of a column, or leads into objects by dots (`venue.name`). Carried columns are stored
+as one JSON object under the names that the job gives them, in its order.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import orjson
+
+from pipeline.core.arrow import dump_extra
+
+Carry: TypeAlias = tuple[str, ...] | Literal["all"]
+"""Names of columns, or all that a record has."""
+
+NOTHING: Carry = ()
+
+_ABSENT = object()
+
+
+def carried(extra: Mapping[str, Any], carry: Carry) -> Mapping[str, Any]:
+    """The carried columns that a record has, by name."""
+    if carry == "all":
+        return extra
+    found = ((name, _reached(extra, name)) for name in carry)
+    return {name: value for name, value in found if value is not _ABSENT}
+
+
+def carried_json(extra: Mapping[str, Any], carry: Carry) -> str | None:
+    """The same as JSON, or None if there are none."""
+    data = dump_extra(carried(extra, carry)) if carry else None
+    return data.decode() if data else None
+
+
+def comparable(extra: Mapping[str, Any], carry: Carry) -> bytes:
+    """The same as bytes that are equal for equal columns, in whatever order they stand."""
+    return dump_extra(carried(extra, carry), orjson.OPT_SORT_KEYS) or b""
+
+
+def columns_of(stored: str | bytes | None) -> dict[str, Any]:
+    """The columns in a cell of `extra`."""
+    return orjson.loads(stored) if stored else {}
+
+
+def _reached(value: Any, name: str) -> Any:
+    """What a name leads to; a column that has the whole name comes first."""
+    if not isinstance(value, Mapping):
+        return _ABSENT
+    if name in value:
+        return value[name]
+    first, dot, rest = name.partition(".")
+    return _reached(value.get(first), rest) if dot else _ABSENT
