@@ -17,6 +17,7 @@ from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
+from pipeline.core import carried
 from pipeline.core.accounting import MOST_DETAILS
 from pipeline.core.own_id import lines_about
 from pipeline.core.records import Message
@@ -89,6 +90,8 @@ def _records(plan: WorkPlan, now: Provenance) -> dict[str, Any]:
         "work": totals.standings["work"],
         "current": totals.states["current"],
         "current_failed": totals.standings["current_failed"],
+        "to_fill_in": plan.to_fill_in,
+        "carried": dict(totals.carried),
         "rejected": totals.states["rejected"],
         "rejects": dict(totals.reasons),
         "reject_details": dict(totals.details.most_common(MOST_DETAILS)),
@@ -179,16 +182,18 @@ def _show(console: Console, document: dict[str, Any], of_engine: Sequence[str]) 
         table.add_row("generate", f"{cause['records']:,}", escape(reason))
     if not document["causes"]:
         table.add_row("generate", "0")
-    failed = document["current_failed"]
-    earlier = f"{failed:,} failed earlier" if failed else ""
-    table.add_row("leave as current", f"{document['current']:,}", earlier)
+    failed, to_fill_in = document["current_failed"], document["to_fill_in"]
+    details = [f"{failed:,} failed earlier"] * bool(failed)
+    details += [f"{to_fill_in:,} with columns to fill in"] * bool(to_fill_in)
+    table.add_row("leave as current", f"{document['current']:,}", ", ".join(details))
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(document["rejects"].items()))
     table.add_row("reject", f"{document['rejected']:,}", reasons)
     table.add_row("read", f"{document['read']:,}")
     console.print(table)
     console.print(f"\n{_cost_line(document)}")
     reasoning = [f"reasoning: {document['reasoning']}"] if document["reasoning"] else []
-    for line in (*reasoning, *of_engine, *document["over_budget"], *lines_about(document["ids"])):
+    about = [*lines_about(document["ids"]), *carried.lines_about(document["carried"])]
+    for line in (*reasoning, *of_engine, *document["over_budget"], *about):
         console.print(harmless(line), markup=False)
     if document["prefix_cache"]:
         console.print(_prefix_cache_line(document["prefix_cache"]))

@@ -11,6 +11,7 @@ from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.ray_data import RayData
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
+from pipeline.core import carried
 from pipeline.core.errors import describe
 from pipeline.core.own_id import lines_about
 from pipeline.core.text import harmless
@@ -61,13 +62,21 @@ def _show(console: Console, document: dict[str, Any], store: str) -> None:
         ("answered", document["stances"]),
         ("failed", document["failed_checks"]),
         ("rejected", document["rejects"]),
-        ("current", {"failed earlier": counts["current_failed"]}),
+        (
+            "current",
+            {
+                "failed earlier": counts["current_failed"],
+                "with columns filled in": counts["filled_in"],
+            },
+        ),
         ("read", {}),
     ):
         table.add_row(state, f"{counts[state]:,}", _largest_first(details))
     console.print(table)
     console.print(f"\nrun {run_id}: {document['status']} in {document['timings']['total']:.1f} s")
-    for line in [*(document["error"] or "").splitlines(), *lines_about(document["ids"])]:
+    columns = carried.lines_about(document["carried"])
+    errors = (document["error"] or "").splitlines()
+    for line in [*errors, *lines_about(document["ids"]), *columns]:
         console.print(harmless(line), markup=False)
     console.print(f"answers   {store}/answers/\nrejects   {store}/rejects/")
     console.print(f"this run  {store}/runs/{run_id}/run.json")

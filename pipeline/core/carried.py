@@ -43,6 +43,14 @@ def columns_of(stored: str | bytes | None) -> dict[str, Any]:
     return orjson.loads(stored) if stored else {}
 
 
+def lines_about(records: Mapping[str, int]) -> list[str]:
+    """What a person should know of carried columns, from how many records have each."""
+    absent = [name for name, count in records.items() if not count]
+    return [
+        f"output.carry: no record has {', '.join(absent)}; correct the name, or leave it out"
+    ] * bool(absent)
+
+
 def _reached(value: Any, name: str) -> Any:
     """What a name leads to; a column that has the whole name comes first."""
     if not isinstance(value, Mapping):

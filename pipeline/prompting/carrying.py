@@ -17,7 +17,7 @@ def with_carried(
 ) -> pa.Table:
     """The prompts in `table`, of which a current one keeps its columns if the store lacks them.
 
-    A tally says how many records have each column. Rows whose ids are still to be settled keep
+    A tally says how many records have each column that has a name. Rows whose ids are still to be settled keep
     their columns in any case: what fills rows in compares them again.
     """
     if not carry:
@@ -33,12 +33,13 @@ def with_carried(
     for (row, _), is_known in zip(current, known, strict=True):
         if not is_known:
             extras[row] = dump_extra(prompts[row].record.extra)
-    return pa.concat_tables([set_column(table, "extra", extras), _names(table, prompts, carry)])
+    table = set_column(table, "extra", extras)
+    return table if carry == "all" else pa.concat_tables([table, _names(table, prompts, carry)])
 
 
-def _names(table: pa.Table, prompts: Sequence[Prompt], carry: Carry) -> pa.Table:
+def _names(table: pa.Table, prompts: Sequence[Prompt], carry: tuple[str, ...]) -> pa.Table:
     """A tally of the records that have each carried column, even if none has."""
-    names = Counter(dict.fromkeys(() if carry == "all" else carry, 0))
+    names = Counter(dict.fromkeys(carry, 0))
     for prompt in prompts:
         names.update(carried(prompt.record.extra, carry).keys())
     return set_column(tally(table.schema, {}), "extra", [orjson.dumps(names)])

@@ -27,6 +27,7 @@ from pipeline.prompting.own_ids import SETTLED_BY
 from pipeline.prompting.template import PromptSource
 from pipeline.run.monitor import Monitor, Watcher
 from pipeline.run.progress import InputBounds
+from pipeline.store.filling import outdated_in
 from pipeline.store.history import History, LastAnswer, Provenance
 from pipeline.store.ledger import Ledger, answer_digest, contains
 from pipeline.store.schema import sampling_under
@@ -87,6 +88,7 @@ class WorkPlan:
     sample: list[Prompt] = field(default_factory=list)
     longest: Prompt | None = None
     ids: Mapping[str, Any] = field(default_factory=dict)
+    to_fill_in: int = 0  # current records whose carried columns the store lacks, at most
 
     def add(self, other: Self) -> None:
         self.totals.add(other.totals)
@@ -94,6 +96,7 @@ class WorkPlan:
         self.prompt_tokens.update(other.prompt_tokens)
         self.examples.extend(other.examples)
         self.sample.extend(other.sample)
+        self.to_fill_in += other.to_fill_in
         self.longest = max(self.longest, other.longest, key=_characters)
 
 
@@ -114,7 +117,8 @@ def make_plan(
 def _tables(prepared: Prepared, executor: Executor, examples: int) -> Iterator[WorkPlan]:
     """Runs the flow as far as prompts; yields the plan of each table of them."""
     bucket = prepared.job.input.bucket
-    ledger = executor.share(Ledger.of(prepared.store, prepared.selection, bucket))
+    carries = prepared.job.output.carry
+    ledger = executor.share(Ledger.of(prepared.store, prepared.selection, bucket, carries))
     history = executor.share(History.of(prepared.store, bucket))
     planner = Planner(
         prepared.job, prepared.source, ledger, history, examples, _sampled_share(prepared)
@@ -153,17 +157,17 @@ class Planner:
             work = _with_column(work, "in_sample", in_sample)
             is_shown |= np.array(in_sample, bool)
             is_shown[_longest(work["tokens"])] = True
-        others = pa.concat_tables(
-            [work.filter(pa.array(~is_shown)).select(_PLANNED), rest.select(_PLANNED)]
-        )
-        shown = carry(work.filter(pa.array(is_shown)), REDUCED)
-        return pa.concat_tables([shown, carry(others, REDUCED)])
+        others = work.filter(pa.array(~is_shown)).select(_PLANNED)
+        rest = rest.select([*_PLANNED, "extra"])
+        shown = work.filter(pa.array(is_shown))
+        return pa.concat_tables([carry(table, REDUCED) for table in (shown, others, rest)])
 
     def planned(self, prompts: pa.Table) -> pa.Table:
         """The plan of a table of reduced prompts, as a receipt."""
-        work, _ = split_work(prompts)
+        work, rest = split_work(prompts)
         causes, answers = self._causes(work)
         plan = WorkPlan(Totals.of(prompts), Counter(causes))
+        plan.to_fill_in = outdated_in(rest, self.job.output.carry).num_rows
         for cause, tokens in zip(causes, work["tokens"].to_pylist(), strict=True):
             plan.prompt_tokens[cause] += tokens
         has_texts = pc.is_valid(work["messages"]).to_pylist()

@@ -156,6 +156,7 @@ def _results(totals: Totals) -> dict[str, Any]:
         "stances": dict(totals.stances),
         "checks_missed": dict(totals.checks),
         "failed_checks": dict(totals.failing),
+        "carried": dict(totals.carried),
         "sums": dict(totals.sums),
         "prefix_cache": _prefix_cache(totals),
     }
