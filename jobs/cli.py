@@ -204,6 +204,10 @@ def export(
     wide: Annotated[
         bool, typer.Option("--wide", help="One row per paper, with columns for every question.")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B,C", help="Only these columns, in this order."),
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Leave .csv cells as they are, even if formulas.")
     ] = False,
@@ -211,7 +215,7 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Write the newest answer of every record to one file."""
-    _start("export", job, overrides, json, debug)(to=to, wide=wide, raw=raw)
+    _start("export", job, overrides, json, debug)(to=to, wide=wide, raw=raw, columns=columns)
 
 
 @app.command()

@@ -17,8 +17,8 @@ def with_carried(
 ) -> pa.Table:
     """The prompts in `table`, of which a current one keeps its columns if the store lacks them.
 
-    A tally says how many records have each column that has a name. Rows whose ids are still to be settled keep
-    their columns in any case: what fills rows in compares them again.
+    A tally says how many records have each column that has a name. Rows whose ids are still to be
+    settled keep their columns in any case: what fills rows in compares them again.
     """
     if not carry:
         return table

@@ -69,8 +69,8 @@ class Ledger:
 
     `again` holds those of `failed` that the run is to retry, `superseded` the answers under whose
     id another counting one is newer: a prompt was edited, or two records had the same id.
-    `carrying` holds digests of the answers with the columns that the job carries, if it carries any.
-    For one bucket, the ledger holds the bucket's answers and, since rejects do not name their
+    `carrying` holds digests of the answers with the columns that the job carries, if it does carry
+    any. For one bucket, the ledger holds the bucket's answers and, since rejects do not name their
     papers, all rejects in parts that may belong to the bucket.
     """
 

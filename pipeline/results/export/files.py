@@ -2,66 +2,90 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pipeline.core.carried import NOTHING, Carry
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export import wide
+from pipeline.results.export.columns import Layout, carried_kinds
 from pipeline.results.export.writers import RowWriter, write_csv, write_jsonl, write_parquet
 from pipeline.results.export.xlsx import check_row_limit, write_xlsx
 from pipeline.store.reader import BY_RECORD, count_rows, read_rows
-from pipeline.store.schema import ANSWERS
 
-XLSX = ".xlsx"
+XLSX, JSONL = ".xlsx", ".jsonl"
 _TABLE_FORMATS: dict[str, RowWriter] = {
     ".parquet": write_parquet,
     ".csv": write_csv,
     XLSX: write_xlsx,
 }
-_RECORD_FORMATS: dict[str, RowWriter] = {**_TABLE_FORMATS, ".jsonl": write_jsonl}
 
 
-def export_records(store: Location, to: str, storage: Storage, csv: RowWriter = write_csv) -> int:
-    """Writes the newest answer of every record, with all columns; returns the number of rows.
-
-    Raises `ConfigError` for an unknown extension, or for more rows than the format allows.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an export is to hold: the columns that a job carries, and those that it is asked for, by
+    default all. `csv` writes a `.csv`.
     """
-    extension, write = _format(to, _RECORD_FORMATS | {".csv": csv})
+
+    carry: Carry = NOTHING
+    columns: Sequence[str] = ()
+    csv: RowWriter = write_csv
+
+
+ALL = Wanted()
+
+
+def export_records(store: Location, to: str, storage: Storage, wanted: Wanted = ALL) -> int:
+    """Writes the newest answer of every record; returns the number of rows.
+
+    Raises `ConfigError` for an unknown extension or column, or for more rows than the format
+    allows.
+    """
+    extension = _format(to, (*_TABLE_FORMATS, JSONL))
     with _temporary_file(to, storage) as path:
         if extension == XLSX:
             check_row_limit(count_rows(store, BY_RECORD))
-        return write(path, ANSWERS, read_rows(store, BY_RECORD))
+        kinds = carried_kinds(read_rows(store, BY_RECORD, ["extra"]), wanted.carry)
+        layout = Layout.of(kinds, wanted.columns)
+        rows = read_rows(store, BY_RECORD, layout.stored)
+        if extension == JSONL:
+            return write_jsonl(path, map(layout.json_table, rows), frozenset(layout.carried))
+        write = (_TABLE_FORMATS | {".csv": wanted.csv})[extension]
+        return write(path, layout.schema, map(layout.table, rows))
 
 
-def export_papers(store: Location, to: str, storage: Storage, csv: RowWriter = write_csv) -> int:
+def export_papers(store: Location, to: str, storage: Storage, wanted: Wanted = ALL) -> int:
     """Writes the same answers with one row per paper; returns the number of papers.
 
-    Raises `ConfigError` for an extension that is not a table format, or for more rows or columns
-    than the format allows.
+    Raises `ConfigError` for an extension that is not a table format, an unknown column, or for more
+    rows or columns than the format allows.
     """
-    extension, write = _format(to, _TABLE_FORMATS | {".csv": csv})
+    extension = _format(to, tuple(_TABLE_FORMATS))
     with _temporary_file(to, storage) as path:
         rows = read_rows(store, BY_RECORD, wide.COLUMNS)
-        table = wide.widen(rows, os.path.dirname(path))
+        folder = os.path.dirname(path)
+        table = wide.widen(rows, folder, carry=wanted.carry, columns=wanted.columns)
         if extension == XLSX:
             check_row_limit(table.papers)
+        write = (_TABLE_FORMATS | {".csv": wanted.csv})[extension]
         if extension == ".parquet":
             return write(path, table.schema, table.tables())
-        return write(path, wide.joined_schema(table.schema), map(wide.joined, table.tables()))
+        return write(path, table.joined_schema, table.joined_tables())
 
 
 def check_ending(to: str, wide: bool) -> None:
     """Raises `ConfigError` if the file's extension names no format for this export."""
-    _format(to, _TABLE_FORMATS if wide else _RECORD_FORMATS)
+    _format(to, tuple(_TABLE_FORMATS) if wide else (*_TABLE_FORMATS, JSONL))
 
 
-def _format(to: str, formats: Mapping[str, RowWriter]) -> tuple[str, RowWriter]:
+def _format(to: str, formats: Sequence[str]) -> str:
     extension = PurePosixPath(to).suffix.lower()
     if extension in formats:
-        return extension, formats[extension]
-    if extension in _RECORD_FORMATS:
+        return extension
+    if extension == JSONL:
         raise ConfigError(f"--to {to}: --wide writes only {', '.join(sorted(formats))}")
     raise ConfigError(f"--to {to}: no format for {extension!r}{nearest(extension, formats)}")
 

@@ -63,13 +63,17 @@ def _write_csv(
     return rows
 
 
-def write_jsonl(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+def write_jsonl(path: str, tables: Iterable[pa.Table], as_json: frozenset[str]) -> int:
+    """Writes tables to a local path, and returns the number of rows; the cells of the columns
+    `as_json` are JSON already.
+    """
     rows = 0
     with open(path, "wb") as file:
         for table in tables:
-            file.writelines(
-                orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in table.to_pylist()
-            )
+            for row in table.to_pylist():
+                for name in as_json:
+                    row[name] = orjson.Fragment(row[name] or "null")
+                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
             rows += table.num_rows
     return rows
 

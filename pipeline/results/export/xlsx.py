@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,10 @@ MAX_COLUMNS = 16_384
 MAX_CELL_UNITS = 32_767
 """UTF-16 code units of a cell."""
 
+MAX_EXACT = 10**15
+"""A sheet keeps no more digits of a number."""
+
+_TIME = "yyyy-mm-dd hh:mm:ss"
 _MIN_WIDTH, _MAX_WIDTH = 10, 60
 _ROWS_FOR_WIDTH = 100
 _TRUNCATED = "… [{:,} more characters; an export to .parquet has all]"
@@ -46,8 +51,9 @@ def check_row_limit(rows: int) -> None:
 def write_xlsx(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     """A `RowWriter` that keeps one table and one row of the sheet in memory.
 
-    If fields describe a question in their metadata, a second sheet `questions` lists them, and the
-    first column is frozen like the header. Raises `ConfigError` for too many rows.
+    If fields describe a question in their metadata, a second sheet `questions` lists them, a note
+    on the header has its text, and the first column is frozen like the header. Raises `ConfigError`
+    for too many rows.
     """
     book = xlsxwriter.Workbook(
         path,
@@ -63,6 +69,7 @@ def write_xlsx(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     )
     questions = [_described(field) for field in schema if field.metadata]
     sheet = _Sheet(book, "answers", schema.names, frozen=1 if questions else 0)
+    sheet.add_notes({question["column"]: question["question"] for question in questions})
     flat = flat_schema(schema)
     for table in tables:
         columns = pa.table(flat_columns(table), schema=flat).columns
@@ -82,9 +89,9 @@ def _described(field: pa.Field) -> dict[str, str]:
 
 
 def _cells(column: pa.ChunkedArray) -> list[Any]:
-    """Texts and numbers. Times become text as in CSV, to keep their microseconds and time zone."""
+    """Texts, numbers, booleans, and times in UTC, for which a sheet has no zone."""
     is_time = pa.types.is_timestamp(column.type)
-    return list((column.cast(pa.string()) if is_time else column).to_pylist())
+    return list((column.cast(pa.timestamp("us")) if is_time else column).to_pylist())
 
 
 class _Sheet:
@@ -96,9 +103,13 @@ class _Sheet:
         self.rows = 0
         self._header = header
         self._sheet: Worksheet = book.add_worksheet(name)
+        wrapped = {"text_wrap": True, "valign": "top"}
         self._plain: Format = book.add_format()
-        self._text: Format = book.add_format({"quote_prefix": True})
-        bold: Format = book.add_format({"bold": True, "quote_prefix": True})
+        self._text: Format = book.add_format(wrapped)
+        self._quoted: Format = book.add_format({"quote_prefix": True, **wrapped})
+        self._value: Format = book.add_format({"valign": "top"})
+        self._time: Format = book.add_format({"num_format": _TIME, "valign": "top"})
+        bold: Format = book.add_format({"bold": True, "quote_prefix": True, **wrapped})
         self._sheet.freeze_panes(1, frozen)
         self._sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
         for column, title in enumerate(header):
@@ -112,6 +123,13 @@ class _Sheet:
             self._write_rows(first)
         self._write_rows(rows)
 
+    def add_notes(self, texts: Mapping[str, str]) -> None:
+        """Notes on headers, where they say more than the header itself."""
+        for column, title in enumerate(self._header):
+            if (text := texts.get(title)) and not title.startswith(text):
+                note = truncated(without_controls(text))
+                self._sheet.write_comment(0, column, note, {"x_scale": 3, "y_scale": 2})
+
     def finish(self) -> None:
         self._sheet.autofilter(0, 0, self.rows, len(self._header) - 1)
 
@@ -120,17 +138,28 @@ class _Sheet:
             self.rows += 1
             check_row_limit(self.rows)
             for column, cell in enumerate(row):
-                if isinstance(cell, str):
-                    risky = cell != "" and cell[0] in FORMULA_STARTS
-                    self._write_text(self.rows, column, cell, self._text if risky else None)
-                elif cell is not None:
-                    self._sheet.write_number(self.rows, column, cell)
+                if cell is not None:
+                    self._write_cell(column, cell)
 
-    def _write_text(self, row: int, column: int, text: str, format_: Format | None) -> None:
+    def _write_cell(self, column: int, cell: Any) -> None:
+        match cell:
+            case str():
+                risky = cell != "" and cell[0] in FORMULA_STARTS
+                self._write_text(self.rows, column, cell, self._quoted if risky else self._text)
+            case bool():
+                self._sheet.write_boolean(self.rows, column, cell, self._value)
+            case datetime():
+                self._sheet.write_datetime(self.rows, column, cell, self._time)
+            case int() if abs(cell) > MAX_EXACT:
+                self._write_text(self.rows, column, str(cell), self._quoted)
+            case _:
+                self._sheet.write_number(self.rows, column, cell, self._value)
+
+    def _write_text(self, row: int, column: int, text: str, format_: Format) -> None:
         text = truncated(without_controls(text))
         if text.startswith("<r>") and text.endswith("</r>"):
             # XlsxWriter would take this for its own markup and write it unescaped.
-            self._sheet.write_rich_string(row, column, text[:1], self._plain, text[1:])
+            self._sheet.write_rich_string(row, column, text[:1], self._plain, text[1:], format_)
         else:
             self._sheet.write_string(row, column, text, format_)
 

@@ -16,7 +16,8 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export import files
 from pipeline.results.export.files import export_papers
-from pipeline.results.export.wide import COLUMNS, NO_QUESTION, widen
+from pipeline.results.export.questions import NO_QUESTION
+from pipeline.results.export.wide import COLUMNS, widen
 from pipeline.store.schema import ANSWERS
 from tests.support.export_rows import HOSTILE, checks, row, store_part
 from tests.support.jobs import ROOT
@@ -302,7 +303,7 @@ def test_many_sorted_files_and_tables_give_the_same_rows_as_one(tmp_path):
 MEASURED = """
 import re, sys, tempfile
 import pyarrow as pa
-from pipeline.results.export.wide import COLUMNS, joined, joined_schema, widen
+from pipeline.results.export.wide import COLUMNS, widen
 from pipeline.results.export.writers import write_parquet
 from pipeline.results.export.xlsx import write_xlsx
 from pipeline.store.schema import ANSWERS
@@ -323,7 +324,7 @@ def tables():
 with tempfile.TemporaryDirectory() as folder:
     wide = widen(tables(), folder, 4 * 2**20)
     write_parquet(folder + "/out", wide.schema, wide.tables(4 * 2**20))
-    write_xlsx(folder + "/out", joined_schema(wide.schema), map(joined, wide.tables(4 * 2**20)))
+    write_xlsx(folder + "/out", wide.joined_schema, wide.joined_tables(4 * 2**20))
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
 

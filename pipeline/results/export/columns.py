@@ -1,0 +1,136 @@
+"""The columns of an export: the user's own first, then question, answer, status, then the rest.
+
+A carried column that is named like one of ours has the name by which templates know it:
+`extra.status`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pyarrow as pa
+
+from pipeline.core.carried import Carry, columns_of
+from pipeline.core.errors import ConfigError, StorageError, nearest
+from pipeline.results.export.kinds import NULL, Kind, as_json, common, kind_of
+from pipeline.store.schema import ANSWERS
+
+FIRST = ("question", "answer", "status")
+OURS = (*FIRST, *(name for name in ANSWERS.names if name not in (*FIRST, "extra")))
+"""Columns of answers in the order of an export; in the place of `extra` stand the carried ones."""
+
+_MEANWHILE = "a run has stored other carried columns since the export began; export again"
+
+
+def carried_kinds(tables: Iterable[pa.Table], carry: Carry) -> dict[str, Kind]:
+    """The kinds of the carried columns of rows with `extra`, in order."""
+    met: dict[str, Kind] = {}
+    for rows in tables:
+        for extra in rows["extra"].to_pylist():
+            for name, value in columns_of(extra).items():
+                met[name] = common(met.get(name, NULL), kind_of(value))
+    return in_order(met, carry)
+
+
+def in_order(kinds: Mapping[str, Kind], carry: Carry) -> dict[str, Kind]:
+    """Carried columns by name: those that the job names in its order, then others as they came."""
+    named = [name for name in (() if carry == "all" else carry) if name in kinds]
+    return {name: kinds[name] for name in (*named, *kinds)}
+
+
+def headers_of(names: Iterable[str], ours: Iterable[str]) -> dict[str, str]:
+    """The header of each carried column, all different and none of them one of ours."""
+    names, taken = list(names), {*ours}
+    headers = {name: name for name in names if name not in taken}
+    taken |= {*headers}
+    for name in names:
+        if name not in headers:
+            header = f"extra.{name}"
+            while header in taken:
+                header = f"extra.{header}"
+            taken.add(headers.setdefault(name, header))
+    return {name: headers[name] for name in names}
+
+
+def chosen(columns: Sequence[str], known: Iterable[str]) -> list[str]:
+    """The columns that `--columns` names, each once; raises `ConfigError` for an unknown one."""
+    known = list(known)
+    for name in columns:
+        if name not in known:
+            raise ConfigError(f"--columns {name}: no such column{nearest(name, known)}")
+    return list(dict.fromkeys(columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a table with one row per record, by their headers.
+
+    `carried` gives the names and kinds of those among them that are carried ones.
+    """
+
+    columns: tuple[str, ...]
+    carried: Mapping[str, tuple[str, Kind]]
+    met: frozenset[str]  # all carried columns
+
+    @classmethod
+    def of(cls, kinds: Mapping[str, Kind], columns: Sequence[str] = ()) -> Self:
+        """All columns, or those named. Raises `ConfigError` for an unknown one."""
+        headers = headers_of(kinds, ANSWERS.names)
+        carried = {header: (name, kinds[name]) for name, header in headers.items()}
+        known = (*carried, *OURS)
+        names = chosen(columns, (*known, "extra")) if columns else known
+        wanted = {header: carried[header] for header in names if header in carried}
+        return cls(tuple(names), wanted, frozenset(kinds))
+
+    @property
+    def stored(self) -> list[str]:
+        """The columns of the store that are read for it."""
+        ours = [name for name in self.columns if name not in self.carried]
+        return [*ours, "extra"] if self.carried and "extra" not in ours else ours
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema(
+            [
+                (header, self.carried[header][1].type)
+                if header in self.carried
+                else ANSWERS.field(header)
+                for header in self.columns
+            ]
+        )
+
+    def table(self, rows: pa.Table) -> pa.Table:
+        """Rows with the `stored` columns under this layout.
+
+        Raises `StorageError` if a run has stored another kind of value since the kinds were told.
+        """
+        extras = self._extras(rows)
+        arrays = [
+            self._array(header, extras) if header in self.carried else rows[header]
+            for header in self.columns
+        ]
+        return pa.table(arrays, schema=self.schema)
+
+    def json_table(self, rows: pa.Table) -> pa.Table:
+        """The same with each value of a carried column as JSON."""
+        extras = self._extras(rows)
+        arrays = {
+            header: pa.array([as_json(e.get(self.carried[header][0])) for e in extras], pa.string())
+            if header in self.carried
+            else rows[header]
+            for header in self.columns
+        }
+        return pa.table(arrays)
+
+    def _extras(self, rows: pa.Table) -> list[dict[str, Any]]:
+        extras = [columns_of(e) for e in rows["extra"].to_pylist()] if self.carried else []
+        if new := set[str]().union(*extras) - self.met:
+            raise StorageError(f"{', '.join(sorted(new))}: {_MEANWHILE}")
+        return extras
+
+    def _array(self, header: str, extras: Sequence[Mapping[str, Any]]) -> pa.Array:
+        name, kind = self.carried[header]
+        try:
+            return kind.array([extra.get(name) for extra in extras])
+        except pa.ArrowException as error:
+            raise StorageError(f"{header}: {_MEANWHILE}: {error}") from error
