@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config.schema import Job
+from pipeline.core.carried import columns_of
 from pipeline.core.filesystem import Storage
 from pipeline.core.text import harmless, plural
 from pipeline.results.compare import SUMMED, Comparison, Pair, compare, find_sides
@@ -81,6 +82,7 @@ def _change(pair: Pair) -> dict[str, Any]:
         "record_id": pair.record_id,
         "extent": pair.change_kind,
         "likeness": round(pair.similarity, 3),
+        "extra": columns_of(pair.carried["extra"]),
         "from": was,
         "to": now,
     }

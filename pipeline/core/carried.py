@@ -43,6 +43,11 @@ def columns_of(stored: str | bytes | None) -> dict[str, Any]:
     return orjson.loads(stored) if stored else {}
 
 
+def as_json(value: Any) -> str:
+    """One value of a carried column as JSON."""
+    return orjson.dumps(value).decode()
+
+
 def lines_about(records: Mapping[str, int]) -> list[str]:
     """What a person should know of carried columns, from how many records have each."""
     absent = [name for name, count in records.items() if not count]

@@ -28,6 +28,7 @@ COLUMNS = (
     "prompt_tokens",
     "completion_tokens",
     "written_at",
+    "extra",
 )
 SUMMED = ("word_count", "prompt_tokens", "completion_tokens")
 """Columns whose sums are compared."""
@@ -121,6 +122,11 @@ class Pair:
     @property
     def record_id(self) -> str:
         return str(self.before["record_id"])
+
+    @property
+    def carried(self) -> Mapping[str, Any]:
+        """The row with the record's carried columns: that of the second side, if it has any."""
+        return self.after if self.after["extra"] else self.before
 
     @cached_property
     def similarity(self) -> float:

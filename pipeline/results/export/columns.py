@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from pipeline.core.carried import Carry, columns_of
+from pipeline.core.carried import Carry, as_json, columns_of
 from pipeline.core.errors import ConfigError, StorageError, nearest
-from pipeline.results.export.kinds import NULL, Kind, as_json, common, kind_of
+from pipeline.results.export.kinds import NULL, Kind, common, kind_of
 from pipeline.store.schema import ANSWERS
 
 FIRST = ("question", "answer", "status")
@@ -115,7 +115,7 @@ class Layout:
         """The same with each value of a carried column as JSON."""
         extras = self._extras(rows)
         arrays = {
-            header: pa.array([as_json(e.get(self.carried[header][0])) for e in extras], pa.string())
+            header: [as_json(extra.get(self.carried[header][0])) for extra in extras]
             if header in self.carried
             else rows[header]
             for header in self.columns

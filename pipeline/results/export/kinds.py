@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import orjson
 import pyarrow as pa
+
+from pipeline.core.carried import as_json
 
 Scalar: TypeAlias = Literal["null", "boolean", "whole", "long", "number", "text", "mixed"]
 """A `whole` number is exact as a float, too; a `long` one only as an integer of 64 bits."""
@@ -52,15 +53,15 @@ class Kind(NamedTuple):
     def array(self, values: Sequence[Any]) -> pa.Array:
         """Values as a column; raises `pa.ArrowException` for one of another kind."""
         if self == MIXED:
-            return pa.array([v if isinstance(v, str) else as_json(v) for v in values], self.type)
+            return pa.array([_text(v) for v in values], self.type)
         return pa.array(values, self.type)
 
 
 NULL, MIXED = Kind("null"), Kind("mixed")
 
 
-def as_json(value: Any) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else as_json(value)
 
 
 def kind_of(value: Any) -> Kind:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 
-from pipeline.core.carried import columns_of
+from pipeline.core.carried import as_json, columns_of
 from pipeline.core.errors import ConfigError
 from pipeline.core.text import natural
 from pipeline.results.export.external_sort import Row
-from pipeline.results.export.kinds import NULL, Kind, as_json, common, kind_of
+from pipeline.results.export.kinds import NULL, Kind, common, kind_of
 from pipeline.results.export.xlsx import MAX_COLUMNS
 
 NO_QUESTION = "(no question)"
@@ -81,7 +81,7 @@ class Survey:
         for name, value in columns_of(extra).items():
             self.kinds[name] = common(self.kinds.get(name, NULL), kind_of(value))
             written = as_json(value)
-            if written is not None and values.setdefault(name, written) != written:
+            if value is not None and values.setdefault(name, written) != written:
                 self.varying.add(name)
 
     def check_width(self, columns: int) -> None:

@@ -72,7 +72,7 @@ def write_jsonl(path: str, tables: Iterable[pa.Table], as_json: frozenset[str]) 
         for table in tables:
             for row in table.to_pylist():
                 for name in as_json:
-                    row[name] = orjson.Fragment(row[name] or "null")
+                    row[name] = orjson.Fragment(row[name])
                 file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
             rows += table.num_rows
     return rows

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.answering.recheck import Boilerplates
+from pipeline.core.carried import as_json, columns_of
 from pipeline.core.text import content_words, plural
 from pipeline.results.pages.evidence import sentences_of, supporting
 from pipeline.results.pages.matrix import Cell, question_name, stable_hash
@@ -42,10 +43,14 @@ COLUMNS = (
     "source_row",
     "run_id",
     "written_at",
+    "extra",
 )
 
 MAX_ANSWERS = 8_000
 MAX_FAILED = 2_000
+
+MAX_COLUMNS = 200
+"""Carried columns that a page offers to filter by; a cell shows all."""
 
 MAX_CHARACTERS = 40_000
 """Characters of one text that a page shows."""
@@ -139,6 +144,7 @@ def _answer(row: Row) -> dict[str, Any]:
         "stance": row["stance"],
         "words": row["word_count"],
         "answer": shortened(row["answer"] or ""),
+        "columns": carried_texts(row),
         "checks": checks,
         "attempts": [_attempt(attempt) for attempt in row["attempts"]],
         "template": f"{row['prompt_name']}@{row['prompt_version']}",
@@ -148,6 +154,21 @@ def _answer(row: Row) -> dict[str, Any]:
         "run": row["run_id"],
         "written_at": row["written_at"].isoformat(timespec="seconds"),
     }
+
+
+def carried_texts(row: Row) -> list[tuple[str, str]]:
+    """Names and values of an answer's carried columns, as text."""
+    return [
+        (shortened(name), shortened(value if isinstance(value, str) else as_json(value)))
+        for name, value in columns_of(row["extra"]).items()
+        if value is not None
+    ]
+
+
+def carried_names(papers: Iterable[Iterable[Row]]) -> list[str]:
+    """The carried columns that some answer has, in the order in which they come."""
+    texts = chain.from_iterable(carried_texts(row) for rows in papers for row in rows)
+    return list(dict.fromkeys(name for name, _ in texts))[:MAX_COLUMNS]
 
 
 def model_name(row: Row) -> str:

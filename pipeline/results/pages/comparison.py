@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rapidfuzz.distance import LCSseq
 
 from pipeline.results.compare import SUMMED, ChangeKind, Comparison, Pair, Side
-from pipeline.results.pages.answers import shortened
+from pipeline.results.pages.answers import carried_texts, shortened
 from pipeline.results.pages.matrix import stable_hash
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
 
@@ -130,6 +130,7 @@ def _texts(pair: Pair) -> dict[str, Any]:
     before, after = (shortened(row["answer"] or "") for row in (pair.before, pair.after))
     return {
         "question": shortened(pair.after["question"] or ""),
+        "columns": carried_texts(pair.carried),
         "words": [pair.before["word_count"], pair.after["word_count"]],
         "sides": diff_words(before, after),
     }

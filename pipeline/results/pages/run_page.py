@@ -79,11 +79,12 @@ def _html(
     rows = answers.rows_by_paper(read_rows(store, BY_RECORD, answers.COLUMNS), sample)
     papers = dict(_papers(matrix, rows, boilerplates))
     names = list(matrix.papers)
+    columns = answers.carried_names(rows[names[number]] for number in papers)
     rejects, reject_count = _rejects(store)
     return render_page(
         "run",
         [
-            ("matrix", compressed_json(_matrix_content(matrix, list(papers)))),
+            ("matrix", compressed_json(_matrix_content(matrix, list(papers), columns))),
             *((f"paper-{number}", content) for number, content in papers.items()),
         ],
         run=run,
@@ -91,6 +92,7 @@ def _html(
         groups=summarize(run, before, job.report.price),
         charts=charts(matrix, run["job"]["answer"]["max_words"]),
         matrix=matrix,
+        columns=columns,
         opened=sum(len(rows[names[number]]) for number in papers),
         rejects=rejects,
         reject_count=reject_count,
@@ -99,8 +101,9 @@ def _html(
     )
 
 
-def _matrix_content(matrix: Matrix, opened: list[int]) -> dict[str, Any]:
-    """The matrix for the page's script; `opened` numbers the papers whose answers the page has.
+def _matrix_content(matrix: Matrix, opened: list[int], columns: list[str]) -> dict[str, Any]:
+    """The matrix for the page's script; `opened` numbers the papers whose answers the page has, and
+    `columns` are the carried ones of these answers.
 
     The cells of a paper are a flat list of pairs: the number of a question and that of a kind.
     """
@@ -123,6 +126,7 @@ def _matrix_content(matrix: Matrix, opened: list[int]) -> dict[str, Any]:
         "kinds": list(kinds),
         "papers": papers,
         "opened": opened,
+        "columns": columns,
     }
 
 

@@ -80,6 +80,7 @@ function textNodes(row, texts) {
   return [
     element("p", { class: "question" }, element("bdi", {}, texts.question)),
     element("p", { class: "facts" }, summary(row)),
+    ...columnNodes(texts.columns),
     element("div", { class: "sides" }, side("Before", texts.words[0], texts.sides[0], "del"), side("After", texts.words[1], texts.sides[1], "ins")),
   ];
 }

@@ -37,6 +37,13 @@ function table(headings, rows) {
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
 }
 
+/* The user's own columns of an answer. */
+function columnNodes(columns) {
+  if (!columns.length) return [];
+  const rows = columns.map(([name, value]) => [element("bdi", {}, name), element("bdi", {}, value)]);
+  return [element("h3", {}, "Columns"), table(["column", "value"], rows)];
+}
+
 function debounced(call, milliseconds) {
   let timer = 0;
   return () => {

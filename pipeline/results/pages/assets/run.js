@@ -215,23 +215,28 @@ class Matrix {
     this.open(row, column);
   }
 
-  /* Finds the answers that contain a text; `filter` then leaves only those. */
-  async search(text) {
-    if (!text) {
+  /* Finds the answers that contain a text, and a value in a column, or in any; `filter` then leaves only those. */
+  async search(text, column, value) {
+    if (!text && !value) {
       this.containing = null;
       return;
     }
-    const wanted = text.toLowerCase();
     const containing = new Set();
     for (const index of this.opened) {
       const { answers } = await load(`paper-${index}`);
-      for (const { id, question, answer, question_name } of answers) {
-        const searched = `${id}\n${question}\n${answer}`.toLowerCase();
-        if (searched.includes(wanted)) containing.add(`${index} ${question_name}`);
+      for (const { id, question, answer, question_name, columns } of answers) {
+        const carried = columns.filter(([name]) => !column || name === column);
+        const found =
+          includes(`${id}\n${question}\n${answer}`, text) && (!value || carried.some(([, cell]) => includes(cell, value)));
+        if (found) containing.add(`${index} ${question_name}`);
       }
     }
     this.containing = containing;
   }
+}
+
+function includes(text, wanted) {
+  return text.toLowerCase().includes(wanted.toLowerCase());
 }
 
 function weight(kind) {
@@ -262,6 +267,7 @@ function answerNodes(answer, paragraphs) {
     element("p", { class: "facts" }, element("span", { class: `badge ${look}` }, look), ` ${facts.filter(Boolean).join(" · ")}`),
     element("h3", {}, "Answer"),
     element("div", { class: "text answer", dir: "auto" }, answer.answer || "(empty)"),
+    ...columnNodes(answer.columns),
     element("h3", {}, "Checks"),
     table(["check", "result", "evidence"], answer.checks.map(([name, passed, level, evidence]) => [name, checkResult(passed, level), evidence])),
     element("h3", {}, answer.attempts.length > 1 ? plural(answer.attempts.length, "attempt") : "Attempt"),
@@ -304,6 +310,7 @@ async function start() {
     form.elements[name].append(...values.map(([value, label]) => element("option", { value }, label)));
   options("question", matrix.questions.map(([name, text]) => [name, `${name} ${text}`.trim().slice(0, 90) || "–"]));
   options("check", [...new Set(matrix.kinds.flatMap((kind) => kind.missed))].sort().map((c) => [c, c]));
+  if (content.columns.length) options("column", content.columns.map((name) => [name, name.slice(0, 90) || "–"]));
   options("stance", [...STANCES, "failed"].map((stance) => [stance, stance]));
   const criteria = () => ({
     ...Object.fromEntries(new FormData(form)),
@@ -314,13 +321,14 @@ async function start() {
     document.getElementById("matched").textContent = `${plural(answers, "answer")} of ${plural(papers, "paper")}`;
   };
   const search = debounced(async () => {
-    await matrix.search(form.elements.text.value);
+    const { text, column, value } = form.elements;
+    await matrix.search(text.value, column?.value ?? "", value?.value ?? "");
     apply();
   }, 250);
-  form.addEventListener("input", (event) => (event.target.name === "text" ? search() : apply()));
+  form.addEventListener("input", (event) => (["text", "column", "value"].includes(event.target.name) ? search() : apply()));
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(async () => {
-    await matrix.search("");
+    await matrix.search("", "", "");
     apply();
   }));
   apply();

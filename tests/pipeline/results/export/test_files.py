@@ -2,6 +2,7 @@
 
 import csv
 import zipfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import openpyxl
@@ -38,6 +39,12 @@ def test_a_workbook_of_records_has_the_columns_and_cells_of_csv(store, tmp_path)
     assert book.sheetnames == ["answers"]
     sheet = book["answers"]
     cells = [["" if c is None else str(c) for c in r] for r in sheet.iter_rows(values_only=True)]
+    time = cells[0].index("written_at")
+    for line, cells_of_line in zip(expected[1:], cells[1:], strict=True):
+        moment, written = (datetime.fromisoformat(r[time]) for r in (line, cells_of_line))
+        assert written.tzinfo is None
+        assert abs(written - moment.replace(tzinfo=None)) <= timedelta(milliseconds=1)
+        cells_of_line[time] = line[time]
     assert cells == expected
     column = cells[0].index("word_count")
     assert sheet.cell(2, column + 1).value == 3
