@@ -283,6 +283,17 @@ def test_export_prefixes_cells_that_a_spreadsheet_would_run_as_formulas(command,
     assert rows_in(tmp_path / "raw.csv")[0]["answer"] == '=HYPERLINK("x").'
 
 
+def test_export_writes_only_the_columns_that_are_named(command, answered, tmp_path):
+    command("export", answered, "--columns", "answer, record_id", "--to", tmp_path / "out.csv")
+    assert [list(row) for row in rows_in(tmp_path / "out.csv")] == [["answer", "record_id"]] * 12
+
+
+def test_export_of_an_unknown_column_ends_with_2(command, answered, tmp_path):
+    done = command("export", answered, "--columns", "answr", "--to", tmp_path / "out.csv")
+    assert done.returncode == 2
+    assert "--columns answr: no such column; did you mean 'answer'?" in done.stderr
+
+
 def test_a_wide_export_to_a_file_that_is_no_table_ends_with_2(command, job_path):
     done = command("export", job_path, "--to", "answers.jsonl", "--wide")
     assert done.returncode == 2

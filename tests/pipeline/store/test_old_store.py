@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.answering.checks import chosen_checks
@@ -25,6 +26,7 @@ from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
+from pipeline.results.export.files import export_records
 from pipeline.results.pages.run_page import write_report
 from pipeline.store import read_answers
 from pipeline.store.compaction import compact
@@ -89,6 +91,36 @@ def test_a_run_today_generates_nothing(store, name):
     assert counts(document)["current"] == 6
     assert "answered" not in counts(document)
     assert list_parts(store.join("answers")) == parts
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_run_that_carries_columns_generates_nothing_and_fills_them_in(store, name):
+    job = old_job(name)
+    output = job.output.model_copy(update={"carry": "all"})
+    carrying = job.model_copy(update={"output": output})
+    before = read_answers("store").to_table().drop_columns(["extra", "written_at"])
+    assert counts(run(carrying)).get("filled_in", 0) == with_columns(job)
+    assert "answered" not in counts(run(carrying))
+    after = read_answers("store").to_table()
+    order = [(column, "ascending") for column in ("generation_key", "record_id")]
+    assert len(after) - after["extra"].null_count == with_columns(job)
+    kept = after.drop_columns(["extra", "written_at"])
+    assert kept.sort_by(order).equals(before.sort_by(order))
+
+
+def with_columns(job: Job) -> int:
+    """Records of the job's input that have columns of a user."""
+    shards = list_shards(job.input.uri, Storage()).shards
+    items = pa.concat_tables(list(read_tables(shards, job.input, Storage())))
+    return len(items) - items["extra"].null_count
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "xlsx", "jsonl"])
+def test_it_is_exported_with_all_columns_but_the_carried_ones(store, tmp_path, ending):
+    assert export_records(store, str(tmp_path / f"out.{ending}"), Storage()) == 6
+    if ending == "parquet":
+        names = pq.read_schema(tmp_path / "out.parquet").names
+        assert sorted([*names, "extra"]) == sorted(ANSWERS.names)
 
 
 def test_a_plan_finds_each_record_s_last_prompt(store):

@@ -32,7 +32,9 @@ ELEMENTS = "img, iframe, base, object, embed, [onerror], [onload], [onfocus], [o
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
-    """Every hostile text in every field of a record, and as a line that is not a record."""
+    """Every hostile text in every field of a record, as the name and the value of a carried column,
+    and as a line that is not a record.
+    """
     folder = tmp_path_factory.mktemp("hostile")
     lines = [
         {
@@ -42,6 +44,8 @@ def store(tmp_path_factory) -> Path:
             "question": text,
             "passages": [{"text": text, "source": text[:100]}, f"A second passage, {text}"],
             "recorded_answer": f"Answer:::\n{text}\nAnswer:::",
+            f"{number} column {text}"[:500]: text[:5000],
+            "nested": {text[:500]: [text[:500]]},
         }
         for number, text in enumerate(HOSTILE)
     ]
@@ -62,6 +66,7 @@ def store(tmp_path_factory) -> Path:
                 prompt=str(template),
                 engine=engine,
                 failure_budget=1.0,
+                output={"uri": str(folder / "store"), "carry": "all"},
             )
         )
     return folder / "store"
@@ -118,6 +123,26 @@ def test_hostile_text_is_searched_for_and_filtered_by_as_text(report):
     check_harmless(report)
 
 
+def test_hostile_columns_are_shown_and_filtered_by_as_text(report):
+    page = report.page
+    names = page.locator("[name=column] option").all_text_contents()
+    assert len(names) == 1 + len(HOSTILE) + 1
+    chosen = next(name for name in names if name.startswith("1 column"))
+    page.select_option("[name=column]", label=chosen)
+    page.fill("[name=value]", f"</SCRIPT><script>{HACK}")
+    report.until(lambda: int(report.matched().split()[0]) == 1)
+    page.locator("[role=gridcell]:not(.none):not(.other)").first.click()
+    page.locator("dialog[open]").wait_for()
+    body = page.locator("#detail-body").evaluate("one => one.textContent")
+    assert f"1 column {HOSTILE[1]}{HOSTILE[1]}" in body
+    assert f'{{"{HOSTILE[1]}":["{HOSTILE[1]}"]}}' in body
+    page.keyboard.press("Escape")
+    page.select_option("[name=column]", label="nested")
+    page.fill("[name=value]", "isolated")
+    report.until(lambda: int(report.matched().split()[0]) == 1)
+    check_harmless(report)
+
+
 def test_hostile_text_is_compared_as_text(store, chromium):
     location = Storage().at(str(store))
     sides = find_sides(
@@ -131,6 +156,7 @@ def test_hostile_text_is_compared_as_text(store, chromium):
         for at in range(rows.count()):
             rows.nth(at).click()
             seen.page.locator("dialog[open]").wait_for()
+            assert "nested" in seen.page.locator("#detail-body").inner_text()
             seen.page.keyboard.press("Escape")
         for button in seen.page.locator(".number").all():
             button.click()
