@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.core.arrow import dump_extra, set_column, tally
 from pipeline.core.carried import Carry, carried, comparable
@@ -22,19 +24,27 @@ def with_carried(
     """
     if not carry:
         return table
-    cells = (table[name].to_pylist() for name in ("standing", "record_id", "generation_key"))
-    extras = table["extra"].to_pylist()
-    current = [
-        (row, carrying_digest(record_id, key, comparable(prompts[row].record.extra, carry)))
-        for row, (standing, record_id, key) in enumerate(zip(*cells, strict=True))
-        if standing != "work" and extras[row] is None
-    ]
-    known = contains(ledger.carrying, [digest for _, digest in current])
-    for (row, _), is_known in zip(current, known, strict=True):
-        if not is_known:
-            extras[row] = dump_extra(prompts[row].record.extra)
-    table = set_column(table, "extra", extras)
+    table = _with_outdated(table, prompts, ledger, carry)
     return table if carry == "all" else pa.concat_tables([table, _names(table, prompts, carry)])
+
+
+def _with_outdated(
+    table: pa.Table, prompts: Sequence[Prompt], ledger: Ledger, carry: Carry
+) -> pa.Table:
+    is_settled = pc.and_(pc.not_equal(table["standing"], "work"), pc.is_null(table["extra"]))
+    rows = np.flatnonzero(is_settled.to_numpy()).tolist()
+    if not rows:
+        return table
+    ids, keys = (table[name].take(rows).to_pylist() for name in ("record_id", "generation_key"))
+    columns = (comparable(prompts[row].record.extra, carry) for row in rows)
+    known = contains(ledger.carrying, list(map(carrying_digest, ids, keys, columns)))
+    outdated = [row for row, is_known in zip(rows, known, strict=True) if not is_known]
+    if not outdated:
+        return table
+    extras = table["extra"].to_pylist()
+    for row in outdated:
+        extras[row] = dump_extra(prompts[row].record.extra)
+    return set_column(table, "extra", extras)
 
 
 def _names(table: pa.Table, prompts: Sequence[Prompt], carry: tuple[str, ...]) -> pa.Table:

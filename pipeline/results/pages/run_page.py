@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.answering.recheck import Boilerplates
 from pipeline.config.schema import Job
+from pipeline.core import carried
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location
 from pipeline.core.own_id import lines_about
@@ -96,7 +97,10 @@ def _html(
         opened=sum(len(rows[names[number]]) for number in papers),
         rejects=rejects,
         reject_count=reject_count,
-        about_ids=lines_about(run.get("ids") or {}),
+        about_input=[
+            *lines_about(run.get("ids") or {}),
+            *carried.lines_about(run.get("carried") or {}),
+        ],
         written=f"{written:%Y-%m-%d %H:%M} UTC",
     )
 
