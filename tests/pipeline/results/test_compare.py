@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from pipeline.core.errors import ConfigError
@@ -117,3 +118,20 @@ def test_numbers_negations_and_content_words_tell_wording_from_substance(before,
 def test_similarity_ignores_word_forms():
     assert similarity("Herons nested.", "A heron was nesting.") == 1.0
     assert similarity("Herons.", "Storks.") == 0.0
+
+
+def test_a_pair_has_the_columns_of_its_later_side_or_else_of_the_other(tmp_path):
+    store = Storage().at(str(tmp_path / "store"))
+    sides = {"1": (None, '{"doi":"old"}', '{"doi":"old"}'), "2": (None, None, '{"doi":"new"}')}
+    for version, extras in sides.items():
+        table = outcomes(*((f"r{n}", f"k{version}", "Yes.") for n in range(3)))
+        at = table.schema.get_field_index("extra")
+        table = table.set_column(at, table.schema.field("extra"), pa.array(extras, pa.string()))
+        named = column(column(table, "prompt_name", "trial"), "prompt_version", version)
+        sink(store, f"run-{version}").write(column(named, "model", "m"))
+    pairs = compare(store, *find_sides(store, "1", "2")).pairs
+    assert {pair.record_id: pair.carried["extra"] for pair in pairs} == {
+        "r0": None,
+        "r1": '{"doi":"old"}',
+        "r2": '{"doi":"new"}',
+    }
