@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.core.carried import Carry, as_json, columns_of
 from pipeline.core.errors import ConfigError, StorageError, nearest
+from pipeline.core.text import harmless
 from pipeline.results.export.kinds import NULL, Kind, common, kind_of
 from pipeline.store.schema import ANSWERS
 
@@ -57,7 +58,8 @@ def chosen(columns: Sequence[str], known: Iterable[str]) -> list[str]:
     known = list(known)
     for name in columns:
         if name not in known:
-            raise ConfigError(f"--columns {name}: no such column{nearest(name, known)}")
+            near = nearest(name, map(harmless, known))  # whose names are of the input
+            raise ConfigError(f"--columns {harmless(name)}: no such column{near}")
     return list(dict.fromkeys(columns))
 
 
@@ -125,7 +127,7 @@ class Layout:
     def _extras(self, rows: pa.Table) -> list[dict[str, Any]]:
         extras = [columns_of(e) for e in rows["extra"].to_pylist()] if self.carried else []
         if new := set[str]().union(*extras) - self.met:
-            raise StorageError(f"{', '.join(sorted(new))}: {_MEANWHILE}")
+            raise StorageError(f"{harmless(', '.join(sorted(new)))}: {_MEANWHILE}")
         return extras
 
     def _array(self, header: str, extras: Sequence[Mapping[str, Any]]) -> pa.Array:
@@ -133,4 +135,4 @@ class Layout:
         try:
             return kind.array([extra.get(name) for extra in extras])
         except pa.ArrowException as error:
-            raise StorageError(f"{header}: {_MEANWHILE}: {error}") from error
+            raise StorageError(f"{harmless(header)}: {_MEANWHILE}") from error

@@ -133,6 +133,14 @@ def test_an_unknown_column_is_an_error_that_names_the_nearest(store, tmp_path, e
     assert not (tmp_path / "x.csv").exists()
 
 
+def test_names_of_columns_control_no_terminal(store, tmp_path):
+    store_part(store, [carrying("a", {"\x1b[2J": 1})])
+    with pytest.raises(ConfigError) as caught:
+        export_records(store, str(tmp_path / "x.csv"), Storage(), Wanted(columns=["zzzzz"]))
+    assert "\x1b" not in str(caught.value)
+    assert "\\x1b[2J" in str(caught.value)
+
+
 @pytest.mark.parametrize("later", [{"x": "one"}, {"x": 1, "y": 2}])
 def test_what_is_stored_while_it_is_exported_is_an_error_not_a_loss(
     store, tmp_path, monkeypatch, later
