@@ -60,8 +60,8 @@ def write(folder: Path, columns: Sequence[dict[str, Any]], name: str = "a") -> P
 def carrying(shards: Path, carry: Any, rows_per_file: int = 1000, **sections: Any):
     store = shards.parent / "store"
     output = {"uri": str(store), "rows_per_file": rows_per_file, "carry": carry}
-    sections.setdefault("engine", {"kind": "recorded"})
-    return job(shards, store, output=output, **sections)
+    defaults = {"engine": {"kind": "recorded"}, "output": output}
+    return job(shards, store, **{**defaults, **sections})
 
 
 def carried(shards: Path, by: Sequence[str] = BY_RECORD) -> dict[str, Any]:
@@ -269,6 +269,26 @@ def test_any_columns_come_back_from_store_recheck_and_compaction(tmp_path_factor
     compact(Storage().at(str(tmp_path / "store")), NOW, drop_superseded=True)
     assert list(map(repr, carried(shards).values())) == list(map(repr, wanted))
     assert counts(run(carrying(shards, "all"))).get("filled_in", 0) == 0
+
+
+def test_a_store_to_which_files_are_only_added_is_filled_in_too(shards):
+    for carry in ([], ["doi"], ["doi"]):
+        task = carrying(shards, carry)
+        output = task.output.model_copy(update={"append_only": True})
+        document = run(task.model_copy(update={"output": output}))
+    assert counts(document) == {"read": 6, "current": 6}
+    assert len({extra["doi"] for extra in carried(shards).values()}) == 6
+
+
+def test_each_bucket_fills_in_its_own_rows(tmp_path):
+    shards = write(tmp_path, [{"doi": n} for n in range(60)])
+    halves = [{"uri": str(shards), "bucket": f"{n}/2"} for n in (1, 2)]
+    run(carrying(shards, []))
+    filled = [counts(run(carrying(shards, "all", input=half)))["filled_in"] for half in halves]
+    assert sum(filled) == 60
+    assert all(filled)
+    assert all(carried(shards).values())
+    assert "filled_in" not in counts(run(carrying(shards, "all")))
 
 
 def test_rows_are_filled_in_on_a_cluster(shards, ray_cluster):
