@@ -30,6 +30,18 @@ _DOTTED_NAME = re.compile(r"\w+(\.\w+)*")
 _FREE_SECTIONS = ("storage", "engine.options")
 """Sections with keys of other tools; a wrong value in place of one may be a secret."""
 
+_LOGINS = ("anon", "cloud", "google_default")
+
+_ELSEWHERE = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile",
+    **dict.fromkeys(("gs", "gcs"), "GOOGLE_APPLICATION_CREDENTIALS"),
+    **dict.fromkeys(
+        ("az", "abfs", "abfss"), "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_KEY"
+    ),
+    "hf": "HF_TOKEN",
+}
+"""Where the credentials of a scheme's options come from."""
+
 _QUOTED_CHARACTERS = 200
 
 _OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
@@ -140,16 +152,22 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
 
 def _refuse_secrets(where: _Origin, data: Any) -> None:
     for place, key, value in _leaves(data, ()):
-        if SECRET_NAME.search(key) and value is not None:
+        if SECRET_NAME.search(key) and value is not None and not _is_kind_of_login(place, value):
             raise ConfigError(
                 f"{where.of(place)}: a job file holds no secrets; set them in the environment "
-                "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
+                f"({_ELSEWHERE.get(str(place[1]) if place[1:] else '', _ELSEWHERE['s3'])})"
             )
         if isinstance(value, str) and _PASSWORD_IN_URI.search(value):
             raise ConfigError(
                 f"{where.of(place)}: a password in a URI; remove it, and set credentials in the "
                 "environment"
             )
+
+
+def _is_kind_of_login(place: Place, value: Any) -> bool:
+    """Whether an option is gcsfs's `token`, and says where to look for one."""
+    is_token = place in (("storage", "gs", "token"), ("storage", "gcs", "token"))
+    return is_token and value in _LOGINS
 
 
 def _leaves(value: Any, place: Place, key: str = "") -> Iterator[tuple[Place, str, Any]]:

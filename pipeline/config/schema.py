@@ -23,7 +23,9 @@ from pipeline.config.json_schema import read_schema
 from pipeline.config.sampling import Sampling as Sampling
 from pipeline.config.sections import SECTION
 from pipeline.core.carried import NOTHING, Carry
+from pipeline.core.errors import ConfigError
 from pipeline.core.records import ANSWER_MARKER, Level
+from pipeline.core.storage_options import by_store, check_writable
 
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
 EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
@@ -115,7 +117,7 @@ class Pool(Section):
 
 class EngineConfig(Section):
     kind: EngineKind = "extractive"
-    model: str | None = None  # a folder, a hub name, or an s3:// folder
+    model: str | None = None  # a folder, a hub name, or a folder in an object store
     revision: str | None = None
     replicas: Pool = Pool(min=1, max=1)
     placement: Literal["spread", "packed"] = "spread"
@@ -126,7 +128,9 @@ class EngineConfig(Section):
     reasoning: Annotated[str, BeforeValidator(_yaml_off)] = Field(default="auto", min_length=1)
     chat_template_kwargs: dict[str, Any] = {}  # arguments of the model's chat template
     confidence: bool = False  # whether log probabilities of the answer's tokens are kept
-    adapter: str | None = None  # a LoRA adapter: a folder, a hub name, or an s3:// folder
+    adapter: str | None = (
+        None  # a LoRA adapter: a folder, a hub name, or a folder in an object store
+    )
     generation_options: list[str] = []  # names in `options` that are part of the generation key
     options: dict[str, Any] = {}  # passed on to the engine
 
@@ -200,8 +204,24 @@ def _carry(value: Any) -> Any:
     raise ValueError("write a list of columns of the input, or all")
 
 
+def _writable(uri: str) -> str:
+    try:
+        check_writable(uri)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return uri
+
+
+def _by_scheme(storage: dict[str, Any]) -> dict[str, Any]:
+    try:
+        by_store(storage)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return storage
+
+
 class Output(Section):
-    uri: str = Field(min_length=1)
+    uri: Annotated[str, AfterValidator(_writable)] = Field(min_length=1)
     append_only: bool = False  # never overwrite or delete a file
     rows_per_file: int | None = Field(default=None, gt=0)
     flush_seconds: float = Field(default=60.0, gt=0)  # the longest that an answer stays unstored
@@ -261,7 +281,7 @@ class Job(Section):
     output: Output
     report: Report = Report()
     notify: Notify = Notify()
-    storage: dict[str, Any] = {}  # options of s3fs
+    storage: Annotated[dict[str, Any], AfterValidator(_by_scheme)] = {}  # or flat, for s3://
 
     @property
     def rows_per_file(self) -> int:

@@ -1,9 +1,8 @@
 """Files on local disks and in object stores, through fsspec.
 
-Nothing here retries: s3fs and its client have done so before an error gets this far.
+Nothing here retries: the store's client has done so before an error gets this far.
 """
 
-import inspect
 import io
 import os
 import shutil
@@ -22,39 +21,37 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import get_protocol
 
 from pipeline.core.disk import Disk, check_regular
-from pipeline.core.errors import ConfigError, OvernightError, StorageError, nearest
+from pipeline.core.errors import ConfigError, OvernightError, StorageError
 from pipeline.core.listing import list_tree
 from pipeline.core.storage_faults import explained, is_missing_bucket
+from pipeline.core.storage_options import check_writable, file_system_class, options_for
 from pipeline.core.tree import EVERYTHING, Entry, Scope, Tree
-
-S3_PROTOCOLS = ("s3", "s3a")
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The job file's `storage` section: options for every URI except local paths."""
+    """The job file's `storage` section: options by scheme, or flat ones for `s3://`."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, uri: str) -> "Location":
         """The file system and path of `uri`; `ConfigError` for an unknown protocol or option."""
-        protocol = get_protocol(uri)
-        try:
-            cls = fsspec.get_filesystem_class(protocol)
-        except (ImportError, ValueError) as error:
-            raise ConfigError(
-                f"{uri}: no file system is known for {protocol}://: {error}"
-            ) from error
-        if protocol in ("file", "local"):
+        cls = file_system_class(uri)
+        if issubclass(cls, LocalFileSystem):
             return Location(Disk(auto_mkdir=True), os.path.abspath(cls._strip_protocol(uri)))
-        options = _with_defaults(protocol, self.options)
-        _check_options(cls, options)
+        options = options_for(uri, cls, self.options)
         try:
             return Location(cls(**options), cls._strip_protocol(uri).rstrip("/"))
         except Exception as error:  # botocore's errors have no base class of their own
             raise ConfigError(
-                f"storage: {protocol}:// cannot be set up with these options: {error}"
+                f"storage: {get_protocol(uri)}:// cannot be set up with these options: "
+                f"{' '.join(str(error).split())}"
             ) from error
+
+    def target(self, uri: str) -> "Location":
+        """The same for a URI that is to be written; `ConfigError` if it can only be read."""
+        check_writable(uri)
+        return self.at(uri)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +138,8 @@ class Location:
     def create(self, data: bytes) -> None:
         """Writes the file whole; raises `FileExistsError` if there is one already.
 
-        Object stores get `If-None-Match: *`, which a bucket's policy may require.
+        Object stores get `If-None-Match: *`, which a bucket's policy may require, or Google's
+        `ifGenerationMatch=0`.
         *Crash window:* as for `write_whole`.
         """
         with storage_errors(self.uri, FileExistsError):
@@ -252,28 +250,3 @@ class GuardedStream(io.RawIOBase):
         if not self.closed:
             self._raw.close()
         super().close()
-
-
-def _with_defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    if protocol not in S3_PROTOCOLS:
-        return dict(options)
-    config = {
-        # Some servers send the checksum of the whole object with a range of it.
-        "response_checksum_validation": "when_required",
-        **options.get("config_kwargs", {}),
-    }
-    # A cached listing would miss parts that another run has written since.
-    return {"use_listings_cache": False, **options, "config_kwargs": config}
-
-
-def _check_options(cls: type, options: Mapping[str, Any]) -> None:
-    """Raises `ConfigError` for an unknown option, which `**kwargs` would swallow silently."""
-    known = {
-        name
-        for base in cls.__mro__
-        if "__init__" in vars(base)
-        for name in inspect.signature(base.__init__).parameters  # type: ignore[misc]
-    } | {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"storage.{name}: no option of {cls.__name__}{nearest(name, known)}")

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
@@ -11,8 +11,21 @@ from fsspec.asyn import AsyncFileSystem
 from pipeline.core.tree import Entry, Level, Scope, Tree, is_folder_marker
 
 
+@runtime_checkable
+class OwnListing(Protocol):
+    """A file system of ours whose listings are never cached and fail if the store's does."""
+
+    def listed(self, folder: str, stem: str, deep: bool) -> list[dict[str, Any]]:
+        """What is in a folder under names that begin with `stem`; if `deep`, all keys below it.
+
+        Raises `MissingBucket` and `Forbidden`; a folder that is not there is empty.
+        """
+
+
 def lists_all_keys(fs: AbstractFileSystem) -> bool:
     """Whether a store lists all keys below a prefix by itself, and not folder by folder."""
+    if isinstance(fs, OwnListing):
+        return True
     if isinstance(fs, AsyncFileSystem):
         return type(fs)._find is not AsyncFileSystem._find
     return type(fs).find is not AbstractFileSystem.find
@@ -20,8 +33,7 @@ def lists_all_keys(fs: AbstractFileSystem) -> bool:
 
 def all_keys(fs: AbstractFileSystem, root: str, scope: Scope) -> Tree:
     """The keys below a prefix that a scope wants, by one request for each thousand of them."""
-    prefix = {"prefix": scope.stem} if scope.stem else {}
-    found = fs.find(root, detail=True, **prefix)
+    found = _below(fs, root, scope.stem)
     keys = sorted(key for key, info in found.items() if info["type"] != "directory")
     entries = ((key, _entry(found[key])) for key in keys)
     wanted = {k: e for k, e in entries if scope.takes(k, 0) and not _is_folder(k, e, keys)}
@@ -51,8 +63,18 @@ def remote_level(fs: AbstractFileSystem, folder: str, stem: str) -> Level:
     return Level(files, sorted(folders))
 
 
+def _below(fs: AbstractFileSystem, root: str, stem: str) -> Mapping[str, dict[str, Any]]:
+    if isinstance(fs, OwnListing):
+        return {info["name"]: info for info in fs.listed(root, stem, deep=True)}
+    found: Mapping[str, dict[str, Any]]
+    found = fs.find(root, detail=True, **({"prefix": stem} if stem else {}))
+    return found
+
+
 def _infos(fs: AbstractFileSystem, folder: str, stem: str) -> Iterator[dict[str, Any]]:
-    if stem and lists_all_keys(fs):  # the store itself finds the names that begin so
+    if isinstance(fs, OwnListing):
+        yield from fs.listed(folder, stem, deep=False)
+    elif stem and lists_all_keys(fs):  # the store itself finds the names that begin so
         found = fs.find(folder, maxdepth=1, withdirs=True, detail=True, prefix=stem)
         yield from found.values()
     else:
@@ -78,5 +100,6 @@ def _hidden_top(key: str, root: str, hidden: tuple[str, ...]) -> str | None:
 
 def _entry(info: Mapping[str, Any]) -> Entry:
     time = info.get("mtime") or info.get("LastModified") or 0
+    mark = info.get("ETag") or info.get("etag") or info.get("blob_id")
     modified = float(time.timestamp() if isinstance(time, datetime) else time)
-    return Entry(int(info["size"] or 0), modified, info.get("ETag"))
+    return Entry(int(info["size"] or 0), modified, mark)

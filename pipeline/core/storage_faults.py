@@ -13,6 +13,7 @@ _FORBIDDEN = {
 }
 _ELSEWHERE = {"PermanentRedirect", "IllegalLocationConstraintException", "301"}
 _MALFORMED = "AuthorizationHeaderMalformed"  # with a region: the request was signed for another one
+_MISSING_REPOSITORY = {"RepositoryNotFoundError", "GatedRepoError", "RevisionNotFoundError"}
 
 _NO_RIGHT = (errno.EACCES, errno.EPERM)
 _NO_DISK = (errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV)
@@ -22,12 +23,32 @@ class Unreadable(OSError):
     """What is at a path is neither a file nor a folder, or a folder that cannot be listed."""
 
 
+class MissingBucket(FileNotFoundError):
+    """A store has no such bucket or container; its text is for a person."""
+
+
+class Forbidden(PermissionError):
+    """A store refuses what these credentials, or nobody's, ask for; its text is for a person."""
+
+
+def missing_bucket(kind: str, code: str) -> MissingBucket:
+    return MissingBucket(f"there is no such {kind} ({code}); create it, or correct the URI")
+
+
+def forbidden(said: str, variables: str) -> Forbidden:
+    """Has what the store said, and which variables of the environment hold credentials."""
+    return Forbidden(
+        f"access is forbidden ({said}); give the credentials in use the right to it, or set "
+        f"others ({variables})"
+    )
+
+
 def explained(error: BaseException) -> str:
     """An error in one line with the way out, as far as it says enough.
 
     Of a bucket it tells whether it is missing, forbidden or in another region.
     """
-    if isinstance(error, Unreadable):
+    if isinstance(error, (Unreadable, MissingBucket, Forbidden)):
         return str(error)
     if response := _response(error):
         return _of_bucket(error, response) or describe(error)
@@ -41,20 +62,22 @@ def explained(error: BaseException) -> str:
 
 
 def is_missing_bucket(error: BaseException) -> bool:
-    return _code(_response(error)) == "NoSuchBucket"
+    """Whether a bucket, a container or a repository of the hub is missing."""
+    if any(type(e).__name__ in _MISSING_REPOSITORY for e in _chain(error)):
+        return True
+    is_named = any(isinstance(e, MissingBucket) for e in _chain(error))
+    return is_named or _code(_response(error)) == "NoSuchBucket"
 
 
 def _of_bucket(error: BaseException, response: Mapping[str, Any]) -> str | None:
     code, region = _code(response), _region(response)
     if code == "NoSuchBucket":
-        return f"there is no such bucket ({code}); create it, or correct the URI"
+        return str(missing_bucket("bucket", code))
     if code in _ELSEWHERE or (code == _MALFORMED and region):
         return _elsewhere(code, region)
     if code in _FORBIDDEN:
-        return (
-            f"access is forbidden ({code}: {describe(error)}); give the credentials in use the "
-            "right to it, or set others (AWS_PROFILE, AWS_ACCESS_KEY_ID)"
-        )
+        said = f"{code}: {describe(error)}"
+        return str(forbidden(said, "AWS_PROFILE, AWS_ACCESS_KEY_ID"))
     return None
 
 

@@ -51,8 +51,8 @@ def _fault(name: str, revision: str | None, file: str) -> str | None:
         _stay_offline()
         return None
     return (
-        f"the hub cannot be reached ({why}), and the model is not in its "
-        "cache here; check the network (HF_ENDPOINT, proxies), or give a folder or an s3:// folder"
+        f"the hub cannot be reached ({why}), and the model is not in its cache here; check the "
+        "network (HF_ENDPOINT, proxies), or give a folder, here or in an object store"
     )
 
 

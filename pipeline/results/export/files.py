@@ -93,7 +93,7 @@ def _format(to: str, formats: Sequence[str]) -> str:
 @contextmanager
 def _temporary_file(to: str, storage: Storage) -> Iterator[str]:
     """A local path in a folder of its own. The file replaces `to` unless the block raises."""
-    target = storage.at(to)
+    target = storage.target(to)
     with tempfile.TemporaryDirectory(prefix="overnight-export-") as folder:
         path = os.path.join(folder, "export")
         yield path
