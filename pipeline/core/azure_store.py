@@ -16,7 +16,7 @@ from azure.storage.blob import BlobProperties
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.spec import AbstractBufferedFile
 
-from pipeline.core.errors import describe
+from pipeline.core.redaction import redacted
 from pipeline.core.storage_faults import forbidden, missing_bucket
 
 # Each credential that is not there is a warning of many lines; the error has them all, too.
@@ -120,10 +120,18 @@ def _guard() -> Iterator[None]:
         if cause.error_code in _NO_CONTAINER:
             raise missing_bucket("container", cause.error_code) from error
         if isinstance(cause, ClientAuthenticationError) or cause.status_code in _REFUSED:
-            raise forbidden(describe(cause), _VARIABLES) from error
+            raise forbidden(_said(cause), _VARIABLES) from error
         if isinstance(cause, ResourceNotFoundError):
-            raise FileNotFoundError(describe(cause)) from error
-        raise
+            raise FileNotFoundError(_said(cause)) from error
+        if isinstance(error, FileExistsError):
+            raise
+        raise OSError(_said(cause)) from error
+
+
+def _said(error: Any) -> str:
+    """An error's code and the first line of its text; identifiers and a whole page follow it."""
+    first, *_ = str(error.message).splitlines() or [""]
+    return redacted(f"{error.error_code or type(error).__name__}: {first}")
 
 
 def _of_client(error: BaseException | None) -> Any:

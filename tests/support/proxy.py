@@ -79,7 +79,11 @@ class Proxy:
                 self.target + request.raw_path, encoded=True
             )  # the signature covers the path as sent
             async with self._session.request(
-                request.method, url, headers=request.headers, data=body, allow_redirects=False
+                *(request.method, url),
+                headers=request.headers,
+                data=body,
+                allow_redirects=False,
+                skip_auto_headers=["Content-Type"],  # which a signature may cover, too
             ) as reply:
                 return await self._reply(request, reply, cut=verdict == "cut")
         finally:
