@@ -298,9 +298,23 @@ SMALLEST = "name: smallest\ninput: {uri: shards}\noutput: {uri: store}\n"
         (f"storage: {{secret: !{SECRET}}}", None),
         (f"storage: 'secret: {SECRET}'", None),
         (f"storage: {{endpoint_url: 'http://someone:{SECRET}@at@host'}}", None),
+        (f"storage: {{s3: {{secret: {SECRET}}}}}", None),
+        (f"storage: {{az: {{account_key: {SECRET}}}}}", None),
+        (f"storage: {{az: {{sas_token: {SECRET}}}}}", None),
+        (f"storage: {{abfs: {{client_secret: {SECRET}}}}}", None),
+        (f"storage: {{az: {{credential: {SECRET}}}}}", None),
+        (f"storage: {{az: {{connection_string: 'AccountName=a;AccountKey={SECRET}'}}}}", None),
+        (f"storage: {{gs: {{token: {SECRET}}}}}", None),
+        (f"storage: {{gs: {{token: {{private_key: {SECRET}}}}}}}", None),
+        (f"storage: {{gs: {{token: [anon, {SECRET}]}}}}", None),
+        (f"storage: {{hf: {{token: {SECRET}}}}}", None),
+        (f"storage: {{az: {SECRET}}}", None),
+        (f"storage: {{gs: {{project: a}}, secret: {SECRET}}}", None),
         (f"engine: {{options: {SECRET}}}", None),
         ("", f"storage.secret={SECRET}"),
         ("", f"storage.secret.of={SECRET}"),
+        ("", f"storage.az.account_key={SECRET}"),
+        ("", f"storage.gs.token={SECRET}"),
         ("", f"storage.key=[{SECRET}"),
         ("", f"storage.key: {SECRET}"),
         ("", f"storage.secret:{SECRET}"),
@@ -314,6 +328,41 @@ def test_a_job_file_with_a_secret_is_refused_and_not_quoted(tmp_path, line, over
     shown = "".join(traceback.format_exception(refused.value))  # as --debug does
     assert SECRET not in shown
     assert "Traceback" in shown
+
+
+@pytest.mark.parametrize("token", ["anon", "cloud", "google_default"])
+def test_where_google_credentials_are_looked_for_is_no_secret(tmp_path, token):
+    (path := tmp_path / "job.yaml").write_text(f"{SMALLEST}storage: {{gs: {{token: {token}}}}}")
+    assert load_job(path).storage == {"gs": {"token": token}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AZURE_STORAGE_ACCOUNT_KEY", "{0}", "key {0}!"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;AccountKey={0};", "key {0}!"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "BlobEndpoint=x;AccountKey={0}", "all {1}!"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "SharedAccessSignature=sv=1&sig={0}", "at sig%3D{0}!"),
+        ("AZURE_STORAGE_SAS_TOKEN", "?sv=2026&sig={0}&se=1", "signature {0}!"),
+        ("AZURE_STORAGE_CLIENT_SECRET", "{0}", "client {0}!"),
+        ("AZURE_CLIENT_SECRET", "{0}", "client {0}!"),
+        ("OTHER", "none", "AccountName=a;AccountKey={0}!"),
+        ("OTHER", "none", "https://a.blob.core.windows.net/c/b?se=1&sig={0}!"),
+        ("OTHER", "none", "https://storage.googleapis.com/b/o?X-Goog-Signature={0}!"),
+        ("OTHER", "none", "Authorization: Bearer ya29.{0}!"),
+    ],
+)
+def test_credentials_of_azure_and_google_are_hidden_wherever_they_appear(
+    monkeypatch, name, value, said
+):
+    secret = f"Zk{secrets.token_hex(12)}"
+    monkeypatch.setenv(name, whole := value.format(secret))
+    assert secret not in str(StorageError(said.format(secret, whole)))
+
+
+def test_the_path_of_a_file_of_credentials_is_shown(monkeypatch):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/secrets/google.json")
+    assert "/secrets/google.json" in str(StorageError("no file /secrets/google.json"))
 
 
 def test_a_cause_is_shown_without_the_secrets_in_it(monkeypatch):

@@ -118,7 +118,7 @@ def _guard() -> Iterator[None]:
         if cause is None:
             raise
         if cause.error_code in _NO_CONTAINER:
-            raise missing_bucket("container", cause.error_code) from error
+            raise missing_bucket(cause.error_code, "there is no such container") from error
         if isinstance(cause, ClientAuthenticationError) or cause.status_code in _REFUSED:
             raise forbidden(_said(cause), _VARIABLES) from error
         if isinstance(cause, ResourceNotFoundError):

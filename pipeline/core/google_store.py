@@ -60,7 +60,7 @@ class GoogleStore(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
             return await super()._call(method, path, *args, **options)
         except FileNotFoundError as error:
             if _OF_BUCKET.search(path):
-                raise missing_bucket("bucket", "404") from error
+                raise missing_bucket("404") from error
             raise
         except (OSError, HttpError) as error:
             if str(error).startswith("Forbidden") or getattr(error, "code", None) == 401:

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 from fsspec import AbstractFileSystem
@@ -67,14 +68,20 @@ def _below(fs: AbstractFileSystem, root: str, stem: str) -> Mapping[str, dict[st
     if isinstance(fs, OwnListing):
         return {info["name"]: info for info in fs.listed(root, stem, deep=True)}
     found: Mapping[str, dict[str, Any]]
-    found = fs.find(root, detail=True, **({"prefix": stem} if stem else {}))
+    found = fs.find(root, detail=True, **({"prefix": stem} if stem and _by_prefix(fs) else {}))
     return found
+
+
+def _by_prefix(fs: AbstractFileSystem) -> bool:
+    """Whether a store finds the keys that begin in some way by itself; the hub does not."""
+    find = getattr(type(fs), "_find", type(fs).find)
+    return "prefix" in signature(find).parameters
 
 
 def _infos(fs: AbstractFileSystem, folder: str, stem: str) -> Iterator[dict[str, Any]]:
     if isinstance(fs, OwnListing):
         yield from fs.listed(folder, stem, deep=False)
-    elif stem and lists_all_keys(fs):  # the store itself finds the names that begin so
+    elif stem and _by_prefix(fs):  # the store itself finds the names that begin so
         found = fs.find(folder, maxdepth=1, withdirs=True, detail=True, prefix=stem)
         yield from found.values()
     else:

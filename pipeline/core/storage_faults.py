@@ -31,8 +31,8 @@ class Forbidden(PermissionError):
     """A store refuses what these credentials, or nobody's, ask for; its text is for a person."""
 
 
-def missing_bucket(kind: str, code: str) -> MissingBucket:
-    return MissingBucket(f"there is no such {kind} ({code}); create it, or correct the URI")
+def missing_bucket(code: str, said: str = "there is no such bucket") -> MissingBucket:
+    return MissingBucket(f"{said} ({code}); create it, or correct the URI")
 
 
 def forbidden(said: str, variables: str) -> Forbidden:
@@ -72,7 +72,7 @@ def is_missing_bucket(error: BaseException) -> bool:
 def _of_bucket(error: BaseException, response: Mapping[str, Any]) -> str | None:
     code, region = _code(response), _region(response)
     if code == "NoSuchBucket":
-        return str(missing_bucket("bucket", code))
+        return str(missing_bucket(code))
     if code in _ELSEWHERE or (code == _MALFORMED and region):
         return _elsewhere(code, region)
     if code in _FORBIDDEN:

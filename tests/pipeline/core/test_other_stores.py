@@ -66,6 +66,22 @@ def test_folders_globs_and_markers_are_read_as_on_s3(
     assert {shard.fault for shard in listing.shards} == {None}
 
 
+def test_a_blob_that_marks_a_folder_of_a_namespace_is_no_file(
+    azurite_emulator: Emulator, tmp_path: Path
+) -> None:
+    files = {"in/a.jsonl": LINE % 1, "in/deep": b"", "in/deep/b.jsonl": LINE % 2}
+    bucket = azurite_emulator.bucket(f"folders-{tmp_path.name}", files)
+    fs = azurite_emulator.at(bucket).fs
+    fs.setxattrs(f"{bucket}/in/deep", hdi_isfolder="true")
+    fs.pipe_file(f"{bucket}/in/bare", b"")
+    fs.setxattrs(f"{bucket}/in/bare", Hdi_isfolder="true")
+
+    for glob in ("/in", "/in/", "/in/**", "/in/[ad]*/**"):
+        shards = list_shards(azurite_emulator.uri(bucket + glob), Storage()).shards
+        assert [s.path.partition("/in/")[2] for s in shards][-1:] == ["deep/b.jsonl"]
+        assert {s.path.partition("/in/")[2] for s in shards} <= {"a.jsonl", "deep/b.jsonl"}
+
+
 def test_shards_small_large_and_empty_are_read_whole(emulator: Emulator, tmp_path: Path) -> None:
     large = b"".join(LINE % n for n in range(20_000))
     files = {"in/a.jsonl": LINE % 1, "in/b.jsonl": large, "in/c.jsonl": b""}
