@@ -1,6 +1,7 @@
 """Azure Blob Storage by adlfs, held to the rules of `pipeline.core.listing`."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -49,15 +50,18 @@ class AzureStore(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has no typ
     protocol = ("az", "abfs", "abfss")
 
     def __init__(self, host: str | None = None, **options: Any) -> None:
+        usual = options.get("account_name") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
         if host:
-            options["account_name"] = account = host.partition(".")[0]
+            options["account_name"] = host.partition(".")[0]
         super().__init__(**options)
-        self._host = host
-        if host and self.service_client.account_name != account:
+        account = self.service_client.account_name
+        if host and account != self.account_name:
             raise ValueError(
-                f"the credentials are those of the account {self.service_client.account_name}, and "
-                f"the URI names {account}"
+                f"the credentials are those of the account {account}, and the URI names "
+                f"{self.account_name}"
             )
+        # One place has one URI, whichever way it was written.
+        self._host = None if self.connection_string or account == usual else host
 
     def unstrip_protocol(self, name: str) -> str:
         uri = str(super().unstrip_protocol(name))

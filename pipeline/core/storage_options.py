@@ -120,8 +120,10 @@ def _check(cls: type, options: Mapping[str, Any], place: str) -> None:
         name
         for base in cls.__mro__
         if "__init__" in vars(base)
-        for name in inspect.signature(base.__init__).parameters  # type: ignore[misc]
+        for name, taken in inspect.signature(base.__init__).parameters.items()  # type: ignore[misc]
+        if taken.kind not in (taken.VAR_POSITIONAL, taken.VAR_KEYWORD)
     } | {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
+    known -= {"self", "host"}  # the second is of a URI
     for name in options:
         if name not in known:
             raise ConfigError(f"{place}.{name}: no option of {cls.__name__}{nearest(name, known)}")

@@ -145,6 +145,15 @@ def test_an_account_in_a_uri_of_azure_is_kept_in_it() -> None:
     assert redacted("abfss://some:secret@herons.dfs.core.windows.net") != uri
 
 
+def test_a_place_in_the_usual_account_has_one_uri_however_it_is_written() -> None:
+    storage = Storage({"az": {"account_name": "herons", "anon": True}})
+    written = ["az://ponds/in", "abfss://ponds@herons.dfs.core.windows.net/in"]
+
+    assert {storage.at(uri).uri for uri in written} == {"az://ponds/in"}
+    other = "abfss://ponds@egrets.dfs.core.windows.net/in"
+    assert storage.at(other).uri == other
+
+
 def test_an_account_in_a_uri_that_the_credentials_are_not_for_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
