@@ -90,7 +90,10 @@ def plan(
 ) -> None:
     """Say what a run would do and cost; change nothing."""
     _start("plan", job, overrides, json, debug)(
-        selection=lambda: _selection(only, limit, retry), examples=examples, rate=rate, debug=debug
+        selection=lambda job: _selection(job, only, limit, retry),
+        examples=examples,
+        rate=rate,
+        debug=debug,
     )
 
 
@@ -111,7 +114,7 @@ def preview(
 ) -> None:
     """Answer the first few records here and show everything; store nothing."""
     _start("preview", job, overrides, json, debug)(
-        selection=lambda: _selection(only, limit, None), against=against, debug=debug
+        selection=lambda job: _selection(job, only, limit, None), against=against, debug=debug
     )
 
 
@@ -135,7 +138,7 @@ def run(
 ) -> None:
     """Read, generate, check and write what is not done yet; safe to repeat."""
     _start("run", job, overrides, json, debug)(
-        selection=lambda: _selection(only, limit, retry), run_id=run_id, debug=debug
+        selection=lambda job: _selection(job, only, limit, retry), run_id=run_id, debug=debug
     )
 
 
@@ -237,8 +240,8 @@ def _start(
 ) -> Callable[..., None]:
     """`jobs.<command>.main`, to be called with the command's own options.
 
-    Reads the job file first. An option that is a function is called then, so that its errors reach
-    a person as all others do.
+    Reads the job file first. An option that is a function of the job is called then, so that its
+    errors reach a person as all others do.
     """
 
     def run_command(**options: Any) -> None:
@@ -246,7 +249,7 @@ def _start(
             from pipeline.config.loading import load_job
 
             job = load_job(job_file, overrides or [])
-            given = {name: o() if callable(o) else o for name, o in options.items()}
+            given = {name: o(job) if callable(o) else o for name, o in options.items()}
             result: Outcome = import_module(f"jobs.{command}").main(console, job, **given)
             return result
 
@@ -255,11 +258,11 @@ def _start(
     return run_command
 
 
-def _selection(only: list[str] | None, limit: int | None, retry: list[str] | None) -> Any:
-    from pipeline.answering.checks import known_checks
+def _selection(job: Any, only: list[str] | None, limit: int | None, retry: list[str] | None) -> Any:
+    from pipeline.answering.checks import check_names
     from pipeline.config.selection import select
 
-    return select(only or (), limit, retry or (), known_checks())
+    return select(only or (), limit, retry or (), check_names(job.checks))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -42,6 +42,8 @@ def main(console: Console, job: Job, debug: bool) -> tuple[int, dict[str, Any]]:
         "changed": len(verdicts),
         "now_failed": sum(v.status == ("answered", "failed") for v in verdicts),
         "now_answered": sum(v.status == ("failed", "answered") for v in verdicts),
+        "other_versions": dict(changes.other_versions),
+        "kept": dict(changes.kept),
         "verdicts": [_document(verdict) for verdict in verdicts],
     }
 
@@ -59,6 +61,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
         "was": was,
         "now": now,
         "answer_changed": verdict.answer_changed,
+        "other_versions": list(verdict.other_versions),
     }
 
 
@@ -70,6 +73,12 @@ def _show(console: Console, changes: Rechecked) -> None:
     for description, count in Counter(map(_description, verdicts)).most_common():
         table.add_row(description, f"{count:,}")
     console.print(table)
+    for name, count in changes.other_versions.items():
+        console.print(f"{name}: {plural(count, 'answer')} judged by another version of this check")
+    for name, count in changes.kept.items():
+        console.print(
+            f"{name}: {plural(count, 'verdict')} kept, as the check asks for what is not stored"
+        )
     for verdict in verdicts[:MOST_SHOWN]:
         console.print(f"{harmless(verdict.record_id)}: {_description(verdict)}", markup=False)
     if len(verdicts) > MOST_SHOWN:

@@ -64,7 +64,7 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     gather = partial(_together, partitions) if waits else partial(_streaming, rows)
     prompts = read_prompts(prepared, executor, executor.share(ledger), gather, waits=waits)
     batches = prompts.map(arrange).in_blocks(1)
-    replica = (job, source, sink, reporter)
+    replica = (job, source, prepared.evaluator, sink, reporter)
     outdated: list[pa.Table] = []
     stored = batches.through_replicas(BatchWorker, replica, job.engine, concurrent)
     for made in stored.receipts():

@@ -18,9 +18,12 @@ from pipeline.prompting.template import PromptSource
 class EngineLoader:
     """Opens the engine of a replica once, in a thread, for all who wait for it."""
 
-    def __init__(self, job: Job, source: PromptSource, reporter: Reporter) -> None:
+    def __init__(
+        self, job: Job, source: PromptSource, evaluator: Evaluator, reporter: Reporter
+    ) -> None:
         self._job = job
         self._source = source
+        self._evaluator = evaluator
         self._reporter = reporter
         self._lock = Lock()
         self._loading: Future[AnsweringLoop] | None = None
@@ -60,7 +63,6 @@ class EngineLoader:
             self._reporter.state("loading")
             engine = open_engine(job, self._source.sample)
             self._reporter.state("ready", engine.version)
-            evaluator = Evaluator.of(job)
-            loading.set_result(AnsweringLoop(engine, evaluator, most_attempts(job)))
+            loading.set_result(AnsweringLoop(engine, self._evaluator, most_attempts(job)))
         except BaseException as error:  # noqa: BLE001  raised where the engine is wanted
             loading.set_exception(error)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from pipeline.answering.checks import Check, chosen_checks, run_checks
+from pipeline.answering.checks import Check, Unknown, chosen_checks, not_known, run_checks
 from pipeline.answering.checks.base import Subject
 from pipeline.answering.reasoning import Splitter, split_completion, splitter_of
 from pipeline.answering.stance import stance_of
@@ -51,7 +51,10 @@ class EvaluatedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """The checks of a job; the same completion always gets the same results."""
+    """The checks of a job; the same completion always gets the same results.
+
+    It travels to where answers are checked, with the sources of the user's own checks.
+    """
 
     checks: tuple[Check, ...]
     max_words: int
@@ -65,15 +68,19 @@ class Evaluator:
         checks = chosen_checks({"format": format_.level, **job.checks})
         return cls(checks, job.answer.max_words, format_, split)
 
-    def evaluate(self, completion: Completion, boilerplate: str) -> EvaluatedAttempt:
+    def evaluate(
+        self, completion: Completion, prompt: Prompt, unknown: Unknown = not_known
+    ) -> EvaluatedAttempt:
         """Extracts the answer and runs every check on it."""
         completion = self.split(completion)
         extracted = self.format.extract(completion.content)
         is_prose = extracted.prose is not None
         text = extracted.answer if extracted.prose is None else extracted.prose
-        subject = Subject(completion, text, boilerplate, self.max_words, self.format, is_prose)
+        subject = Subject.of(completion, text, prompt, self.max_words, self.format, is_prose)
         checks = tuple(check for check in self.checks if is_prose or not check.of_prose)
-        return EvaluatedAttempt(completion, extracted, *run_checks(checks, subject))
+        whole = subject.with_whole(extracted.answer)
+        found = run_checks(checks, subject, unknown, whole)
+        return EvaluatedAttempt(completion, extracted, *found)
 
 
 def without_completion(why: str) -> EvaluatedAttempt:

@@ -34,7 +34,7 @@ class AnsweringLoop:
             completion = await self.engine.generate(request)
         except GenerationError as error:
             return without_completion(str(error))
-        return self.evaluator.evaluate(completion, request.prompt.boilerplate)
+        return self.evaluator.evaluate(completion, request.prompt)
 
 
 def _next_request(request: Request, last: EvaluatedAttempt) -> Request | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.answering.checks import chosen_checks
+from pipeline.answering.evaluate import Evaluator
 from pipeline.config.schema import Job
 from pipeline.config.selection import EVERYTHING, Selection
 from pipeline.core.errors import ConfigError
@@ -15,10 +15,11 @@ from pipeline.reading.shards import Listing, list_shards
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job that can run, with its template, its input and its store."""
+    """A job that can run, with its template, its checks, its input and its store."""
 
     job: Job
     source: PromptSource
+    evaluator: Evaluator
     storage: Storage
     listing: Listing
     store: Location
@@ -39,7 +40,7 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
     """Raises `ConfigError` if the job, its template or its input cannot work."""
     check_engine(job)
     job = with_option_values(job)
-    chosen_checks(job.checks)
+    evaluator = Evaluator.of(job)
     source = load_prompt(job.prompt.template, job.answer)
     if source.is_verbatim and job.prompt.passages != "as_given":
         raise ConfigError(
@@ -53,7 +54,7 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
         raise ConfigError(
             f"output.uri: {job.output.uri} is inside the input; the job would read its own answers"
         )
-    return Prepared(job, source, storage, listing, store, selection)
+    return Prepared(job, source, evaluator, storage, listing, store, selection)
 
 
 def _holds(root: Location, listing: Listing, store: Location) -> bool:

@@ -1,13 +1,17 @@
 """Evaluates stored completions again: with new checks, limits or extraction, and no engine."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import orjson
 import pyarrow as pa
 
+from pipeline.answering.checks import Check, digests_of, not_known
+from pipeline.answering.checks.base import Finding, NotStored, Subject, UnknownPassages
 from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
+from pipeline.answering.past_runs import PastRuns
 from pipeline.answering.reasoning import split_text
 from pipeline.config.schema import TextGrammar
 from pipeline.core.arrow import carry
@@ -17,6 +21,7 @@ from pipeline.core.records import (
     Completion,
     Fault,
     Message,
+    Passage,
     Place,
     Prompt,
     Record,
@@ -84,42 +89,95 @@ class Verdict(NamedTuple):
     stance: tuple[str, str]
     missed: tuple[tuple[str, ...], tuple[str, ...]]  # checks not passed, at any level
     answer_changed: bool
+    other_versions: tuple[str, ...]  # checks of the user's own that had other sources then
 
 
 @dataclass(slots=True)
 class Rechecked:
-    """The number of rows evaluated again, and every verdict that changed."""
+    """The number of rows evaluated again, and every verdict that changed.
+
+    `other_versions` counts rows whose stored verdict came of another version of a check, `kept`
+    those whose stored verdict stays, as the check asks for what the store does not hold.
+    """
 
     rows: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
+    other_versions: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Self) -> None:
         self.rows += other.rows
         self.verdicts.extend(other.verdicts)
+        self.other_versions.update(other.other_versions)
+        self.kept.update(other.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVerdicts:
+    """A row's verdicts, for checks that ask for what the store does not hold.
+
+    One stays if it came of the same version of its check, on the same answer; else the answer
+    fails the check. `kept` collects the names of those that stay.
+    """
+
+    row: Row
+    digests: Mapping[str, str]
+    kept: set[str] = field(default_factory=set)
+
+    def __call__(self, check: Check, subject: Subject, why: NotStored) -> Finding:
+        row = self.row
+        stored = [c for c in row["checks"] if c["name"] == check.name]
+        same_answer = (subject.completion.text, subject.answer) == (
+            row["completion"],
+            row["answer"],
+        )
+        if not (stored and same_answer and self.digests.get(check.name) == check.digest):
+            return not_known(check, subject, why)
+        self.kept.add(check.name)
+        return Finding(stored[0]["passed"], stored[0]["evidence"])
 
 
 def recheck_rows(
-    rows: pa.Table, evaluator: Evaluator, boilerplates: Boilerplates
-) -> tuple[pa.Table, list[Verdict]]:
+    rows: pa.Table, evaluator: Evaluator, boilerplates: Boilerplates, runs: PastRuns
+) -> tuple[pa.Table, Rechecked]:
     """Evaluates stored rows again; returns those that changed, as `OUTCOMES`, and the changes."""
-    stored = rows.to_pylist()
-    evaluated = [_evaluated(row, evaluator, boilerplates.of(row)) for row in stored]
-    verdicts = list(map(_verdict, stored, evaluated))
-    changed = [at for at, verdict in enumerate(verdicts) if verdict]
-    new = answers_table([evaluated[at] for at in changed], {})
+    stored, done = rows.to_pylist(), Rechecked(rows.num_rows)
+    today, evaluated, changed = digests_of(evaluator.checks), [], []
+    for at, row in enumerate(stored):
+        verdicts = StoredVerdicts(row, digests := runs.digests(row))
+        prompt = _prompt(row, boilerplates.of(row), runs)
+        now = best_of(prompt, list(_attempts(row, evaluator, prompt, verdicts)))
+        other = tuple(n for n, digest in today.items() if digests.get(n, digest) != digest)
+        done.kept.update(verdicts.kept)
+        done.other_versions.update(other)
+        if verdict := _verdict(row, now, other):
+            done.verdicts.append(verdict)
+            evaluated.append(now)
+            changed.append(at)
+    new = answers_table(evaluated, {})
     old = carry(rows.take(pa.array(changed, pa.int64())), OUTCOMES)
     columns = [(new if name in EVALUATED else old)[name] for name in OUTCOMES.names]
-    return pa.table(columns, schema=OUTCOMES), [v for v in verdicts if v]
+    return pa.table(columns, schema=OUTCOMES), done
 
 
-def _evaluated(row: Row, evaluator: Evaluator, boilerplate: str) -> Answered:
-    record = Record(row["record_id"], Place(row["source_uri"], row["source_row"]))
+def _prompt(row: Row, boilerplate: str, runs: PastRuns) -> Prompt:
+    """The prompt of a row, with its record as far as the store holds it."""
+    record = Record(
+        row["record_id"],
+        Place(row["source_uri"], row["source_row"]),
+        row["paper_id"],
+        row["question_id"],
+        row["question"],
+        passages=cast(tuple[Passage, ...], UnknownPassages()),
+        extra=runs.columns(row),
+    )
     messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
-    prompt = Prompt(record, messages, boilerplate, row["prompt_key"], row["generation_key"])
-    return best_of(prompt, list(_attempts(row, evaluator, boilerplate)))
+    return Prompt(record, messages, boilerplate, row["prompt_key"], row["generation_key"])
 
 
-def _attempts(row: Row, evaluator: Evaluator, boilerplate: str) -> Iterator[EvaluatedAttempt]:
+def _attempts(
+    row: Row, evaluator: Evaluator, prompt: Prompt, verdicts: StoredVerdicts
+) -> Iterator[EvaluatedAttempt]:
     for attempt in row["attempts"]:
         if ENGINE_ERROR in attempt["failed_checks"]:
             causes = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
@@ -137,7 +195,7 @@ def _attempts(row: Row, evaluator: Evaluator, boilerplate: str) -> Iterator[Eval
             split=_stored_split(text, reasoning) if reasoning else None,
             **(_of_answer(row) if text == row["completion"] else {}),
         )
-        yield evaluator.evaluate(completion, boilerplate)
+        yield evaluator.evaluate(completion, prompt, verdicts)
 
 
 def _of_answer(row: Row) -> dict[str, Any]:
@@ -162,7 +220,7 @@ def _stored_split(text: str, reasoning: str) -> Split:
     return Split(reasoning, split_text(behind).content)
 
 
-def _verdict(row: Row, now: Answered) -> Verdict | None:
+def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdict | None:
     """What has changed, or None if nothing has; evidence in other words is no change."""
     before = [(c["name"], c["passed"], c["level"]) for c in row["checks"]]
     after = [(c.name, c.passed, c.level) for c in now.checks]
@@ -184,4 +242,5 @@ def _verdict(row: Row, now: Answered) -> Verdict | None:
         (row["stance"], now.stance),
         (missed[0], missed[1]),
         row["answer"] != now.answer,
+        other_versions,
     )

@@ -8,6 +8,7 @@ from threading import Thread
 import pyarrow as pa
 
 from pipeline.answering.engine_loader import EngineLoader
+from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.flushing import BatchAnswers, Flusher
 from pipeline.answering.stop_signal import StopSignal
 from pipeline.cluster.counters import EngineCounts
@@ -44,6 +45,7 @@ class BatchWorker:
         self,
         job: Job,
         source: PromptSource,
+        evaluator: Evaluator,
         sink: Sink,
         reporter: Reporter = Reporter(),  # noqa: B008  it has no state
     ) -> None:
@@ -51,7 +53,7 @@ class BatchWorker:
         self._source = source
         self._sink = sink
         self._reporter = reporter
-        self._loader = EngineLoader(job, source, reporter)
+        self._loader = EngineLoader(job, source, evaluator, reporter)
         self._flusher = Flusher(
             sink, reporter, job.output.flush_seconds, self._as_rows, self._count_stored
         )

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.config.checks import DECLARED
 from pipeline.config.schema import Job
 from pipeline.config.sections import known_keys, with_defaults
 from pipeline.config.yaml_document import YamlDocument, YamlFault, parse_yaml
@@ -26,6 +27,11 @@ _PASSWORD_IN_URI = re.compile(r"://[^/@\s]*:[^/\s]+@")
 """A user name without a password may stand in a URI."""
 
 _DOTTED_NAME = re.compile(r"\w+(\.\w+)*")
+
+_SEPARATOR = re.compile(r"\.(?!py(?:\.|$))")
+"""Between the keys of an override; the name of a check may be that of a Python file."""
+
+_ADDED = re.compile(r"\[\w+\]")
 
 _FREE_SECTIONS = ("storage", "engine.options")
 """Sections with keys of other tools; a wrong value in place of one may be a secret."""
@@ -137,7 +143,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         value = parse_yaml(text).data
     except YamlFault as fault:
         raise ConfigError(f"override {key}: not valid YAML: {fault.message}") from None
-    *parents, name = key.split(".")
+    *parents, name = _SEPARATOR.split(key)
     for parent in parents:
         section = data.get(parent)
         # `prompt: FILE` is short for a mapping, into which an override may reach.
@@ -190,7 +196,9 @@ def _explain(where: _Origin, error: ValidationError) -> str:
     place = _place_of(first)
     if first["type"] == "extra_forbidden":
         *parents, name = place
-        message = f"unknown key{nearest(str(name), known_keys(Job, parents))}"
+        declared = next((DECLARED[p] for p in map(str, first["loc"]) if p in DECLARED), None)
+        known = list(declared.model_fields) if declared else known_keys(Job, parents)
+        message = f"unknown key{nearest(str(name), known)}"
     elif first["type"] == "missing":
         message = "missing; every job needs it"
     else:
@@ -209,8 +217,8 @@ def _quoted(place: Place, value: Any) -> str:
 
 
 def _place_of(fault: ErrorDetails) -> Place:
-    """Without what Pydantic adds to the key of a mapping that is no text."""
-    return tuple(part for part in fault["loc"] if part != "[key]")
+    """Without what Pydantic adds: for the key of a mapping that is no text, and kinds of values."""
+    return tuple(part for part in fault["loc"] if not _ADDED.fullmatch(str(part)))
 
 
 def _dotted(place: Place) -> str:

@@ -17,23 +17,19 @@ from pydantic import (
 )
 
 from pipeline.config.bucket import WHOLE, Bucket
+from pipeline.config.checks import Checks
 from pipeline.config.choices import checked_choices
 from pipeline.config.gpus import gpus_per_rank, spans_nodes
 from pipeline.config.json_schema import read_schema
 from pipeline.config.sampling import Sampling as Sampling
-from pipeline.config.sections import SECTION
+from pipeline.config.sections import SECTION, yaml_off
 from pipeline.core.carried import NOTHING, Carry
 from pipeline.core.errors import ConfigError
-from pipeline.core.records import ANSWER_MARKER, Level
+from pipeline.core.records import ANSWER_MARKER
 from pipeline.core.storage_options import by_store, check_writable
 
 InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
 EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
-
-
-def _yaml_off(value: Any) -> Any:
-    """YAML 1.1 reads an unquoted `off` as false."""
-    return "off" if value is False else value
 
 
 class Section(BaseModel):
@@ -125,7 +121,7 @@ class EngineConfig(Section):
     accelerator_type: str | None = None
     start_seconds: int = Field(default=1800, gt=0)  # to be placed, and again to load the model
     stall_seconds: float = Field(default=300, gt=0)  # without a token before a restart
-    reasoning: Annotated[str, BeforeValidator(_yaml_off)] = Field(default="auto", min_length=1)
+    reasoning: Annotated[str, BeforeValidator(yaml_off)] = Field(default="auto", min_length=1)
     chat_template_kwargs: dict[str, Any] = {}  # arguments of the model's chat template
     confidence: bool = False  # whether log probabilities of the answer's tokens are kept
     adapter: str | None = (
@@ -273,7 +269,7 @@ class Job(Section):
     engine: EngineConfig = EngineConfig()
     sampling: Sampling = Sampling()
     answer: Answer = Answer()
-    checks: dict[str, Annotated[Level, BeforeValidator(_yaml_off)]] = {}
+    checks: Checks = {}
     attempts: int = Field(default=3, gt=0)  # generations per record, at most
     failure_budget: float = Field(default=0.05, ge=0, le=1)  # share of answers that may fail
     reject_budget: float = Field(default=0.5, ge=0, le=1)  # share of records that may be rejects

@@ -10,6 +10,11 @@ from pydantic.fields import FieldInfo
 SECTION = ConfigDict(extra="forbid", frozen=True, validate_default=True, serialize_by_alias=True)
 
 
+def yaml_off(value: Any) -> Any:
+    """YAML 1.1 reads an unquoted `off` as false."""
+    return "off" if value is False else value
+
+
 def with_defaults(data: dict[str, Any], section: type[BaseModel]) -> dict[str, Any]:
     """The data without sections that are empty, as when all their keys are commented out."""
     filled = dict(data)

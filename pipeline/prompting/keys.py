@@ -24,6 +24,11 @@ def digest(data: bytes) -> str:
     return blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
+def short_digest(data: bytes) -> str:
+    """Tells versions of a text apart in 16 hex digits."""
+    return blake2b(data, digest_size=8).hexdigest()
+
+
 def prompt_and_generation_key(
     messages: tuple[Message, ...], identity: Mapping[str, Any]
 ) -> tuple[str, str]:

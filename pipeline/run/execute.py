@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from pipeline.answering.checks import digests_of
 from pipeline.answering.prepare import Prepared
 from pipeline.cluster.executor import Executor
 from pipeline.core.accounting import Totals
@@ -51,4 +52,5 @@ def execute(
 def _run_file(prepared: Prepared, run_id: str | None) -> RunFile:
     store, job, prompt = prepared.store, prepared.job, prepared.source.described()
     file = RunFile.named(store, job, prompt, run_id) if run_id else RunFile.new(store, job, prompt)
-    return replace(file, reasoning=described(job))
+    own_checks = digests_of(prepared.evaluator.checks)
+    return replace(file, reasoning=described(job), own_checks=own_checks)

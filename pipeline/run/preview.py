@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import orjson
+
 from pipeline.answering.engine_loader import EngineLoader
 from pipeline.answering.prepare import Prepared
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
+from pipeline.core.arrow import dump_extra
 from pipeline.core.records import Answered, Completion, Fault, Message, Prompt, Record, Reject
 from pipeline.engines import generation_identity
 from pipeline.engines.engine import Engine, Request
@@ -86,7 +89,7 @@ def _processes_ended() -> Iterator[None]:
 async def _preview(
     prepared: Prepared, sources: Sequence[PromptSource], show: Callable[[Previewed], object]
 ) -> None:
-    answerer = _Answerer(prepared.job, sources)
+    answerer = _Answerer(prepared, sources)
 
     async def answer(number: int, prompts: Sequence[Rendered]) -> None:
         show(await answerer.answer(number, prompts))
@@ -118,12 +121,18 @@ async def _looked_at(
         if isinstance(item, Reject):
             rendered: tuple[Rendered, ...] = (item,)
         else:
-            rendered = tuple(prompt_of(item, s, identity(item), fit) for s in sources)
+            record = _between_stages(item)
+            rendered = tuple(prompt_of(record, s, identity(record), fit) for s in sources)
         yield rendered
         prompts += isinstance(rendered[0], Prompt)
         rejects += isinstance(rendered[0], Reject)
         if prompts == _most_records(selection) or rejects == MOST_REJECTS:
             return
+
+
+def _between_stages(record: Record) -> Record:
+    """A record as templates and checks have it in a run, where its columns have been JSON."""
+    return replace(record, extra=orjson.loads(dump_extra(record.extra) or b"{}"))
 
 
 def _most_records(selection: Selection) -> int | None:
@@ -139,9 +148,9 @@ class _Answerer:
     a prompt template makes.
     """
 
-    def __init__(self, job: Job, sources: Sequence[PromptSource]) -> None:
-        self._sources = sources
-        self._loader = EngineLoader(job, sources[0], Reporter())
+    def __init__(self, prepared: Prepared, sources: Sequence[PromptSource]) -> None:
+        job, self._sources = prepared.job, sources
+        self._loader = EngineLoader(job, sources[0], prepared.evaluator, Reporter())
         self._text = _text_for_model(job, sources)
 
     async def answer(self, number: int, prompts: Sequence[Rendered]) -> PreviewedRecord:

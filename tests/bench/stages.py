@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.identities import Identities
 from pipeline.core.filesystem import Storage
@@ -37,7 +38,7 @@ def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
     source = load_prompt(recorded.prompt.template, recorded.answer)
     tables = read_tables(list_shards(str(shards), storage).shards, recorded.input, storage)
     sink = Sink(str(store), storage, PartWriter("bench"), recorded.rows_per_file)
-    worker, loop = BatchWorker(recorded, source, sink), asyncio.Runner()
+    worker, loop = BatchWorker(recorded, source, Evaluator.of(recorded), sink), asyncio.Runner()
     seconds = dict.fromkeys(STAGES, 0.0)
     set_up_worker()
 

@@ -40,7 +40,7 @@ def batch_output(records: int) -> list[dict[str, Any]]:
 def planned(task: Job) -> tuple[dict[str, Any], str]:
     """The document of a plan, and what it says."""
     said = StringIO()
-    return main(Console(file=said, width=200), task, selection(), 0, None, False)[
+    return main(Console(file=said, width=200), task, selection(task), 0, None, False)[
         1
     ], said.getvalue()
 

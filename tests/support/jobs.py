@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from pipeline.answering.checks import known_checks
+from pipeline.answering.checks import check_names
 from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import InProcess
 from pipeline.cluster.ray_data import RayData
@@ -170,21 +170,21 @@ def vllm_job(
 
 def run(job_: Job, run_id: str | None = None, **selected: Any) -> dict[str, Any]:
     """One run of a job, or of the selected part of it, in this process."""
-    return execute(prepare(job_, selection(**selected)), InProcess(), run_id=run_id)
+    return execute(prepare(job_, selection(job_, **selected)), InProcess(), run_id=run_id)
 
 
 def run_on_cluster(job_: Job, run_id: str | None = None, **selected: Any) -> dict[str, Any]:
     """One run with Ray Data, on the cluster that the test has joined."""
-    return execute(prepare(job_, selection(**selected)), RayData(job_.engine), run_id=run_id)
+    return execute(prepare(job_, selection(job_, **selected)), RayData(job_.engine), run_id=run_id)
 
 
 def plan(job_: Job, examples: int = 0, **selected: Any) -> WorkPlan:
     """What a run of a job, or of the selected part of it, would do."""
-    return make_plan(prepare(job_, selection(**selected)), InProcess(), ignore, examples)
+    return make_plan(prepare(job_, selection(job_, **selected)), InProcess(), ignore, examples)
 
 
-def selection(**selected: Any) -> Selection:
-    return select(**selected, known_checks=known_checks())
+def selection(job_: Job, **selected: Any) -> Selection:
+    return select(**selected, known_checks=check_names(job_.checks))
 
 
 def counts(document: Mapping[str, Any]) -> dict[str, int]:

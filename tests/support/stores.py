@@ -86,10 +86,8 @@ def _answers(rng: random.Random, numbers: Sequence[int]) -> Iterator[Answered]:
         text = "\n\n".join(p.text for p in rng.sample(passages, 4))
         messages = (Message("user", f"{text}\n\n{record.question}"),)
         keys = prompt_and_generation_key(messages, {})
-        yield best_of(
-            Prompt(record, messages, "", *keys),
-            [evaluator.evaluate(_completion(rng, passages), "")],
-        )
+        prompt = Prompt(record, messages, "", *keys)
+        yield best_of(prompt, [evaluator.evaluate(_completion(rng, passages), prompt)])
 
 
 def _completion(rng: random.Random, passages: tuple[Passage, ...]) -> Completion:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pipeline.answering.checks import known_checks
+from pipeline.config.checks import level_of, names_in_use
 from pipeline.config.schema import EngineConfig, Price
 from pipeline.store.runs import replica_seconds
 
@@ -95,8 +96,9 @@ def _passed(run: Run) -> _Values:
     generated = counts.get("answered", 0) + counts.get("failed", 0)
     if not generated:
         return {}
-    levels, missed = run["job"]["checks"], run.get("checks_missed") or {}
-    names = {name for name in known_checks() if levels.get(name) != "off"} | set(missed)
+    settings, missed = run["job"]["checks"], run.get("checks_missed") or {}
+    ours = {name for name in known_checks() if level_of(settings.get(name)) != "off"}
+    names = ours | names_in_use(settings) | set(missed)
     return {
         f"passed.{name}": _Value(name, "share", 1 - missed.get(name, 0) / generated)
         for name in sorted(names)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.answering import engine_loader
+from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.coordinator import Coordinator
 from pipeline.cluster.identities import Identities
@@ -115,9 +116,8 @@ class Bench:
 
     def worker(self) -> BatchWorker:
         """A replica as it starts, on whichever node."""
-        return BatchWorker(
-            self.job, load_prompt(self.job.prompt.template, Answer()), self.sink, self.reporter
-        )
+        source = load_prompt(self.job.prompt.template, Answer())
+        return BatchWorker(self.job, source, Evaluator.of(self.job), self.sink, self.reporter)
 
     def batch(self, numbers: range) -> pa.Table:
         source = load_prompt(self.job.prompt.template, Answer())

@@ -51,7 +51,7 @@ def said(model: LocalVllm, messages: tuple[Message, ...], *overrides: str) -> tu
 
 def answers(model: LocalVllm, *overrides: str) -> list[Answered]:
     job = a_job(*overrides)
-    prepared, identity, fit = prepare(job, selection()), generation_identity(job), fitting(job)
+    prepared, identity, fit = prepare(job, selection(job)), generation_identity(job), fitting(job)
     items = read_items(prepared.listing.shards, job.input, prepared.storage)
     prompts = [prompt_of(item, prepared.source, identity(item), fit) for item in items]
     assert len(prompts) == 12

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.answering import engine_loader
+from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
@@ -27,19 +28,19 @@ from tests.support.jobs import job, record
 
 RECORDS = 3
 
-Task = tuple[Job, PromptSource, Sink]
+Task = tuple[Job, PromptSource, Evaluator, Sink]
 
 
 @pytest.fixture
 def task(tmp_path) -> Task:
     recorded = job("shards", tmp_path, engine={"kind": "recorded"})
     sink = Sink(str(tmp_path), Storage(), PartWriter("run-1"), recorded.rows_per_file)
-    return recorded, load_prompt(recorded.prompt.template, Answer()), sink
+    return recorded, load_prompt(recorded.prompt.template, Answer()), Evaluator.of(recorded), sink
 
 
 def batch_for(task: Task) -> pa.Table:
     """A packed batch of three records."""
-    recorded, source, _ = task
+    recorded, source, *_ = task
     items = items_table([record(n, recorded_answer="Three herons.") for n in range(RECORDS)])
     prompts = to_prompts(items, recorded, source, Ledger.empty, Identities())
     batch = to_batches(prompts, recorded, source, 1)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.past_runs import PastRuns
 from pipeline.answering.recheck import Boilerplates, recheck_rows
 from pipeline.config.schema import TextGrammar
 from pipeline.core.records import Completion, Message, Split
@@ -124,5 +125,5 @@ def test_a_recheck_finds_the_split_that_was_made(completion):
     answered = answered_by(FakeEngine(completion), 1)
     table = answers_table([answered], {"prompt_name": "verbatim", "prompt_version": "1"})
     evaluator = Evaluator(chosen_checks({}), 8)
-    _, verdicts = recheck_rows(table, evaluator, Boilerplates({}, TextGrammar()))
-    assert verdicts == []
+    _, done = recheck_rows(table, evaluator, Boilerplates({}, TextGrammar()), PastRuns())
+    assert done.verdicts == []

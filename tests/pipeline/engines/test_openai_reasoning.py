@@ -28,6 +28,7 @@ from tests.support.jobs import job, record
 from tests.support.proxy import Proxy
 
 TEXT = (Message(PLAIN, "How many herons nested?"),)
+PROMPT = Prompt(record(), TEXT, "", "", "")
 USAGE = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
 COUNTED = {**USAGE, "completion_tokens_details": {"reasoning_tokens": 5}}
 SCHEMA = {"name": "count", "schema": {"type": "object"}}
@@ -120,13 +121,13 @@ def test_a_thought_that_the_token_limit_ends_is_open_and_one_that_the_model_ends
 def test_an_answer_without_a_thought_is_left_to_the_rules_for_texts(fields):
     said = completion(chat("<think>Five.</think>Six.", **fields))
     assert (said.text, said.split) == ("<think>Five.</think>Six.", None)
-    assert Evaluator.of(endpoint_job("http://host")).evaluate(said, "").answer == "Six."
+    assert Evaluator.of(endpoint_job("http://host")).evaluate(said, PROMPT).answer == "Six."
 
 
 def test_with_reasoning_off_nothing_is_split():
     said = completion(chat("Six.", reasoning="Five and one."))
     job_ = job("shards", "store", engine={"kind": "openai", "model": "m", "reasoning": "off"})
-    evaluated = Evaluator.of(job_).evaluate(said, "")
+    evaluated = Evaluator.of(job_).evaluate(said, PROMPT)
     assert evaluated.answer == said.text
     assert evaluated.completion.reasoning == ""
 

@@ -22,6 +22,7 @@ from tests.support.thinking import TALKS, thinking_model
 PROMPTS = int(os.environ.get("OVERNIGHT_PROMPTS", "12"))
 WORDS = ("herons", "lamps", "nests", "towers", "salt", "sound", "moss", "tides", "sensors", "reeds")
 EVALUATOR = Evaluator(chosen_checks({}), 399)
+PROMPT = Prompt(record(), (), "", "", "")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def answers(
 ) -> list[EvaluatedAttempt]:
     """The evaluated completions of all requests under a job's own settings."""
     completions = model.generate_as(a_job(**sections), *(asked or requests()))
-    return [EVALUATOR.evaluate(completion, "") for completion in completions]
+    return [EVALUATOR.evaluate(completion, PROMPT) for completion in completions]
 
 
 def thoughts_in(answer: str) -> list[str]:

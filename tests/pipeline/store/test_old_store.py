@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.past_runs import PastRuns
 from pipeline.answering.recheck import Boilerplates, Verdict, recheck_rows
 from pipeline.cluster.identities import Identities
 from pipeline.config.loading import load_job
@@ -73,8 +74,13 @@ def prompts(job: Job, ledger: Ledger) -> pa.Table:
 
 def rechecked(job: Job, store: Location, max_words: int) -> list[Verdict]:
     evaluator = Evaluator(chosen_checks(job.checks), max_words)
-    boilerplates = Boilerplates.of_runs(all_runs(store), job.input.text)
-    return [v for rows in read_rows(store) for v in recheck_rows(rows, evaluator, boilerplates)[1]]
+    runs = list(all_runs(store))
+    boilerplates = Boilerplates.of_runs(runs, job.input.text)
+    return [
+        verdict
+        for rows in read_rows(store)
+        for verdict in recheck_rows(rows, evaluator, boilerplates, PastRuns.of(runs))[1].verdicts
+    ]
 
 
 @pytest.mark.parametrize("name", JOBS)
