@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console
 
-from pipeline.answering.checks import known_checks
+from pipeline.answering.checks import check_names
 from pipeline.config.loading import job_of, load_mapping
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection, select
@@ -69,7 +69,8 @@ def run(
     """
     from jobs.run import main
 
-    made, selection = _made(job, overrides), _selection(only, limit, retry)
+    made = _made(job, overrides)
+    selection = _selection(made, only, limit, retry)
     _, document = main(console or _console(), made, selection, None, debug=False)
     return Result(document, made)
 
@@ -90,7 +91,8 @@ def preview(
     """
     from jobs.preview import main
 
-    made, selection = _made(job, overrides), _selection(only, limit, ())
+    made = _made(job, overrides)
+    selection = _selection(made, only, limit, ())
     return main(console or Console(quiet=True), made, selection, against, debug=False)[1]
 
 
@@ -109,13 +111,13 @@ def _over(given: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _selection(only: Only | None, limit: int | None, retry: Sequence[str]) -> Selection:
+def _selection(job: Job, only: Only | None, limit: int | None, retry: Sequence[str]) -> Selection:
     pairs = [
         f"{name}={value}"
         for name, values in (only or {}).items()
         for value in ([values] if isinstance(values, str) else values)
     ]
-    return select(pairs, limit, retry, known_checks())
+    return select(pairs, limit, retry, check_names(job.checks))
 
 
 def _console() -> Console:

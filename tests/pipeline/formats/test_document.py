@@ -12,9 +12,10 @@ from pipeline.answering.evaluate import Evaluator
 from pipeline.config.loading import load_job
 from pipeline.config.schema import Answer
 from pipeline.core.errors import ConfigError
-from pipeline.core.records import Completion
+from pipeline.core.records import Completion, Prompt
 from pipeline.formats import format_of
 from pipeline.formats.document import Document
+from tests.support.jobs import job, record
 from tests.support.timing import least_seconds
 
 SCHEMA = {
@@ -48,6 +49,8 @@ GOOD = {
 }
 FORMAT = Document(SCHEMA, 30)
 AS_JSON = json.dumps(GOOD)
+
+PROMPT = Prompt(record(), (), "", "", "")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def test_word_limits_look_at_the_prose_alone():
     evaluator = Evaluator(chosen_checks({}), 30, FORMAT)
     checks = {
         c.name: c.passed
-        for c in evaluator.evaluate(Completion(json.dumps(long), "stop"), "").checks
+        for c in evaluator.evaluate(Completion(json.dumps(long), "stop"), PROMPT).checks
     }
     assert checks["format"]
     assert not checks["word_count"]
@@ -132,14 +135,14 @@ def test_word_limits_look_at_the_prose_alone():
 def test_without_marked_fields_the_checks_of_prose_step_aside():
     plain = Document({"type": "object"}, 30)
     evaluator = Evaluator(chosen_checks({}), 30, plain)
-    found = evaluator.evaluate(Completion(json.dumps({"a": "word " * 99}), "stop"), "")
+    found = evaluator.evaluate(Completion(json.dumps({"a": "word " * 99}), "stop"), PROMPT)
     assert {c.name for c in found.checks} == {"format", "complete", "empty"}
     assert all(c.passed for c in found.checks)
 
 
 def test_a_document_that_was_cut_off_gets_more_tokens():
     evaluator = Evaluator(chosen_checks({"format": "fail"}), 30, FORMAT)
-    found = evaluator.evaluate(Completion(AS_JSON[:40], "length", completion_tokens=9), "")
+    found = evaluator.evaluate(Completion(AS_JSON[:40], "length", completion_tokens=9), PROMPT)
     assert set(found.repairs) == {"more_tokens"}
 
 
@@ -186,3 +189,22 @@ def test_what_is_no_schema_stops_a_job_before_it_starts(tmp_path, schema: str, m
 def test_a_job_file_s_schema_survives_a_run_file():
     answer = Answer.model_validate({"schema": SCHEMA})
     assert Answer.model_validate(answer.model_dump(mode="json")) == answer
+
+
+def test_checks_of_one_s_own_see_the_whole_document_and_its_fields(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from pipeline.answering.checks import Finding\n"
+        "def test(subject):\n"
+        "    return Finding(subject.fields['year'] == 2021, subject.answer)\n"
+    )
+    checks = {
+        str(file): "fail",
+        "page": {"pattern": '"year"'},
+        "rule": {"expression": "fields.year > 2000 && answer.startsWith('{')"},
+    }
+    said = json.dumps(GOOD | {"year": 2021})
+    evaluator = Evaluator(chosen_checks(job("in", "out", checks=checks).checks), 30, FORMAT)
+    found = {c.name: c for c in evaluator.evaluate(Completion(said, "stop"), PROMPT).checks}
+    assert [found[name].passed for name in ("own", "page", "rule")] == [True] * 3
+    assert "2021" in found["own"].evidence
