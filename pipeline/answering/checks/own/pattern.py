@@ -32,9 +32,10 @@ class PatternTest:
 
     def __call__(self, subject: Subject) -> Finding:
         found = _compiled(self.pattern).search(subject.answer.encode())
-        evidence = f"no match of {quote(self.pattern)}"
         if found:
             evidence = f"matches: {quote(found[0].decode(errors='replace'))}"
+        else:
+            evidence = f"no match of {quote(self.pattern)}"
         passed = bool(found) == self.is_wanted
         return Finding(passed, evidence, None if passed or not self.ask else Ask(self.ask))
 
