@@ -15,6 +15,7 @@ from jobs.cli import app
 from pipeline.answering.checks.base import NotStored
 from pipeline.answering.past_runs import PastRuns
 from pipeline.cluster.in_process import InProcess
+from pipeline.config.schema import Job
 from pipeline.core.filesystem import Storage
 from pipeline.results.export.files import export_papers
 from pipeline.results.pages.run_page import write_report
@@ -305,3 +306,23 @@ def test_carried_columns_are_known_to_a_recheck():
     assert (dict(every), every.get("title")) == ({"doi": "d"}, None)
     with pytest.raises(NotStored, match="column doi"):
         PastRuns.of([run_file(("1", "x"))]).columns(row(1)).get("doi")
+
+
+@pytest.mark.parametrize("carry", [("doi",), "all"])
+def test_a_recheck_judges_anew_by_columns_that_are_carried(task, tmp_path, carry):
+    def with_carried(source: str) -> Job:
+        made = task(source)
+        return made.model_copy(update={"output": made.output.model_copy(update={"carry": carry})})
+
+    source = "from pipeline.answering.checks import Finding\ndef test(s):\n    "
+    run(with_carried(f"{source}return Finding(True, s.extra['doi'])\n"))
+    _, changes = recheck(with_carried(f"{source}return Finding(s.extra['doi'] > '', s.answer)\n"))
+    assert (changes.verdicts, changes.kept, changes.other_versions) == ([], {}, {"own": 10})
+    recheck(with_carried(f"{source}return Finding(False, s.extra['doi'])\n"))
+    evidence = {
+        c["evidence"]
+        for row in newest(tmp_path / "store").values()
+        for c in row["checks"]
+        if c["name"] == "own"
+    }
+    assert evidence == {f"10.1000/{n}" for n in range(10)}
