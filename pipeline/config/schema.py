@@ -28,7 +28,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.records import ANSWER_MARKER
 from pipeline.core.storage_options import by_store, check_writable
 
-InputFormat = Literal["auto", "text", "jsonl", "parquet", "openai-batch"]
+InputFormat = Literal["auto", "text", "jsonl", "json", "csv", "tsv", "parquet", "openai-batch"]
 EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
 
 
@@ -56,15 +56,51 @@ class TextGrammar(Section):
     )
 
 
+ColumnName = Annotated[str | None, Field(min_length=1)]
+
+
+CONTENT = ("question", "passages", "prompt", "messages")
+"""Fields of which a prompt is made."""
+
+
+class Fields(Section):
+    """The user's columns that hold our fields, where these have other names than ours.
+
+    A dot leads into an object, unless a column has it in its own name.
+    """
+
+    record_id: ColumnName = None
+    paper_id: ColumnName = None
+    question_id: ColumnName = None
+    question: ColumnName = None
+    passages: ColumnName = None
+    prompt: ColumnName = None
+    messages: ColumnName = None
+    recorded_answer: ColumnName = None
+
+
 class Input(Section):
     uri: str = Field(min_length=1)  # a file, folder or glob
     format: InputFormat = "auto"
+    fields: Fields = Fields()
     bucket: Annotated[Bucket, PlainValidator(Bucket.parse), PlainSerializer(str)] = WHOLE
     max_record_bytes: int = Field(default=4 * 2**20, gt=0)
     max_expansion: float = Field(default=200, ge=1)  # bytes in memory per stored byte
     overflow: Literal["reject", "drop_passages"] = "reject"
     grouped: bool = False  # whether the records of a paper are adjacent in the input
     text: TextGrammar = TextGrammar()
+
+    @model_validator(mode="after")
+    def _has_columns(self) -> Self:
+        named = self.fields.model_dump(exclude_none=True)
+        if self.format == "text" and named:
+            raise ValueError("fields: text files have no columns; leave it out")
+        if self.format == "openai-batch" and (content := sorted({*named} & {*CONTENT})):
+            raise ValueError(
+                f"fields.{content[0]}: a line of a batch file has its prompt in its body; "
+                "leave it out"
+            )
+        return self
 
 
 class PromptChoice(Section):

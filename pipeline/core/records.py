@@ -17,6 +17,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "abort", "error", "repetitio
 
 RejectReason: TypeAlias = Literal[
     "invalid_json",  # a line that is not one JSON document
+    "invalid_csv",  # a row with quotes or a number of cells that fit no table
     "wrong_type",  # a field, or the line itself, has the wrong type
     "missing_field",  # no question or passages, or a field that the template needs
     "not_utf8",  # text in another encoding, or no text
@@ -83,7 +84,7 @@ class Place(NamedTuple):
     """Where in the input a record comes from."""
 
     uri: str
-    row: int  # from 0: a line of a JSONL shard, a row of a Parquet shard, 0 for a text file
+    row: int  # from 0: a line of a JSONL or CSV shard, a row of Parquet, an element of an array
 
 
 class Passage(NamedTuple):

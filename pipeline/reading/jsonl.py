@@ -1,15 +1,15 @@
 """Reads JSON Lines into records, with one record in memory at a time."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 
 from pipeline.core.records import Fault, Place, Record, Reject
-from pipeline.reading.openai_batch import any_id
+from pipeline.reading.row_reader import RowReader
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _INTEGERS = range(-(2**63), 2**64)
 """Whole numbers that orjson reads as such; it makes floats of all others."""
 
@@ -18,7 +18,7 @@ _DEPTH = 256
 
 
 def jsonl_items(
-    uri: str, chunks: Iterable[bytes], limit: int, parse: Callable[[Any, Place], Record]
+    uri: str, chunks: Iterable[bytes], limit: int, rows: RowReader
 ) -> Iterator[Record | Reject]:
     """A record or a reject for every line that is not blank; `row` is the line number from 0.
 
@@ -26,30 +26,22 @@ def jsonl_items(
     """
     for row, line in _lines(chunks, limit):
         place = Place(uri, row)
-        if isinstance(line, _CutLine):
+        if isinstance(line, CutText):
             yield line.at(place, line.payload)
-        elif text := (line if row else line.removeprefix(_BOM)).strip():
-            yield _item(place, text, parse)
+        elif text := (line if row else line.removeprefix(BOM)).strip():
+            yield document_item(place, text, rows, "line")
 
 
-def _item(place: Place, line: bytes, parse: Callable[[Any, Place], Record]) -> Record | Reject:
+def document_item(place: Place, text: bytes, rows: RowReader, what: str) -> Record | Reject:
+    """The record or the reject of one JSON document, `what` it is called in messages."""
     try:
-        row = orjson.loads(line)
+        row = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return _undecodable(line, error).at(place, line)
-    item = _parsed(place, line, row, parse)
+        return _undecodable(text, error, what).at(place, text)
+    item = rows.item(row, place, lambda: text)
     if _has_large_float(item.extra if isinstance(item, Record) else row):
-        return _parsed(place, line, _exact(line, row), parse)
+        return rows.item(_exact(text, row), place, lambda: text)
     return item
-
-
-def _parsed(
-    place: Place, line: bytes, row: Any, parse: Callable[[Any, Place], Record]
-) -> Record | Reject:
-    try:
-        return parse(row, place)
-    except Fault as fault:
-        return fault.at(place, line, any_id(row))
 
 
 def _has_large_float(value: Any, depth: int = 0) -> bool:
@@ -74,42 +66,42 @@ def _integer(digits: str) -> int | str:
     return number if number in _INTEGERS else digits
 
 
-def _undecodable(line: bytes, error: orjson.JSONDecodeError) -> Fault:
+def _undecodable(text: bytes, error: orjson.JSONDecodeError, what: str) -> Fault:
     try:
-        line.decode("utf-8")
+        text.decode("utf-8")
     except UnicodeDecodeError as fault:
-        return Fault("not_utf8", f"byte {fault.start} of the line is not UTF-8: {fault.reason}")
-    return Fault("invalid_json", f"the line is not one JSON document: {error}")
+        return Fault("not_utf8", f"byte {fault.start} of the {what} is not UTF-8: {fault.reason}")
+    return Fault("invalid_json", f"the {what} is not one JSON document: {error}")
 
 
-class _CutLine(Fault):
-    """A line that could not be read to its end, with its beginning."""
+class CutText(Fault):
+    """The fault of a text that could not be read to its end, with its beginning."""
 
     def __init__(self, fault: Fault, payload: bytes) -> None:
         super().__init__(fault.reason, fault.detail)
         self.payload = payload
 
 
-def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[tuple[int, bytes | _CutLine]]:
+def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[tuple[int, bytes | CutText]]:
     """Numbered lines. The part of a line beyond `limit` bytes is dropped while it is read."""
     row, line = 0, b""
     try:
         for chunk in chunks:
             for i, piece in enumerate(chunk.split(b"\n")):
                 if i:
-                    yield row, _checked(line, limit)
+                    yield row, checked(line, limit, "line")
                     row, line = row + 1, b""
                 if len(line) <= limit:
                     line = (line + piece)[: limit + 1]
         if line:
-            yield row, _checked(line, limit)
+            yield row, checked(line, limit, "line")
     except Fault as fault:
-        yield row, _CutLine(fault, line)
+        yield row, CutText(fault, line)
 
 
-def _checked(line: bytes, limit: int) -> bytes | _CutLine:
-    if len(line) <= limit:
-        return line
-    return _CutLine(
-        Fault("too_large", f"the line is longer than {limit} bytes (input.max_record_bytes)"), line
-    )
+def checked(text: bytes, limit: int, what: str) -> bytes | CutText:
+    """The text, or its fault if it is longer than `limit` bytes."""
+    if len(text) <= limit:
+        return text
+    said = f"the {what} is longer than {limit} bytes (input.max_record_bytes)"
+    return CutText(Fault("too_large", said), text)

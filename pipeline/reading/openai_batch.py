@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pipeline.core.records import Fault, Place, Record
 from pipeline.reading.batch_output import is_output, output_record
 from pipeline.reading.batch_settings import batch_line
+from pipeline.reading.columns import OWN, Columns
 from pipeline.reading.rows import READY, id_of, kind_of, require, row_record
 
 Body = Mapping[str, Any]
@@ -18,12 +19,15 @@ _OTHER_ENDPOINT = re.compile(
 )
 
 
-def any_record(row: Any, place: Place) -> Record:
-    """The record in a row or in a line of a batch file; raises `Fault` like `row_record`."""
-    is_line = isinstance(row, Mapping) and "custom_id" in row
+def any_record(row: Any, place: Place, columns: Columns = OWN) -> Record:
+    """The record in a row or in a line of a batch file; raises `Fault` like `row_record`.
+
+    Where a job names the column of a prompt, no row is such a line.
+    """
+    is_line = isinstance(row, Mapping) and "custom_id" in row and not columns.maps_content
     if is_line and (_is_request(row) or is_output(row)):
-        return batch_record(row, place)
-    return row_record(row, place)
+        return batch_record(row, place, columns)
+    return row_record(row, place, columns)
 
 
 def _is_request(row: Body) -> bool:
@@ -34,7 +38,7 @@ def _is_request(row: Body) -> bool:
     return bool(bodies)
 
 
-def batch_record(row: Any, place: Place) -> Record:
+def batch_record(row: Any, place: Place, columns: Columns = OWN) -> Record:
     """The record in a line of a batch file: of its input, or of its output.
 
     Raises `Fault` for a line that is neither, or that asks for what cannot be obeyed.
@@ -53,16 +57,16 @@ def batch_record(row: Any, place: Place) -> Record:
     settings = {key: value for key, value in body.items() if key not in endpoint.fields}
     own = {key: value for key, value in row.items() if key not in (name, *READY)}
     prompt = endpoint.read(body)
-    record = row_record({**own, **prompt, "body": settings}, place)
+    record = row_record({**own, **prompt, "body": settings}, place, columns)
     line = batch_line(settings)
     return replace(record, batch=line if line.model or line.sampling else None)
 
 
-def any_id(row: Any) -> str | None:
+def any_id(row: Any, columns: Columns = OWN) -> str | None:
     """The id for the reject of a row or a batch line, or None if it has no valid one."""
     if isinstance(row, Mapping) and is_output(row):
         row = {"custom_id": row.get("custom_id")}
-    return id_of(row)
+    return id_of(row, columns)
 
 
 class Endpoint(NamedTuple):

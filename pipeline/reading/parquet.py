@@ -17,7 +17,7 @@ from pipeline.core.errors import StorageError
 from pipeline.core.records import Fault, Place, Record, Reject
 from pipeline.reading.expansion_limit import ExpansionLimit
 from pipeline.reading.int96 import CoarseTimes, Int96Columns, exact_time
-from pipeline.reading.openai_batch import any_id, any_record
+from pipeline.reading.row_reader import RowReader
 
 BATCH_ROWS, BATCH_BYTES = 256, 64 * 2**20
 """Rows in memory at a time, and their estimated size: large rows come in smaller batches."""
@@ -29,7 +29,7 @@ _VALUE_ERRORS = (ValueError, OverflowError, KeyError, pa.ArrowException)
 
 
 def parquet_items(
-    uri: str, stream: io.BufferedIOBase, limit: int, expansion: ExpansionLimit
+    uri: str, stream: io.BufferedIOBase, limit: int, expansion: ExpansionLimit, rows: RowReader
 ) -> Iterator[Record | Reject]:
     """A record or a reject for every row.
 
@@ -47,20 +47,21 @@ def parquet_items(
         return
     start = 0
     for group in range(shard.num_row_groups):
-        rows = shard.metadata.row_group(group).num_rows
+        count = shard.metadata.row_group(group).num_rows
         try:
             row_bytes = expansion.check_group(source, shard, group)
         except Fault as fault:
             yield fault.at(Place(uri, start), b"")
         except _DAMAGE_ERRORS as error:
-            yield _lost(uri, group, range(start, start + rows), error)
+            yield _lost(uri, group, range(start, start + count), error)
         else:
             batch_rows = max(min(BATCH_BYTES // max(row_bytes, 1), BATCH_ROWS), 1)
-            span = range(start, start + rows)
+            span = range(start, start + count)
             batches = shard.iter_batches(batch_size=batch_rows, row_groups=[group])
             coarse = partial(timestamps.of_group, group, _cells)
-            yield from _group_items(uri, batches, coarse, group, span, limit)
-        start += rows
+            read = partial(_item, limit=limit, rows=rows)
+            yield from _group_items(uri, batches, coarse, group, span, read)
+        start += count
 
 
 def _group_items(
@@ -69,7 +70,7 @@ def _group_items(
     coarse: Callable[[], CoarseTimes],
     group: int,
     rows: range,
-    limit: int,
+    read: Callable[[dict[str, Any], Place], Record | Reject],
 ) -> Iterator[Record | Reject]:
     row = rows.start
     try:
@@ -77,7 +78,7 @@ def _group_items(
         for batch in batches:
             for values in _batch_rows(batch):
                 exact = {name: exact_time(values[name], *next(times[name])) for name in times}
-                yield _item(values | exact, Place(uri, row), limit)
+                yield read(values | exact, Place(uri, row))
                 row += 1
     except StorageError:
         raise
@@ -110,19 +111,20 @@ def _cell(value: pa.Scalar) -> Any:
         return None
 
 
-def _item(values: dict[str, Any], place: Place, limit: int) -> Record | Reject:
-    try:
-        for name, value in values.items():
-            if isinstance(value, Fault):
-                raise Fault(value.reason, f"{name}: {value.detail}")
-        if (size := _size(values)) > limit:
-            raise Fault(
-                "too_large", f"the row has {size} characters, over {limit} (input.max_record_bytes)"
-            )
-        return any_record(values, place)
-    except Fault as fault:
-        payload = orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)
-        return fault.at(place, payload, any_id(values))
+def _item(values: dict[str, Any], place: Place, limit: int, rows: RowReader) -> Record | Reject:
+    def payload() -> bytes:
+        return orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+    for name, value in values.items():
+        if isinstance(value, Fault):
+            fault = Fault(value.reason, f"{name}: {value.detail}")
+            return rows.reject(fault, values, place, payload())
+    if (size := _size(values)) > limit:
+        fault = Fault(
+            "too_large", f"the row has {size} characters, over {limit} (input.max_record_bytes)"
+        )
+        return rows.reject(fault, values, place, payload())
+    return rows.item(values, place, payload)
 
 
 def _size(value: Any) -> int:

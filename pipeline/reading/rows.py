@@ -1,57 +1,124 @@
-"""Turns a JSON line or a Parquet row into a record."""
+"""Turns a row with named columns into a record: of JSON, CSV or Parquet."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import orjson
+
 from pipeline.core.arrow import dump_extra
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
+from pipeline.reading.columns import OWN, Columns
 from pipeline.reading.ids import as_id
 from pipeline.reading.mojibake import repair_record
 
-ID_FIELDS = ("record_id", "id", "custom_id")
-ANSWER_FIELDS = ("recorded_answer", "answer", "completion")
-_NEEDED, READY = ("question", "passages"), ("prompt", "messages")
+READY = ("prompt", "messages")
 MOST_NAMES, NAME_CHARACTERS = 12, 40
-_RECORD_FIELDS = {*ID_FIELDS, *ANSWER_FIELDS, *_NEEDED, *READY, "paper_id", "question_id"}
 
 
-def row_record(row: Any, place: Place) -> Record:
+def row_record(row: Any, place: Place, columns: Columns = OWN) -> Record:
     """The record in a row; raises `Fault` if a field is missing or has the wrong type."""
     if not isinstance(row, Mapping):
         raise Fault("wrong_type", f"a record must be an object, not {kind_of(row)}")
-    messages = _messages(row)
+    fields = _Fields(row, columns)
+    messages = _messages(fields)
     if not messages:
-        require(row, *_NEEDED)
+        fields.require("question")
+        fields.require("passages")
     return repair_record(
         Record(
-            record_id=_first_id(row) or f"{place.uri}#{place.row}",
+            record_id=fields.id("record_id") or f"{place.uri}#{place.row}",
             place=place,
-            paper_id=_id(row, "paper_id"),
-            question_id=_id(row, "question_id"),
-            question=_text(row, "question"),
-            passages=_passages(row),
+            paper_id=fields.id("paper_id"),
+            question_id=fields.id("question_id"),
+            question=fields.text("question"),
+            passages=_passages(fields),
             messages=messages,
-            recorded_answer=_first_text(row, ANSWER_FIELDS),
-            extra=_extra(row),
+            recorded_answer=fields.text("recorded_answer"),
+            extra=_extra(row, columns),
         )
     )
 
 
-def id_of(row: Any) -> str | None:
+def id_of(row: Any, columns: Columns = OWN) -> str | None:
     """The id for a row's reject, or None if the row has no valid one."""
     try:
-        return _first_id(row) if isinstance(row, Mapping) else None
+        return _Fields(row, columns).id("record_id") if isinstance(row, Mapping) else None
     except Fault:
         return None
 
 
-def require(row: Mapping[str, Any], *names: str) -> None:
-    for name in names:
-        value = row.get(name)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            held = f"the record has {_columns(row)}{_like(name, row)}"
-            raise Fault("missing_field", f'no "{name}"; {held}')
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Our fields in a row; a `Fault` names the user's column."""
+
+    row: Mapping[str, Any]
+    columns: Columns
+
+    def id(self, field: str) -> str | None:
+        values = ((self.columns.value(self.row, name), name) for name in self.columns.of(field))
+        return next((id_ for value, name in values if (id_ := as_id(value, name))), None)
+
+    def text(self, field: str) -> str | None:
+        values = ((self.columns.value(self.row, name), name) for name in self.columns.of(field))
+        return next((t for value, name in values if (t := _as_text(value, name)) is not None), None)
+
+    def items(self, field: str) -> tuple[str, Any]:
+        """The name of a field's column, and its list, which may also be written as JSON."""
+        name, value = self._one(field)
+        if isinstance(value, str) and (items := listed(value)) is not None:
+            value = items
+        elif isinstance(value, str) and field == "passages":
+            value = [value] if value.strip() else []
+        if not isinstance(value, list | None):
+            raise Fault("wrong_type", f"{name} must be a list, not {kind_of(value)}")
+        return name, value or []
+
+    def require(self, field: str) -> None:
+        name, value = self._one(field)
+        if _is_blank(value):
+            raise _missing(self.row, name, field)
+
+    def _one(self, field: str) -> tuple[str, Any]:
+        """The column of a field that has but one, and its value."""
+        for name in self.columns.of(field):
+            return name, self.columns.value(self.row, name)
+        return field, None
+
+
+def listed(text: str) -> list[Any] | None:
+    """The texts and objects of a list that is written as JSON, as cells of CSV have it.
+
+    None for any other text, be it in brackets or not.
+    """
+    if text[:1] != "[" or text.rstrip()[-1:] != "]":
+        return None
+    try:
+        items = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return items if all(isinstance(item, str | dict) for item in items) else None
+
+
+def require(row: Mapping[str, Any], name: str) -> None:
+    """Raises `Fault` for a row that has nothing in a column."""
+    if _is_blank(row.get(name)):
+        raise _missing(row, name)
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _missing(row: Mapping[str, Any], name: str, field: str | None = None) -> Fault:
+    """The fault of a row without the column `name`, which may be a job's for a field of ours."""
+    wanted, hint = f'"{name}"', _like(name, row)
+    if field and field != name:
+        wanted += f" (input.fields.{field})"
+    elif field and row and not hint:
+        hint = f"; if one of these is it, name it: input.fields.{field}"
+    return Fault("missing_field", f"no {wanted}; the record has {_columns(row)}{hint}")
 
 
 def _columns(row: Mapping[str, Any]) -> str:
@@ -66,32 +133,15 @@ def _like(name: str, row: Mapping[str, Any]) -> str:
     return f"; did you mean {close[0][:NAME_CHARACTERS]!r}?" if close else ""
 
 
-def _first_id(row: Mapping[str, Any]) -> str | None:
-    return next((id_ for name in ID_FIELDS if (id_ := _id(row, name))), None)
-
-
-def _id(row: Mapping[str, Any], name: str) -> str | None:
-    return as_id(row.get(name), name)
-
-
-def _first_text(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((text for name in names if (text := _text(row, name)) is not None), None)
-
-
-def _text(row: Mapping[str, Any], name: str) -> str | None:
-    return _as_text(row.get(name), name)
-
-
 def _as_text(value: Any, place: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise Fault("wrong_type", f"{place} must be text, not {kind_of(value)}")
 
 
-def _passages(row: Mapping[str, Any]) -> tuple[Passage, ...]:
-    return tuple(
-        _passage(value, f"passages[{i}]") for i, value in enumerate(_list(row, "passages"))
-    )
+def _passages(fields: _Fields) -> tuple[Passage, ...]:
+    name, values = fields.items("passages")
+    return tuple(_passage(value, f"{name}[{i}]") for i, value in enumerate(values))
 
 
 def _passage(value: Any, place: str) -> Passage:
@@ -105,13 +155,12 @@ def _passage(value: Any, place: str) -> Passage:
     return Passage(text, _as_text(value.get("source"), f"{place}.source"))
 
 
-def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    prompt = _text(row, "prompt")
+def _messages(fields: _Fields) -> tuple[Message, ...]:
+    prompt = fields.text("prompt")
     if prompt and prompt.strip():
         return (Message(PLAIN, prompt),)
-    return tuple(
-        _message(value, f"messages[{i}]") for i, value in enumerate(_list(row, "messages"))
-    )
+    name, values = fields.items("messages")
+    return tuple(_message(value, f"{name}[{i}]") for i, value in enumerate(values))
 
 
 def _message(value: Any, place: str) -> Message:
@@ -138,9 +187,9 @@ def text_of_content(value: Any, place: str) -> str:
     return "\n".join(parts)
 
 
-def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
-    """All other columns, which a template can use; they must fit into JSON."""
-    extra = {str(k): v for k, v in row.items() if k not in _RECORD_FIELDS}
+def _extra(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """The user's own columns, which a template can use; they must fit into JSON."""
+    extra = columns.rest(row)
     try:
         dump_extra(extra)
     except TypeError as error:
@@ -148,15 +197,6 @@ def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
             "wrong_type", f"{', '.join(extra)}: cannot be stored as JSON: {error}"
         ) from error
     return extra
-
-
-def _list(row: Mapping[str, Any], name: str) -> list[Any]:
-    value = row.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise Fault("wrong_type", f"{name} must be a list, not {kind_of(value)}")
-    return value
 
 
 def kind_of(value: Any) -> str:

@@ -5,8 +5,9 @@ shard up to the damage is read, and the rest becomes one reject.
 """
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
@@ -19,23 +20,30 @@ from pipeline.core.filesystem import GuardedStream, Location, Storage
 from pipeline.core.records import PAYLOAD_BYTES, Fault, Place, Record, Reject
 from pipeline.core.storage_faults import Unreadable, is_missing_bucket
 from pipeline.core.tree import WILDCARD, Scope, Tree
+from pipeline.reading.columns import Columns
+from pipeline.reading.csv_file import csv_items
 from pipeline.reading.decompression import CHUNK, decoded
 from pipeline.reading.expansion_limit import ExpansionLimit
+from pipeline.reading.folders import folder_columns, folders_above
+from pipeline.reading.json_array import is_one_document, json_items
 from pipeline.reading.jsonl import jsonl_items
 from pipeline.reading.openai_batch import any_record, batch_record
 from pipeline.reading.parquet import parquet_items
+from pipeline.reading.row_reader import RowReader
 from pipeline.reading.text import record_id_of, text_record
 
 HIDDEN = (".", "_")
 """How the names of files and folders begin that are not read."""
 
-Kind: TypeAlias = Literal["text", "jsonl", "openai-batch", "parquet"]
+Kind: TypeAlias = Literal["text", "jsonl", "json", "csv", "tsv", "openai-batch", "parquet"]
 
 _KINDS: dict[str, Kind] = {
     ".txt": "text",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
-    ".json": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
@@ -47,13 +55,15 @@ _PARQUET = b"PAR1"
 class Shard:
     """One input file; `size` is in bytes as stored.
 
-    `fault` says why it cannot be read, or a folder in place of a file cannot be listed.
+    `fault` says why it cannot be read, or a folder in place of a file cannot be listed. `folders`
+    are the columns that its folders give to its records.
     """
 
     path: str
     uri: str
     size: int
     fault: str | None = None
+    folders: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,11 @@ def list_shards(uri: str, storage: Storage) -> Listing:
         if tree.hidden:
             raise _no_input(f"{uri}: only hidden files (. or _ first) there; rename them")
         raise _no_input(f"{uri}: no file there; give a file, a folder or a glob")
-    shards = [Shard(p, _printable(root.fs, p), entry.size) for p, entry in tree.files.items()]
+    above = folders_above(root.path, uri)
+    shards = [
+        Shard(p, _printable(root.fs, p), entry.size, folders=folder_columns(p, above))
+        for p, entry in tree.files.items()
+    ]
     shards += [Shard(p, _printable(root.fs, p), 0, why) for p, why in tree.faults.items()]
     return Listing(sorted(shards, key=attrgetter("path")), tree.hidden, tree.linked)
 
@@ -142,21 +156,41 @@ def _items(shard: Shard, stream: io.BufferedReader, spec: Input) -> Iterator[Rec
     head = stream.peek(4)[:4]
     if not head:
         return
-    expansion = ExpansionLimit(spec.max_expansion)
+    expansion, limit = ExpansionLimit(spec.max_expansion), spec.max_record_bytes
     kind = _kind_of(shard, head) if spec.format == "auto" else spec.format
+    rows = RowReader(
+        Columns(spec.fields), shard.folders, batch_record if kind == "openai-batch" else any_record
+    )
     if kind is None:
         fault = Fault(
             "unknown_kind", f"no reader for {PurePosixPath(shard.uri).name}; set input.format"
         )
         yield whole_file(shard, fault, stream.read(PAYLOAD_BYTES))
     elif kind == "parquet":
-        yield from parquet_items(shard.uri, stream, spec.max_record_bytes, expansion)
+        yield from parquet_items(shard.uri, stream, limit, expansion, rows)
     elif kind == "text":
         yield from _text_items(shard, decoded(stream, expansion), spec)
+    elif kind in ("csv", "tsv"):
+        delimiter = "\t" if kind == "tsv" else None
+        yield from csv_items(shard.uri, decoded(stream, expansion), limit, rows, delimiter)
+    elif kind == "json":
+        yield from _json_items(shard, decoded(stream, expansion), spec, rows)
     else:
-        parse = batch_record if kind == "openai-batch" else any_record
-        chunks = decoded(stream, expansion)
-        yield from jsonl_items(shard.uri, chunks, spec.max_record_bytes, parse)
+        yield from jsonl_items(shard.uri, decoded(stream, expansion), limit, rows)
+
+
+def _json_items(
+    shard: Shard, chunks: Iterator[bytes], spec: Input, rows: RowReader
+) -> Iterator[Record | Reject]:
+    """One document; or, unless the job says that it is one, a document on each line."""
+    try:
+        first = next(chunks, b"")
+    except Fault as fault:
+        yield whole_file(shard, fault)
+        return
+    is_one = spec.format == "json" or is_one_document(first)
+    read = json_items if is_one else jsonl_items
+    yield from read(shard.uri, chain([first], chunks), spec.max_record_bytes, rows)
 
 
 def _text_items(shard: Shard, chunks: Iterator[bytes], spec: Input) -> Iterator[Record | Reject]:
@@ -171,7 +205,8 @@ def _text_items(shard: Shard, chunks: Iterator[bytes], spec: Input) -> Iterator[
                     f"longer than {spec.max_record_bytes} bytes (input.max_record_bytes)",
                 )
         if data:
-            yield text_record(data, place, spec.text)
+            record = text_record(data, place, spec.text)
+            yield replace(record, extra={**shard.folders, **record.extra})
     except Fault as fault:
         yield fault.at(place, data, record_id_of(shard.uri))
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.core.records import Record
 from pipeline.reading.expansion_limit import ExpansionLimit
 from pipeline.reading.parquet import parquet_items
+from pipeline.reading.row_reader import RowReader
 
 NEAR = datetime.fromisoformat("2024-02-29 12:30:00.250000")
 EPOCH, FIRST = map(datetime.fromisoformat, ("1970-01-01", "0001-01-01"))
@@ -40,7 +41,9 @@ def parquet(values: list[Any], type_: pa.DataType) -> bytes:
 
 def records(data: bytes) -> list[Record]:
     stream = io.BufferedReader(io.BytesIO(data))  # type: ignore[type-var]
-    items = list(parquet_items("file:///seen.parquet", stream, 10_000, ExpansionLimit(200)))
+    items = list(
+        parquet_items("file:///seen.parquet", stream, 10_000, ExpansionLimit(200), RowReader())
+    )
     assert all(isinstance(item, Record) for item in items)
     return items
 

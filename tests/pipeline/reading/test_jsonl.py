@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.core.records import PAYLOAD_BYTES, Fault, Place, Record, Reject
 from pipeline.reading.jsonl import jsonl_items
 from pipeline.reading.openai_batch import batch_record
+from pipeline.reading.row_reader import RowReader
 from pipeline.reading.rows import row_record
 from tests.support.hostile import record_line, record_lines
 
@@ -19,7 +20,7 @@ LIMIT = 200
 
 
 def items(*chunks: bytes, limit: int = 10_000, parse: Any = row_record) -> list[Record | Reject]:
-    return list(jsonl_items(URI, chunks, limit, parse))
+    return list(jsonl_items(URI, chunks, limit, RowReader(parse=parse)))
 
 
 def outline(items: Iterable[Record | Reject]) -> list[tuple[int, str]]:
@@ -119,7 +120,7 @@ def test_a_line_over_the_limit_is_dropped_as_it_streams_by() -> None:
             yield b"x" * 100_000
         yield b"\n" + record_line("b")
 
-    (before, reject, after) = jsonl_items(URI, chunks(), 10_000, row_record)
+    (before, reject, after) = jsonl_items(URI, chunks(), 10_000, RowReader())
 
     assert outline([before, reject, after]) == [(0, "a"), (1, "too_large"), (2, "b")]
     assert isinstance(reject, Reject)
@@ -132,7 +133,7 @@ def test_lines_before_a_break_are_read() -> None:
         yield b'{"id": "torn'
         raise Fault("truncated", "ends too early")
 
-    read = list(jsonl_items(URI, chunks(), 10_000, row_record))
+    read = list(jsonl_items(URI, chunks(), 10_000, RowReader()))
 
     assert outline(read) == [(0, "r0"), (1, "r1"), (2, "truncated")]
     assert isinstance(read[2], Reject)
@@ -144,7 +145,7 @@ def test_a_break_at_the_end_of_a_line_is_a_reject_too() -> None:
         yield record_lines(1)
         raise Fault("corrupt", "cannot be decompressed")
 
-    assert outline(jsonl_items(URI, chunks(), 10_000, row_record)) == [(0, "r0"), (1, "corrupt")]
+    assert outline(jsonl_items(URI, chunks(), 10_000, RowReader())) == [(0, "r0"), (1, "corrupt")]
 
 
 def test_a_byte_order_mark_is_skipped_only_at_the_beginning() -> None:

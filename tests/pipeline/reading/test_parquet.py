@@ -18,6 +18,7 @@ from pipeline.core.filesystem import GuardedStream
 from pipeline.core.records import Message, Passage, Record, Reject
 from pipeline.reading.expansion_limit import ExpansionLimit
 from pipeline.reading.parquet import BATCH_ROWS, parquet_items
+from pipeline.reading.row_reader import RowReader
 from tests.support.hostile import (
     PASSAGES,
     ids,
@@ -31,7 +32,11 @@ URI = "s3://logs/lamps.parquet"
 
 
 def items(data: bytes, limit: int = 10_000) -> list[Record | Reject]:
-    return list(parquet_items(URI, io.BufferedReader(io.BytesIO(data)), limit, ExpansionLimit(200)))  # type: ignore[type-var]
+    return list(
+        parquet_items(
+            URI, io.BufferedReader(io.BytesIO(data)), limit, ExpansionLimit(200), RowReader()
+        )
+    )  # type: ignore[type-var]
 
 
 def table_items(limit: int = 10_000, **columns: Any) -> list[Record | Reject]:
@@ -246,7 +251,7 @@ def test_a_failing_storage_is_not_taken_for_damage(reads: int) -> None:
     stream = io.BufferedReader(GuardedStream(_BrokenDisk(data, reads), URI), 4096)
 
     with pytest.raises(StorageError, match=re.escape(URI)):
-        list(parquet_items(URI, stream, 10_000, ExpansionLimit(200)))
+        list(parquet_items(URI, stream, 10_000, ExpansionLimit(200), RowReader()))
 
 
 GOOD = parquet_bytes(record_table(30), row_group_size=10)
