@@ -40,7 +40,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks, and what 
 
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="FIELD=VALUE", help="As in paper_id=p17; may be repeated."),
+    typer.Option("--only", metavar="COLUMN=VALUE", help="As in paper_id=p17; may be repeated."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="Work on at most this many records.")]
 Retry = Annotated[

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.progress import PLANNING, JobProgress
+from jobs.unselected import show_unselected
 from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
@@ -71,6 +72,7 @@ def main(
         "examples": list(_examples(plan, prepared, now)),
     }
     _show(console, document, list(_engine_lines(job, context)))
+    show_unselected(console, prepared, document["read"])
     return 0, document
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from jobs.preview_text import show_record, show_reject, show_summary
+from jobs.unselected import show_unselected
 from pipeline.answering.prepare import prepare
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
@@ -57,6 +58,7 @@ def main(
         "rejects": rejects,
     }
     show_summary(console, document)
+    show_unselected(console, prepared, len(records) + len(rejects))
     return 0, document
 
 

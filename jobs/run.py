@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.progress import JobProgress
+from jobs.unselected import show_unselected
 from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.ray_data import RayData
 from pipeline.config.schema import Job
@@ -46,6 +47,7 @@ def main(
             executor = RayData(job.engine, debug)
             document = execute(prepared, executor, watchers, run_id, ended.append)
         _show(console, document, prepared.store.uri)
+        show_unselected(console, prepared, document["counts"]["read"])
         if document["status"] in ("done", "over_budget"):
             _report(console, prepared, document["run_id"])
     finally:

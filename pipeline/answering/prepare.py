@@ -54,7 +54,8 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
         raise ConfigError(
             f"output.uri: {job.output.uri} is inside the input; the job would read its own answers"
         )
-    return Prepared(job, source, evaluator, storage, listing, store, selection)
+    chosen = selection.under(job.input.fields)
+    return Prepared(job, source, evaluator, storage, listing, store, chosen)
 
 
 def _holds(root: Location, listing: Listing, store: Location) -> bool:

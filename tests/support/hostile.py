@@ -5,6 +5,7 @@ damaged data is read, whatever is lost becomes a reject with a reason, and no fi
 hold for `input.format: auto` with `max_record_bytes: MAX_RECORD_BYTES`.
 """
 
+import csv
 import gzip
 import io
 import json
@@ -79,6 +80,10 @@ def hostile_files() -> dict[str, HostileFile]:
         _zstds,
         _parquets,
         _parquet_rows,
+        _tables,
+        _broken_tables,
+        _packed_tables,
+        _arrays,
         _strangers,
         _texts,
         _texts_without_grammar,
@@ -188,12 +193,7 @@ def _broken_lines() -> dict[str, HostileFile]:
             records=1,
             ids=("good",),
         ),
-        "pretty-printed.json": _lines(
-            b'{\n  "id": "spread over lines"\n}\n',
-            (0, "invalid_json"),
-            (1, "invalid_json"),
-            (2, "invalid_json"),
-        ),
+        "pretty-printed.json": _lines(b'{\n  "id": "spread over lines"\n}\n', (0, "invalid_json")),
         "cut-at-the-end.jsonl": _lines(
             record_lines(2) + record_line("r2")[:40],
             (2, "invalid_json"),
@@ -331,9 +331,10 @@ def _fields() -> dict[str, HostileFile]:
             passages(None, 5, "one text", {"text": "one object"}, False),
             (0, "missing_field"),
             (1, "wrong_type"),
-            (2, "wrong_type"),
             (3, "wrong_type"),
             (4, "wrong_type"),
+            records=1,
+            ids=("p2",),
         ),
         "passage-kinds.jsonl": _lines(
             passages(
@@ -635,7 +636,7 @@ def _parquet_rows() -> dict[str, HostileFile]:
         "passages-as-strings.parquet": _good(parquet_bytes(record_table(2)), 2, ids=ids(2)),
         "passages-as-one-string.parquet": HostileFile(
             parquet_bytes(record_table(1, passages=["Only one."])),
-            Expected(0, ((0, "wrong_type"),)),
+            Expected(1, (), ("r0",)),
         ),
         "nulls.parquet": HostileFile(
             parquet_bytes(
@@ -667,10 +668,201 @@ def _parquet_rows() -> dict[str, HostileFile]:
     }
 
 
+def csv_row(*cells: str, sign: str = ",") -> bytes:
+    """A row as a careful writer makes it, with its end."""
+    sink = io.StringIO()
+    csv.writer(sink, delimiter=sign).writerow(cells)
+    return sink.getvalue().encode()
+
+
+def csv_rows(count: int, sign: str = ",") -> bytes:
+    """A table of valid records; `ids(count)` are theirs."""
+    rows = ((i, f"{QUESTION} Night {i}.", json.dumps(PASSAGES)) for i in ids(count))
+    return CSV_HEADER.replace(b",", sign.encode()) + b"".join(csv_row(*r, sign=sign) for r in rows)
+
+
+CSV_HEADER = b"id,question,passages\r\n"
+
+
+def _tables() -> dict[str, HostileFile]:
+    three = csv_rows(3)
+    quoted = csv_row("q\n1", 'Which "lamp",\nand when?', "One page,\r\n\r\nand\tanother.")
+    return {
+        "table.csv": _good(three, 3, ids=ids(3)),
+        "table.tsv": _good(csv_rows(3, "\t"), 3, ids=ids(3)),
+        "tabs-in-a.csv": _good(csv_rows(3, "\t"), 3, ids=ids(3)),
+        "semicolons.csv": _good(csv_rows(3, ";"), 3, ids=ids(3)),
+        "bom.csv": _good(b"\xef\xbb\xbf" + three, 3, ids=ids(3)),
+        "bom-and-quotes.csv": _good(b'\xef\xbb\xbf"id",question,passages\na,b,c\n', 1, ids=("a",)),
+        "unix-lines.csv": _good(three.replace(b"\r\n", b"\n"), 3, ids=ids(3)),
+        "no-last-newline.csv": _good(three.rstrip(), 3, ids=ids(3)),
+        "quotes-commas-newlines.csv": _good(CSV_HEADER + quoted, 1, ids=("q\n1",)),
+        "blank-lines.csv": _good(
+            b"\n\n" + three.replace(b"\r\n", b"\r\n\r\n ,, \r\n"), 3, ids=ids(3)
+        ),
+        "extra-commas.csv": _good(CSV_HEADER + b"a,b,c,,\n", 1, ids=("a",)),
+        "unnamed-columns.csv": _good(b",id,question,passages,\n0,a,b,c,\n", 1, ids=("a",)),
+        "inches.csv": _good(CSV_HEADER + b'a,A 5" lamp?,It is 5" wide\nb,c,d\n', 2, ids=("a", "b")),
+        "nul.csv": _good(CSV_HEADER + b"a,b\0,c\n", 1, ids=("a",)),
+        "mojibake.csv": _good(
+            CSV_HEADER + "m,Is the keeper’s lamp lit?,c\n".encode().decode("mac_roman").encode(),
+            1,
+            repairs=("mac_roman",),
+        ),
+        "only-a-header.csv": _nothing(CSV_HEADER, "empty_file"),
+        "empty.csv": _nothing(b"", "empty_file"),
+        "blank.tsv": _nothing(b"\n \n", "empty_file"),
+    }
+
+
+def _broken_tables() -> dict[str, HostileFile]:
+    def between(bad: bytes, *rejects: tuple[int, RejectReason], after: int = 2) -> HostileFile:
+        """Broken lines behind one valid row and before others, which have quotes."""
+        rows = csv_rows(1 + after).splitlines(keepends=True)
+        data = b"".join([*rows[:2], bad, *rows[2:]])
+        return _lines(data, *rejects, records=1 + after, ids=ids(1 + after))
+
+    plain = b"".join(b"p%d,Which lamp?,Amber.\n" % i for i in range(4))
+    plain_ids = tuple(f"p{i}" for i in range(4))
+    return {
+        "too-few-cells.csv": between(b"x,Which lamp?\n", (2, "invalid_csv")),
+        "too-many-cells.csv": between(b"x,Which, lamp?,Amber.\n", (2, "invalid_csv")),
+        "torn-by-a-newline.csv": between(
+            b"x,Which\nlamp?,Amber.\n", (2, "invalid_csv"), (3, "invalid_csv")
+        ),
+        "text-behind-quotes.csv": between(b'x,"Which" lamp?,Amber.\n', (2, "invalid_csv")),
+        "quote-not-closed.csv": between(b'x,"Which lamp?,Amber.\n', (2, "invalid_csv")),
+        "quote-not-closed-before-plain-rows.csv": _lines(
+            CSV_HEADER + b'x,"Which lamp?,Amber.\n' + plain,
+            (1, "invalid_csv"),
+            records=4,
+            ids=plain_ids,
+        ),
+        "quote-not-closed-before-many-rows.csv": HostileFile(
+            CSV_HEADER + b'x,"Which lamp?,Amber.\n' + plain * 4000,
+            Expected(16_000, ((1, "too_large"),)),
+        ),
+        "quote-not-closed-at-the-end.csv": _lines(
+            csv_rows(2) + b'x,"Which lamp?\nAmber.\n', (3, "invalid_csv"), records=2, ids=ids(2)
+        ),
+        "latin1-row.csv": between("x,Où?,Là.\n".encode("latin-1"), (2, "not_utf8")),
+        "latin1-header.csv": _nothing("id,numéro\nx,1\n".encode("latin-1"), "not_utf8"),
+        "utf16.csv": _nothing(csv_rows(2).decode().encode("utf-16"), "not_utf8"),
+        "two-columns-of-one-name.csv": _nothing(b"id,question,id\na,b,c\n", "invalid_csv"),
+        "carriage-returns.csv": _nothing(csv_rows(3).replace(b"\r\n", b"\r"), "invalid_csv"),
+        "broken-header.csv": _nothing(b'id,"question"s,passages\na,b,c\n', "invalid_csv"),
+        "no-question.csv": _lines(
+            CSV_HEADER + b"a,,c\nb,q,\nc,q,p\n",
+            (1, "missing_field"),
+            (2, "missing_field"),
+            records=1,
+            ids=("c",),
+        ),
+        "row-over-the-limit.csv": between(
+            csv_row("x", "Which?", "drizzle " * (MAX_RECORD_BYTES // 8)), (2, "too_large")
+        ),
+        "rows-within-a-row-over-the-limit.csv": between(
+            csv_row("x", "Which?", 'a "page",\n\nz,Injected?,Yes.\n' * (MAX_RECORD_BYTES // 10)),
+            (2, "too_large"),
+        ),
+        "json-passages.csv": _lines(
+            CSV_HEADER
+            + csv_row("a", "q", '[{"text": "One.", "source": "p. 1"}, "Two."]')
+            + csv_row("b", "q", "[1] is a citation")
+            + csv_row("c", "q", "[1, 2]")
+            + csv_row("d", "q", '[{"source": "p. 1"}]'),
+            (4, "missing_field"),
+            records=3,
+            ids=("a", "b", "c"),
+        ),
+    }
+
+
+def _packed_tables() -> dict[str, HostileFile]:
+    data = csv_rows(3)
+    stored = gzip.compress(data, compresslevel=0, mtime=0)
+    array = b"[" + b",".join(record_lines(3).splitlines()) + b"]"
+    bomb = gzip.compress(b"[" + b" " * 2 * 64 * 2**20, mtime=0)
+    return {
+        "packed.csv.gz": _good(gzip.compress(data, mtime=0), 3, ids=ids(3)),
+        "packed.tsv.zst": _good(zstd.compress(csv_rows(3, "\t")), 3, ids=ids(3)),
+        "packed.json.gz": _good(gzip.compress(array, mtime=0), 3, ids=ids(3)),
+        "packed.json.zst": _good(zstd.compress(record_lines(3)), 3, ids=ids(3)),
+        "cut.csv.gz": HostileFile(stored[:-60], Expected(2, ((3, "truncated"),), ids(2))),
+        "damaged.csv.gz": HostileFile(
+            stored[: len(stored) // 2] + b"\xff" * 200,
+            Expected(1, ((2, "truncated"),), ids(1)),
+        ),
+        "bomb.csv.gz": _nothing(
+            gzip.compress(b"id,question," + b"a" * 2 * 64 * 2**20, mtime=0), "too_large"
+        ),
+        "bomb.json.gz": HostileFile(bomb, Expected(0, ((0, "too_large"),))),
+    }
+
+
+def _arrays() -> dict[str, HostileFile]:
+    def array(*items: bytes) -> bytes:
+        return b"[" + b", ".join(item.strip() for item in items) + b"]\n"
+
+    def between(bad: bytes, reason: RejectReason) -> HostileFile:
+        """One bad element between two valid ones."""
+        data = array(record_line("before"), bad, record_line("after"))
+        return _lines(data, (1, reason), records=2, ids=("before", "after"))
+
+    lines = record_lines(3).splitlines()
+    whole = array(*lines)
+    pretty = json.dumps(json.loads(whole), indent=2).encode()
+    deep = b"[" * 100_000 + b"]" * 100_000
+    tricky = record_line("t", question='What is "]}, {" for? \\', note=["[", "}", '\\"'])
+    return {
+        "array.json": _good(whole, 3, ids=ids(3)),
+        "pretty-array.json": _good(b"\xef\xbb\xbf\n" + pretty, 3, ids=ids(3)),
+        "lines.json": _good(record_lines(3), 3, ids=ids(3)),
+        "one-line.json": _good(record_line("r0"), 1, ids=("r0",)),
+        "brackets-in-strings.json": _good(array(tricky, *lines), 4, ids=("t", *ids(3))),
+        "empty-array.json": _nothing(b" [ \n ] ", "empty_file"),
+        "array-in-an-object.json": _nothing(
+            json.dumps({"data": json.loads(whole)}, indent=1).encode(), "invalid_json"
+        ),
+        "latin1-element.json": between(record_line("s").replace(b"lamp", b"l\xe4mp"), "not_utf8"),
+        "element-kinds.json": _lines(
+            array(b"1", b'"a"', b"null", b"[1, [2]]", b"{}", lines[0]),
+            *((row, "wrong_type") for row in range(4)),
+            (4, "missing_field"),
+            records=1,
+            ids=ids(1),
+        ),
+        "commas.json": _lines(
+            b"[," + lines[0] + b",,]",
+            (0, "invalid_json"),
+            (2, "invalid_json"),
+            (3, "invalid_json"),
+            records=1,
+            ids=ids(1),
+        ),
+        "bad-element.json": between(b'{"id": nothing}', "invalid_json"),
+        "deep-element.json": between(deep, "invalid_json"),
+        "nan.json": between(record_line("n", score=float("nan")), "invalid_json"),
+        "surrogate.json": between(
+            record_line("s", question="HALF").replace(b"HALF", rb"half \ud800"), "invalid_json"
+        ),
+        "element-over-the-limit.json": between(
+            record_line("x", passages=["drizzle, [" * (MAX_RECORD_BYTES // 8)]), "too_large"
+        ),
+        "cut-array.json": _lines(whole[:-40], (2, "invalid_json"), records=2, ids=ids(2)),
+        "array-not-closed.json": _lines(
+            b"[" + b",".join(lines), (2, "invalid_json"), records=2, ids=ids(2)
+        ),
+        "two-arrays.json": _lines(whole + whole, (3, "invalid_json"), records=3, ids=ids(3)),
+        "bracket-too-many.json": _lines(
+            array(lines[0] + b"}", *lines[1:]), (0, "invalid_json"), records=2, ids=("r1", "r2")
+        ),
+    }
+
+
 def _strangers() -> dict[str, HostileFile]:
     return {
         "scan.pdf": _nothing(b"%PDF-1.7\n" + bytes(range(256)) * 400, "unknown_kind"),
-        "table.csv": _nothing(b"id,question\n1,Which lamp?\n", "unknown_kind"),
         "no-ending": _nothing(record_line("r0"), "unknown_kind"),
         "archive.tar.gz": _nothing(gzip.compress(bytes(1024), mtime=0), "unknown_kind"),
         "ending-only-compressed.gz": _nothing(

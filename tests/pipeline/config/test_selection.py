@@ -35,7 +35,7 @@ def test_a_reject_is_selected_by_its_id_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"only": ["paper=p1"]}, "--only paper=p1: write <field>=<value>; fields are paper_id"),
+        ({"only": ["=p1"]}, "--only =p1: write <column>=<value>"),
         ({"only": ["paper_id"]}, "--only paper_id: write"),
         ({"limit": 0}, "--limit 0"),
         ({"retry": ["failed:word_cuont"]}, "no such check; did you mean 'word_count'?"),

@@ -84,6 +84,7 @@ def test_the_hostile_folder_covers_every_reason_of_reading_but_a_vanished_file()
 
     assert reasons == {
         "invalid_json",
+        "invalid_csv",
         "wrong_type",
         "missing_field",
         "not_utf8",

@@ -150,7 +150,7 @@ def test_a_row_with_an_invalid_id_has_no_id() -> None:
         ({"question": b"why?"}, "wrong_type", "question"),
         ({"passages": ABSENT}, "missing_field", "passages"),
         ({"passages": None}, "missing_field", "passages"),
-        ({"passages": "one text"}, "wrong_type", "passages"),
+        ({"passages": " "}, "missing_field", "passages"),
         ({"passages": {"text": "one"}}, "wrong_type", "passages"),
         ({"passages": 0}, "wrong_type", "passages"),
         ({"passages": ["one", 2]}, "wrong_type", "passages[1]"),
