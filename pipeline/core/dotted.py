@@ -31,6 +31,7 @@ def value_at(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
 def without(row: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     """The row less the column that keys of `keys_to` lead to, and less objects left empty by it."""
     first, *rest = keys
-    left = dict(row)
-    inner = without(left.pop(first), tuple(rest)) if rest else {}
-    return {**row, first: inner} if inner else left
+    inner = without(row[first], tuple(rest)) if rest else {}
+    if inner:
+        return {**row, first: inner}
+    return {name: value for name, value in row.items() if name != first}

@@ -1,13 +1,13 @@
 """Reads a file or a folder as a single read task does, without a cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.config.schema import Input, InputFormat
+from pipeline.config.schema import Fields, Input, InputFormat
 from pipeline.core.filesystem import Storage
 from pipeline.reading.shards import list_shards
 from pipeline.reading.source import read_tables
@@ -24,9 +24,16 @@ class Reading:
     tallies: list[Row]
 
 
-def read_path(path: Path | str, limit: int = 4 * 2**20, kind: InputFormat = "auto") -> Reading:
+def read_path(
+    path: Path | str,
+    limit: int = 4 * 2**20,
+    kind: InputFormat = "auto",
+    fields: Mapping[str, str] | None = None,
+) -> Reading:
     """Everything at a path, read by one task."""
-    spec = Input(uri=str(path), format=kind, max_record_bytes=limit)
+    spec = Input(
+        uri=str(path), format=kind, max_record_bytes=limit, fields=Fields(**(fields or {}))
+    )
     storage = Storage()
     return as_reading(list(read_tables(list_shards(spec.uri, storage).shards, spec, storage)))
 
