@@ -15,7 +15,7 @@ from pipeline.reading.row_reader import RowReader
 
 _BLANK = b" \t\r\n"
 _STRUCTURE = re.compile(rb'["\[\]{},]')
-_OPENED_OVER_LINES = re.compile(rb"[\[{][ \t\r]*\n")
+_OPENED_OVER_LINES = re.compile(rb"[^\n]*[\[{][ \t\r]*\n")
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
@@ -39,8 +39,7 @@ def json_items(
 def is_one_document(head: bytes) -> bool:
     """Whether a JSON file that begins like this is one document, rather than one on each line."""
     text = head.removeprefix(BOM).lstrip(_BLANK)
-    first_line = text.partition(b"\n")[0] + b"\n"
-    return text[:1] == b"[" or (text != b"" and _OPENED_OVER_LINES.search(first_line) is not None)
+    return text[:1] == b"[" or _OPENED_OVER_LINES.match(text) is not None
 
 
 def _elements(chunks: Iterable[bytes], limit: int) -> Iterator[tuple[int, bytes | CutText]]:

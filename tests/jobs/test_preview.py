@@ -192,6 +192,25 @@ def test_it_selects_what_a_run_selects(command, job_path, tmp_path, selected):
     assert sorted(shown) == sorted(by_run)
 
 
+@pytest.mark.parametrize("name", ["plan", "preview"])
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (["paper_id=nobody"], "--only paper_id=nobody: no record has this"),
+        (["paper=nobody"], "none of 12 records has this column; did you mean 'paper_id'?"),
+        (["dio=10.5555/x", "paper_id=paper-1"], "--only dio=…: none of 12 records has this column"),
+        (["paper_id=paper-1", "question_id=Q9"], "--only paper_id=paper-1 question_id=Q9: no rec"),
+    ],
+)
+def test_a_selection_of_nothing_says_why(command, job_path, name, pairs, said):
+    options = [part for pair in pairs for part in ("--only", pair)]
+
+    done = command(name, job_path, *options)
+
+    assert done.returncode == 0
+    assert said in " ".join(done.stderr.split())
+
+
 def test_nothing_selected_is_said(command, job_path):
     done = command("preview", job_path, "--only", "paper_id=nobody")
     assert done.returncode == 0
@@ -317,7 +336,7 @@ def test_nothing_is_stored_and_no_ray_is_imported(job_path, tmp_path, kind):
     ("options", "message"),
     [
         (["--limit", "0"], "--limit 0: no record would be left"),
-        (["--only", "colour=red"], "--only colour=red: write <field>=<value>"),
+        (["--only", "colour"], "--only colour: write <column>=<value>"),
         (["--against", "none.md"], "none.md: the template cannot be read"),
         (["engine.knd=vllm"], "engine.knd: unknown key; did you mean 'kind'?"),
         (["checks.ecko=off"], "checks.ecko: no such check; did you mean 'echo'?"),

@@ -114,3 +114,34 @@ def test_the_error_for_a_missing_job_file_names_it(tmp_path):
 def test_yaml_tags_build_no_objects(tmp_path):
     with pytest.raises(ConfigError, match="not valid YAML"):
         load(tmp_path, SMALLEST + "storage: !!python/object/apply:os.system ['true']\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("{paperid: doi}", ":3: input.fields.paperid: unknown key; did you mean 'paper_id'?"),
+        ("{question: ''}", ":3: input.fields.question: string should have at least 1 character"),
+        ("{question: [a]}", ":3: input.fields.question: input should be a valid string"),
+        ("{paper_id: doi}, format: text", ":3: input: fields: text files have no columns"),
+        ("{prompt: text}, format: openai-batch", ":3: input: fields.prompt: a line of a batch"),
+    ],
+)
+def test_a_mapping_of_columns_that_cannot_work_is_refused(tmp_path, fields, message):
+    path = tmp_path / "job.yaml"
+    path.write_text(f"name: a\noutput: {{uri: out}}\ninput: {{uri: in, fields: {fields}}}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_job(path)
+
+    assert message in str(caught.value)
+
+
+def test_columns_are_mapped_in_the_file_or_by_an_override(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: a\noutput: {uri: out}\ninput:\n  uri: in\n  fields: {paper_id: doi, question: q}\n"
+    )
+
+    fields = load_job(path, ["input.fields.question=query"]).input.fields
+
+    assert fields.model_dump(exclude_none=True) == {"paper_id": "doi", "question": "query"}

@@ -1,7 +1,10 @@
+from datetime import date, datetime
+from decimal import Decimal
+
 import pytest
 
 from pipeline.answering.checks import known_checks
-from pipeline.config.schema import Input
+from pipeline.config.schema import Fields, Input
 from pipeline.config.selection import EVERYTHING, select
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
@@ -30,6 +33,62 @@ def test_a_reject_is_selected_by_its_id_alone():
     reject = Reject("a", "not_utf8", "byte 3", Place("file:///x", 0))
     assert select(only=["record_id=a"]).covers(reject)
     assert not select(only=["paper_id=a"]).covers(reject)
+
+
+EXTRA = {
+    "doi": "10.5555/x",
+    "zip": "007",
+    "year": 2024,
+    "score": 2.0,
+    "share": 0.1,
+    "big": 10**25,
+    "price": Decimal("1.50"),
+    "open": True,
+    "note": None,
+    "blank": "",
+    "seen": date(2024, 5, 1),
+    "at": datetime.fromisoformat("2024-05-01T12:30:00"),
+    "raw": b"amber",
+    "meta": {"year": 1911, "a.b": "own"},
+    "meta.place": "bay",
+    "tags": ["fog"],
+}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "doi=10.5555/x", "zip=007", "year=2024", "year=2024.0", "score=2.0", "score=2", "share=0.1",
+        "share=0.10", f"big={10**25}", "price=1.5", "open=true", "open=True", "note=", "blank=",
+        "seen=2024-05-01", "at=2024-05-01T12:30:00", "at=2024-05-01 12:30:00", "raw=amber",
+        "meta.year=1911", "meta.a.b=own", "meta.place=bay", "question=Which lamp?", "id=mine",
+    ],
+)  # fmt: skip
+def test_any_column_selects_by_its_value_as_it_is_typed(pair):
+    item = record(record_id="mine", question="Which lamp?", extra=EXTRA)
+
+    assert select(only=[pair]).covers(item)
+    assert not select(only=[pair + "x"]).covers(item)
+    assert not select(only=[pair]).covers(record(question="?", extra={}))
+
+
+@pytest.mark.parametrize(
+    "pair", ["zip=7", "year=02x", "open=1", "tags=fog", "meta=", "nothing=", "note=None", "score="]
+)
+def test_a_value_that_is_written_in_another_way_selects_nothing(pair):
+    assert not select(only=[pair]).covers(record(extra=EXTRA))
+
+
+def test_our_names_select_by_our_fields_and_mapped_ones_by_theirs():
+    item = record(paper_id="p", record_id="r", extra={"paper_id": "x", "id": 3, "doi": "p"})
+
+    assert select(only=["paper_id=p"]).covers(item)
+    assert not select(only=["paper_id=x"]).covers(item)
+    assert select(only=["id=3"]).covers(item)
+    assert not select(only=["id=r"]).covers(item)
+    mapped = select(only=["query=Which?"]).under(Fields(question="query"))
+    assert mapped.covers(record(question="Which?"))
+    assert not mapped.covers(record(question="When?"))
 
 
 @pytest.mark.parametrize(
