@@ -1,6 +1,7 @@
 """Where a row keeps our fields: under our names, or in the user's columns of `input.fields`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pipeline.config.schema import CONTENT, Fields
@@ -43,12 +44,9 @@ class Columns:
         """Whether a column is named of which prompts are made."""
         return any(name in self._mapped for name in CONTENT)
 
-    def value(self, row: Mapping[str, Any], column: str) -> Any:
-        """A column's value, None if the row does not have it."""
-        if not self._mapped:
-            return row.get(column)
-        keys = keys_to(row, column)
-        return None if keys is None else value_at(row, keys)
+    def getter(self, row: Mapping[str, Any]) -> Callable[[str], Any]:
+        """What gives the value of a column of a row, None if the row does not have it."""
+        return partial(_value, row) if self._mapped else row.get
 
     def of(self, field: str) -> list[str]:
         """The columns that may hold a field, in order; none if each is mapped to another field."""
@@ -63,11 +61,17 @@ class Columns:
 
         They are all that are not ours, and of those in `input.fields` the ids.
         """
-        extra = {str(name): value for name, value in row.items() if name not in self._ours}
+        ours = self._ours
+        extra = {str(name): value for name, value in row.items() if name not in ours}
         for column in self._texts:
             if keys := keys_to(extra, column):
                 extra = without(extra, keys)
         return extra
+
+
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    keys = keys_to(row, column)
+    return None if keys is None else value_at(row, keys)
 
 
 OWN = Columns(Fields())

@@ -14,7 +14,11 @@ from pipeline.reading.jsonl import BOM, CutText, checked, document_item
 from pipeline.reading.row_reader import RowReader
 
 _BLANK = b" \t\r\n"
-_STRUCTURE = re.compile(rb'["\[\]{},]')
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TO_COMMA_OR_BRACKET = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb")*+", re.DOTALL)
+_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+", re.DOTALL)
+"""Whole strings are skipped; one that goes on in the next chunk ends the match."""
+
 _OPENED_OVER_LINES = re.compile(rb"[^\n]*[\[{][ \t\r]*\n")
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
@@ -97,16 +101,16 @@ class _Scanner:
 
         The end of the chunk and no sign, if none of its elements ends in it from `at` on.
         """
-        while at < len(chunk):
+        while True:
             if self.in_string:
                 at = self._behind_string(chunk, at)
-            elif sign := _STRUCTURE.search(chunk, at):
-                at = sign.end()
-                if self._is_end(sign[0]):
-                    return at, sign[0]
-            else:
-                break
-        return len(chunk), b""
+            quiet = (_TO_BRACKET if self.depth else _TO_COMMA_OR_BRACKET).match(chunk, at)
+            at = quiet.end() if quiet else at
+            if at >= len(chunk):
+                return len(chunk), b""
+            sign, at = chunk[at : at + 1], at + 1
+            if self._is_end(sign):
+                return at, sign
 
     def _is_end(self, sign: bytes) -> bool:
         if sign == b'"':

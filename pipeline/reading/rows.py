@@ -1,7 +1,6 @@
 """Turns a row with named columns into a record: of JSON, CSV or Parquet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -49,20 +48,25 @@ def id_of(row: Any, columns: Columns = OWN) -> str | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
 class _Fields:
     """Our fields in a row; a `Fault` names the user's column."""
 
-    row: Mapping[str, Any]
-    columns: Columns
+    __slots__ = ("_get", "_of", "_row")
+
+    def __init__(self, row: Mapping[str, Any], columns: Columns) -> None:
+        self._row, self._of, self._get = row, columns.of, columns.getter(row)
 
     def id(self, field: str) -> str | None:
-        values = ((self.columns.value(self.row, name), name) for name in self.columns.of(field))
-        return next((id_ for value, name in values if (id_ := as_id(value, name))), None)
+        for name in self._of(field):
+            if id_ := as_id(self._get(name), name):
+                return id_
+        return None
 
     def text(self, field: str) -> str | None:
-        values = ((self.columns.value(self.row, name), name) for name in self.columns.of(field))
-        return next((t for value, name in values if (t := _as_text(value, name)) is not None), None)
+        for name in self._of(field):
+            if (text := _as_text(self._get(name), name)) is not None:
+                return text
+        return None
 
     def items(self, field: str) -> tuple[str, Any]:
         """The name of a field's column, and its list, which may also be written as JSON."""
@@ -78,12 +82,12 @@ class _Fields:
     def require(self, field: str) -> None:
         name, value = self._one(field)
         if _is_blank(value):
-            raise _missing(self.row, name, field)
+            raise _missing(self._row, name, field)
 
     def _one(self, field: str) -> tuple[str, Any]:
         """The column of a field that has but one, and its value."""
-        for name in self.columns.of(field):
-            return name, self.columns.value(self.row, name)
+        for name in self._of(field):
+            return name, self._get(name)
         return field, None
 
 
