@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.hints import show_unnamed, show_unselected
 from jobs.progress import PLANNING, JobProgress
-from jobs.unselected import show_unselected
 from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
@@ -73,6 +73,7 @@ def main(
     }
     _show(console, document, list(_engine_lines(job, context)))
     show_unselected(console, prepared, document["read"])
+    show_unnamed(console, document["reject_details"])
     return 0, document
 
 

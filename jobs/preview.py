@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
+from jobs.hints import show_unselected
 from jobs.preview_text import show_record, show_reject, show_summary
-from jobs.unselected import show_unselected
 from pipeline.answering.prepare import prepare
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.hints import show_unnamed, show_unselected
 from jobs.progress import JobProgress
-from jobs.unselected import show_unselected
 from pipeline.answering.prepare import Prepared, prepare
 from pipeline.cluster.ray_data import RayData
 from pipeline.config.schema import Job
@@ -48,6 +48,7 @@ def main(
             document = execute(prepared, executor, watchers, run_id, ended.append)
         _show(console, document, prepared.store.uri)
         show_unselected(console, prepared, document["counts"]["read"])
+        show_unnamed(console, document["reject_details"])
         if document["status"] in ("done", "over_budget"):
             _report(console, prepared, document["run_id"])
     finally:

@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from backports import zstd
 
 from pipeline.reading.source import BLOCK_BYTES
 from tests.bench.records import generate
 from tests.support.jobs import ROOT, rows, write_jsonl
 from tests.support.shards import read_path
+from tests.support.tables import FORMATS
 
 MIB = 2**20
 
@@ -50,6 +52,24 @@ def test_reading_a_large_shard_takes_a_fraction_of_its_size(tmp_path):
     items, grown = read_in_own_process(shard)
     assert items == 60_000
     assert grown < 100 * MIB
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_reading_a_large_table_or_array_takes_a_fraction_of_its_size(tmp_path, ending):
+    written = FORMATS[ending](rows(range(1000)))
+    header, line_end, table = written.partition(b"\r\n")
+    start, body, end = header + line_end, table, b""
+    if ending == "json":
+        start, body, end = b"[", written[1:-1] + b",", b"{}]"
+    with (shard := tmp_path / f"large.{ending}").open("wb") as file:
+        file.write(start)
+        for _ in range(200):
+            file.write(body)
+        file.write(end)
+    assert shard.stat().st_size > 50 * MIB
+    items, grown = read_in_own_process(shard)
+    assert items == 200_000 + (ending == "json")
+    assert grown < 40 * MIB
 
 
 def test_a_line_that_expands_to_half_a_gigabyte_is_dropped_while_it_is_read(tmp_path):

@@ -392,7 +392,9 @@ def test_a_shard_is_decompressed_in_bounded_memory(tmp_path: Path) -> None:
 
 # Arbitrary bytes.
 
-ENDINGS = (".txt", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+ENDINGS = (
+    ".txt", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".json", ".csv", ".tsv", ".csv.gz",
+)  # fmt: skip
 STARTS = (
     b"",
     b"\x1f\x8b",
@@ -400,6 +402,8 @@ STARTS = (
     b"\x28\xb5\x2f\xfd",
     b"PAR1",
     b"{",
+    b"[",
+    b"id,question,passages\n",
     b"\xef\xbb\xbf",
     text_file(answer="").encode(),
     record_lines(2),
