@@ -37,7 +37,7 @@ class Columns:
         unmapped = (n for name in _NAMES if name not in self._mapped for n in _NAMES[name])
         same = (name for name, column in self._mapped.items() if name == column)
         self._ours = {*unmapped} - moved | {*same}
-        self._texts = [self._mapped[name] for name in _TEXTS if name in self._mapped]
+        self._texts = dict.fromkeys(self._mapped[name] for name in _TEXTS if name in self._mapped)
 
     @property
     def maps_content(self) -> bool:

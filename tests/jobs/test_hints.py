@@ -30,7 +30,7 @@ def test_a_file_of_one_s_own_is_answered_once_its_columns_are_named(command, tmp
     unnamed = command("plan", task)
     assert '20 records: no "question"; the record has doi, title, query, contexts' in _flat(unnamed)
     assert "name it: input.fields.question" in _flat(unnamed)
-    with pytest.raises(ConfigError, match="name it: input.fields.passages"):
+    with pytest.raises(ConfigError, match=r"name it: input\.fields\.passages"):
         _records(load_job(task, FIELDS))
 
     named = command("plan", task, *ALL_FIELDS)
