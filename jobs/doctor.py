@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.config.schema import Job
-from pipeline.run.doctor import diagnose
+from pipeline.runs.doctor import diagnose
 
 
 def main(console: Console, job: Job) -> tuple[int, dict[str, Any]]:

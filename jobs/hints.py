@@ -6,7 +6,7 @@ from rich.console import Console
 
 from pipeline.answering.prepare import Prepared
 from pipeline.core.text import harmless, plural
-from pipeline.run.unselected import why_nothing
+from pipeline.runs.unselected import why_nothing
 
 
 def show_unselected(console: Console, prepared: Prepared, read: int) -> None:

@@ -27,9 +27,9 @@ from pipeline.engines.parallelism import describe_gpus
 from pipeline.engines.reasoning_parsers import described
 from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
 from pipeline.prompting.cache_estimate import estimate_cache
-from pipeline.run.budgets import overruns
-from pipeline.run.context import ContextEstimate, estimate_context
-from pipeline.run.plan import Cause, WorkPlan, make_plan, provenance_of
+from pipeline.runs.budgets import overruns
+from pipeline.runs.context import ContextEstimate, estimate_context
+from pipeline.runs.plan import Cause, WorkPlan, make_plan, provenance_of
 from pipeline.store.history import Provenance, stored_messages
 from pipeline.store.runs import Measured, last_measured
 

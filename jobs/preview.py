@@ -18,7 +18,7 @@ from pipeline.core.text import harmless
 from pipeline.engines import model_of
 from pipeline.engines.engine import Request
 from pipeline.prompting.template import load_prompt
-from pipeline.run.preview import PreviewedAnswer, PreviewedRecord, preview
+from pipeline.runs.preview import PreviewedAnswer, PreviewedRecord, preview
 
 Document = dict[str, Any]
 

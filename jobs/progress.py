@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.core.text import harmless, plural
-from pipeline.run.progress import RunProgress, StageName
+from pipeline.runs.progress import RunProgress, StageName
 
 LINE_SECONDS = 30.0
 REDRAWS_PER_SECOND = 4

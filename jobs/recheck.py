@@ -13,7 +13,7 @@ from pipeline.config.schema import Job
 from pipeline.core.filesystem import Storage
 from pipeline.core.text import harmless, plural
 from pipeline.prompting.template import load_prompt
-from pipeline.run.recheck import recheck_store
+from pipeline.runs.recheck import recheck_store
 from pipeline.store.presence import existing_store
 from pipeline.store.schema import ANSWERS_FOLDER
 

@@ -17,10 +17,10 @@ from pipeline.core.errors import describe
 from pipeline.core.own_id import lines_about
 from pipeline.core.text import harmless
 from pipeline.results.pages.run_page import write_report
-from pipeline.run.execute import execute
-from pipeline.run.metrics import Metrics
-from pipeline.run.notify import check_webhook, notify
-from pipeline.run.recorder import EXIT_CODES, Document
+from pipeline.runs.execute import execute
+from pipeline.runs.metrics import Metrics
+from pipeline.runs.notify import check_webhook, notify
+from pipeline.runs.recorder import EXIT_CODES, Document
 from pipeline.store.runs import active_runs
 
 

@@ -25,7 +25,7 @@ KNOW_RAY = {
     "cluster/ray_data.py",
     "cluster/reporter.py",
     "cluster/session.py",
-    "run/metrics.py",
+    "runs/metrics.py",
 }
 
 

@@ -89,7 +89,7 @@ def test_storage_that_cannot_be_reached_ends_with_3(job_path):
 
 @pytest.mark.timeout(300)
 def test_a_run_interrupted_by_ctrl_c_ends_with_130_and_the_next_one_finishes(tmp_path, ray_cluster):
-    """A SIGTERM leaves it some time: tests/pipeline/run/test_shutdown.py."""
+    """A SIGTERM leaves it some time: tests/pipeline/runs/test_shutdown.py."""
     path, store = write_job(tmp_path, LONG, rows_per_file=200), tmp_path / "store"
     process = subprocess.Popen(
         [sys.executable, "-m", "jobs", "run", str(path)],

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.config.loading import load_job
 from pipeline.core.errors import ConfigError
-from pipeline.run.doctor import _records
+from pipeline.runs.doctor import _records
 from tests.support.jobs import counts, job, job_file, run, stored
 from tests.support.tables import FORMATS
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from jobs.plan import differing_lines, main
 from pipeline.config.schema import Job
 from pipeline.engines import settings_of
-from pipeline.run.plan import SETTINGS, changed_settings
+from pipeline.runs.plan import SETTINGS, changed_settings
 from tests.support.jobs import job, run, selection, vllm_job, write_jsonl
 
 

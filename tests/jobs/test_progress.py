@@ -11,7 +11,7 @@ from jobs import progress
 from jobs.progress import PLANNING, JobProgress
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.accounting import Totals
-from pipeline.run.progress import InputBounds, Rates, RunProgress
+from pipeline.runs.progress import InputBounds, Rates, RunProgress
 from tests.support.jobs import job, job_file, on_a_terminal, rows, write_jsonl
 
 ANSWERING = RunProgress(

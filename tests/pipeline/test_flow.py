@@ -15,9 +15,9 @@ from pipeline.cluster.ray_data import RayData
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.results.pages.run_page import write_report
-from pipeline.run.execute import execute
-from pipeline.run.plan import Cause, make_plan
-from pipeline.run.recheck import recheck_store
+from pipeline.runs.execute import execute
+from pipeline.runs.plan import Cause, make_plan
+from pipeline.runs.recheck import recheck_store
 from pipeline.store.reader import read_rows
 from tests.support.jobs import (
     BETTER_PROMPT,

@@ -30,8 +30,8 @@ from pipeline.cluster.ray_data import RayData
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection, select
 from pipeline.core.records import Passage, Place, Record
-from pipeline.run.execute import execute
-from pipeline.run.plan import WorkPlan, make_plan
+from pipeline.runs.execute import execute
+from pipeline.runs.plan import WorkPlan, make_plan
 
 ROOT = Path(__file__).parents[2]
 WORKER_INSIDE = "vllm.v1.executor.uniproc_executor.UniProcExecutor"

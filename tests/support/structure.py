@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"prompting"}),
     frozenset({"answering"}),
     frozenset({"flow", "results"}),
-    frozenset({"run"}),
+    frozenset({"runs"}),
     frozenset({"jobs"}),
 )
 """The rooms from the ground up. A room imports only from the floors below its own."""

@@ -11,7 +11,7 @@ from pipeline.cluster.in_process import InProcess
 from pipeline.config.schema import Job
 from pipeline.core.records import Prompt
 from pipeline.prompting.template import load_prompt, render
-from pipeline.run.recheck import recheck_store
+from pipeline.runs.recheck import recheck_store
 from tests.support.jobs import (
     BETTER_PROMPT,
     counts,

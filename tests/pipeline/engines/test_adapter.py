@@ -13,7 +13,7 @@ from pipeline.engines import check_engine
 from pipeline.engines.adapter import Adapter, adapter_of
 from pipeline.engines.engine import Request
 from pipeline.engines.vllm_options import vllm_options
-from pipeline.run.doctor import diagnose
+from pipeline.runs.doctor import diagnose
 from tests.support.adapters import make_adapter
 from tests.support.jobs import S3, record, vllm_job, write_jsonl
 

@@ -20,7 +20,7 @@ from pipeline.engines.engine import Request
 from pipeline.engines.token_budget import TokenBudget, token_limit
 from pipeline.engines.tokenizer import PromptEncoder
 from pipeline.prompting.keys import prompt_and_generation_key
-from pipeline.run.recheck import recheck_store
+from pipeline.runs.recheck import recheck_store
 from tests.support.jobs import counts, ignore, job, plan, record, run, stored, vllm_job, write_jsonl
 
 CHAT = (Message("user", "Which lamp do the keepers fear?"),)

@@ -17,7 +17,7 @@ from pipeline.core.errors import EngineError
 from pipeline.engines import hub
 from pipeline.engines.hub import TIMEOUT_SECONDS, TRIES
 from pipeline.engines.model_files import ModelSpec, context_tokens
-from pipeline.run.doctor import Diagnosis, diagnose
+from pipeline.runs.doctor import Diagnosis, diagnose
 from tests.support.jobs import free_port, rows, vllm_job, write_jsonl
 
 IMPORT_SECONDS = 15

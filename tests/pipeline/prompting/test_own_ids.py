@@ -17,7 +17,7 @@ from pipeline.cluster.ray_data import RayData
 from pipeline.config.schema import Job, Output, TextGrammar
 from pipeline.core.filesystem import Storage
 from pipeline.core.own_id import lines_about
-from pipeline.run.plan import make_plan
+from pipeline.runs.plan import make_plan
 from pipeline.store.reader import BY_RECORD, read_rows
 from tests.support.jobs import counts, ignore, job, plan, run, run_on_cluster, write_jsonl
 

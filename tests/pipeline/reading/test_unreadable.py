@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ConfigError, StorageError
-from pipeline.run.doctor import _input
+from pipeline.runs.doctor import _input
 from tests.support.jobs import counts, job, job_file, plan, rows, run, stored, write_jsonl
 
 READ = {"read": 30, "answered": 30}

@@ -15,7 +15,7 @@ from pipeline.core.errors import StorageError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export.files import export_papers, export_records
 from pipeline.results.pages.run_page import write_report
-from pipeline.run.recheck import recheck_store
+from pipeline.runs.recheck import recheck_store
 from pipeline.store import read_answers
 from pipeline.store.compaction import compact
 from pipeline.store.history import History

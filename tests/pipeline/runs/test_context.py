@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.schema import Job
-from pipeline.run.context import STEP
+from pipeline.runs.context import STEP
 from tests.support.jobs import job_file, rows, vllm_job, write_jsonl
 
 CONTEXT = 8192
@@ -81,7 +81,7 @@ def test_nothing_is_proposed_where_all_may_be_needed(planned, passages, sections
 
 def test_the_longest_of_all_prompts_is_counted_even_outside_the_sample(planned, monkeypatch):
     whole = planned([1, 90, 2, 3])["context"]
-    monkeypatch.setattr("pipeline.run.plan.SAMPLE_BYTES", 1)
+    monkeypatch.setattr("pipeline.runs.plan.SAMPLE_BYTES", 1)
     few = planned([1, 90, 2, 3])["context"]
     assert few["counted"] == 1
     assert few["longest_prompt"] == whole["longest_prompt"]

@@ -10,9 +10,9 @@ from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import InProcess
 from pipeline.config.schema import Answer
 from pipeline.prompting.template import load_prompt
-from pipeline.run.execute import execute
-from pipeline.run.plan import Cause, _changed, provenance_of
-from pipeline.run.progress import RunProgress
+from pipeline.runs.execute import execute
+from pipeline.runs.plan import Cause, _changed, provenance_of
+from pipeline.runs.progress import RunProgress
 from pipeline.store import run_file, runs
 from pipeline.store.history import LastAnswer
 from tests.support.jobs import counts, job, plan, rows, run, stored, vllm_job, write_jsonl

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from pipeline.cluster.counters import RunCounts
 from pipeline.core.accounting import Totals
 from pipeline.core.processes import periodic_calls
-from pipeline.run.progress import InputBounds, Rates, RateWindow, RunProgress
+from pipeline.runs.progress import InputBounds, Rates, RateWindow, RunProgress
 
 Watcher: TypeAlias = Callable[[RunProgress], object]
 """Called from several threads, one at a time."""

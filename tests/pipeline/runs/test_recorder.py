@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.accounting import Totals
 from pipeline.core.errors import AccountingError, StorageError
 from pipeline.core.filesystem import Storage
-from pipeline.run.recorder import RunRecorder
+from pipeline.runs.recorder import RunRecorder
 from pipeline.store.run_file import RunFile
 from tests.support.jobs import job
 

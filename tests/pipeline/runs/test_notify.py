@@ -13,7 +13,7 @@ from pipeline.config.schema import Job, Notify
 from pipeline.config.selection import EVERYTHING
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location
-from pipeline.run.notify import NotificationFailed, check_webhook, notify
+from pipeline.runs.notify import NotificationFailed, check_webhook, notify
 from tests.support.jobs import job, job_file, rows, run, write_jsonl
 from tests.support.proxy import Proxy
 
@@ -51,7 +51,7 @@ def receiver(monkeypatch) -> Iterator[Receiver]:
     receiver = Receiver(proxy)
     proxy.fault = receiver.answer
     monkeypatch.setenv("OVERNIGHT_WEBHOOK", receiver.url)
-    monkeypatch.setattr("pipeline.run.notify.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("pipeline.runs.notify.PAUSE_SECONDS", 0.01)
     yield receiver
     proxy.close()
 
@@ -107,7 +107,7 @@ def test_a_temporary_error_is_retried_until_the_message_arrives(receiver, task, 
 
 
 def test_a_message_that_may_have_arrived_is_not_sent_again(receiver, task, ended, monkeypatch):
-    monkeypatch.setattr("pipeline.run.notify.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("pipeline.runs.notify.TIMEOUT_SECONDS", 0.3)
     receiver.statuses = [None]
     with pytest.raises(NotificationFailed) as raised:
         notify(ended, store_of(task), Notify())

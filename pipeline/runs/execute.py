@@ -9,10 +9,10 @@ from pipeline.cluster.executor import Executor
 from pipeline.core.accounting import Totals
 from pipeline.engines.reasoning_parsers import described
 from pipeline.flow import answer
-from pipeline.run.monitor import Monitor, Watcher
-from pipeline.run.progress import InputBounds
-from pipeline.run.recorder import Document, RunRecorder
-from pipeline.run.shutdown import shutdown_on_sigterm
+from pipeline.runs.monitor import Monitor, Watcher
+from pipeline.runs.progress import InputBounds
+from pipeline.runs.recorder import Document, RunRecorder
+from pipeline.runs.shutdown import shutdown_on_sigterm
 from pipeline.store.run_file import RunFile
 
 

@@ -23,9 +23,9 @@ from pipeline.engines.tokenizer import load_encoder
 from pipeline.engines.vllm_options import vllm_version, with_option_values
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.reading.shards import Listing, list_shards
-from pipeline.run.notify import WEBHOOK, check_webhook
-from pipeline.run.sample import take_sample
-from pipeline.run.thinking import described_thinking
+from pipeline.runs.notify import WEBHOOK, check_webhook
+from pipeline.runs.sample import take_sample
+from pipeline.runs.thinking import described_thinking
 from pipeline.store.ledger import Ledger
 
 URL_VARIABLES = (

@@ -19,7 +19,7 @@ from pipeline.core.errors import ConfigError, OvernightError
 from pipeline.core.filesystem import Location
 from pipeline.core.redaction import redacted_values
 from pipeline.core.text import plural
-from pipeline.run.recorder import Document
+from pipeline.runs.recorder import Document
 from pipeline.store.reader import read_rows
 
 WEBHOOK = "OVERNIGHT_WEBHOOK"

@@ -9,7 +9,7 @@ from pipeline.engines.model_files import ModelSpec, context_tokens
 from pipeline.engines.token_budget import completion_limit
 from pipeline.engines.tokenizer import shared_encoder
 from pipeline.prompting.cache_estimate import CacheEstimate
-from pipeline.run.plan import WorkPlan
+from pipeline.runs.plan import WorkPlan
 
 STEP = 1024
 """A context is proposed in whole multiples of this many tokens."""

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from pipeline.run.metrics import COUNTERS, GAUGES
+from pipeline.runs.metrics import COUNTERS, GAUGES
 from tests.support.jobs import ROOT
 
 DASHBOARD = json.loads((ROOT / "deploy/grafana/overnight.json").read_text())

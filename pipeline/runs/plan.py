@@ -25,8 +25,8 @@ from pipeline.prompting.cache_estimate import is_sampled
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.own_ids import SETTLED_BY
 from pipeline.prompting.template import PromptSource
-from pipeline.run.monitor import Monitor, Watcher
-from pipeline.run.progress import InputBounds
+from pipeline.runs.monitor import Monitor, Watcher
+from pipeline.runs.progress import InputBounds
 from pipeline.store.filling import outdated_in
 from pipeline.store.history import History, LastAnswer, Provenance
 from pipeline.store.ledger import Ledger, answer_digest, contains

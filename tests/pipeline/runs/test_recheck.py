@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cluster.in_process import InProcess
-from pipeline.run.recheck import recheck_store
+from pipeline.runs.recheck import recheck_store
 from tests.support.jobs import ignore, job, rows, run, stored, write_jsonl
 
 TEMPLATE = (

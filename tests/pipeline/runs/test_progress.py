@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.accounting import Totals
-from pipeline.run.progress import WINDOW_SECONDS, InputBounds, Rates, RateWindow, RunProgress
+from pipeline.runs.progress import WINDOW_SECONDS, InputBounds, Rates, RateWindow, RunProgress
 
 
 def progress(

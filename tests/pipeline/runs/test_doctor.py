@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.schema import Job
-from pipeline.run.doctor import Diagnosis, diagnose
+from pipeline.runs.doctor import Diagnosis, diagnose
 from tests.support.jobs import free_port, job, rows, vllm_job, write_jsonl
 from tests.support.models import CHAT_TEMPLATE, NO_SYSTEM, make_model
 

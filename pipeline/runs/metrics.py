@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ray.util.metrics import Counter, Gauge
 
-from pipeline.run.progress import RunProgress
+from pipeline.runs.progress import RunProgress
 
 
 class Metric(NamedTuple):

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.accounting import Totals
-from pipeline.run.budgets import overruns
-from pipeline.run.notify import _summary_line
-from pipeline.run.recorder import EXIT_CODES
+from pipeline.runs.budgets import overruns
+from pipeline.runs.notify import _summary_line
+from pipeline.runs.recorder import EXIT_CODES
 from tests.support.jobs import counts, job, plan, rows, run, write_jsonl
 
 WRONG = {"doi": "10.1/x", "title": "Kelp", "query": "Who?", "contexts": ["The keeper."]}

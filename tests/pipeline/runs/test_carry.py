@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.cluster.in_process import InProcess
 from pipeline.core.carried import lines_about
 from pipeline.core.filesystem import Storage
-from pipeline.run.recheck import recheck_store
+from pipeline.runs.recheck import recheck_store
 from pipeline.store.compaction import compact
 from pipeline.store.parts import PartWriter
 from pipeline.store.reader import BY_RECORD, read_rows

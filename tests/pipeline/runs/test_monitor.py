@@ -4,8 +4,8 @@ import pytest
 
 from pipeline.answering.prepare import prepare
 from pipeline.cluster.ray_data import RayData
-from pipeline.run.execute import execute
-from pipeline.run.progress import RunProgress, StageName
+from pipeline.runs.execute import execute
+from pipeline.runs.progress import RunProgress, StageName
 from tests.support.jobs import rows, write_jsonl
 from tests.support.scripted import scripted, scripted_job
 

@@ -17,7 +17,7 @@ from pipeline.config.schema import Job
 from pipeline.core.filesystem import Location, Storage
 from pipeline.engines.model_files import ModelSpec, model_files
 from pipeline.results.export.files import export_records
-from pipeline.run.doctor import Diagnosis, diagnose
+from pipeline.runs.doctor import Diagnosis, diagnose
 from pipeline.store import read_answers
 from pipeline.store.compaction import compact
 from pipeline.store.parts import list_parts

@@ -19,9 +19,9 @@ from pipeline.config.schema import Job
 from pipeline.core.filesystem import Storage
 from pipeline.results.export.files import export_papers
 from pipeline.results.pages.run_page import write_report
-from pipeline.run.doctor import Diagnosis, diagnose
-from pipeline.run.recheck import recheck_store
-from tests.pipeline.run.test_recheck import newest
+from pipeline.runs.doctor import Diagnosis, diagnose
+from pipeline.runs.recheck import recheck_store
+from tests.pipeline.runs.test_recheck import newest
 from tests.support.jobs import (
     counts,
     ignore,
@@ -173,7 +173,7 @@ def test_a_cluster_needs_the_job_and_not_the_file_of_a_check(task, tmp_path, ray
     """The file is gone by the time that a replica starts."""
     from pipeline.answering.prepare import prepare
     from pipeline.cluster.ray_data import RayData
-    from pipeline.run.execute import execute
+    from pipeline.runs.execute import execute
 
     with_check = task(QUOTES)
     prepared = prepare(with_check)

@@ -17,7 +17,7 @@ from pipeline.config.schema import Job
 from pipeline.core.arrow import receipt
 from pipeline.core.filesystem import Storage
 from pipeline.prompting.template import load_prompt
-from pipeline.run.recorder import RunRecorder
+from pipeline.runs.recorder import RunRecorder
 from pipeline.store.parts import PartWriter, read_batches
 from pipeline.store.reader import counting_rows
 from pipeline.store.run_file import RunFile

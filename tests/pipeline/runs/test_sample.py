@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.schema import Job
-from pipeline.run import doctor
-from pipeline.run.doctor import Diagnosis, diagnose
+from pipeline.runs import doctor
+from pipeline.runs.doctor import Diagnosis, diagnose
 from tests.support.jobs import job, rows, run, write_jsonl
 
 WRONG = {"doi": "10.1/x", "title": "Kelp", "query": "Who?", "contexts": ["The keeper."]}
@@ -54,7 +54,7 @@ def test_a_fault_that_several_checks_find_is_said_once(tmp_path):
 
 
 def test_doctor_stays_with_a_part_of_a_large_input(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.run.sample.SAMPLED_BYTES", 2000)
+    monkeypatch.setattr("pipeline.runs.sample.SAMPLED_BYTES", 2000)
     for shard in range(40):
         write_jsonl(tmp_path / f"in/{shard:02}.jsonl", rows(range(shard, shard + 1)))
     size = sum(Path(p).stat().st_size for p in (tmp_path / "in").iterdir())

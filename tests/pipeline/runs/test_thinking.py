@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
-from pipeline.run.thinking import LEAST_THOUGHT_TOKENS, described_thinking
+from pipeline.runs.thinking import LEAST_THOUGHT_TOKENS, described_thinking
 from tests.support.jobs import vllm_job
 
 TEMPLATE = "{{ messages[0].content }}{% if enable_thinking is false %}<think></think>{% endif %}"

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 
 from pipeline.core.accounting import Totals
 from pipeline.core.errors import OvernightError, StorageError, message_of
-from pipeline.run.budgets import overruns
+from pipeline.runs.budgets import overruns
 from pipeline.store.run_file import RunFile, RunStatus
 
 Document: TypeAlias = dict[str, Any]
