@@ -170,7 +170,7 @@ def test_the_five_minutes_of_the_readme_plan_as_they_say(
     by_language = dict(reversed(blocks))  # the first of each
     (tmp_path / "mine").mkdir()
     (tmp_path / "conf").symlink_to(ROOT / "conf")
-    (tmp_path / "mine/records.jsonl").write_text(by_language["json"], encoding="utf-8")
+    (tmp_path / "mine/papers.jsonl").write_text(by_language["json"], encoding="utf-8")
     (tmp_path / "mine/job.yaml").write_text(by_language["yaml"], encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
