@@ -1,13 +1,15 @@
-"""The columns of an export: the user's own first, then question, answer, status, then the rest.
+"""The columns of an export: the user's own first, then question, answer, status, the fields of a
+document, then the rest.
 
 A carried column that is named like one of ours has the name by which templates know it:
-`extra.status`.
+`extra.status`. The top fields of documents are `fields.<name>`, typed as carried columns are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import orjson
 import pyarrow as pa
 
 from pipeline.core.carried import Carry, as_json, columns_of
@@ -17,20 +19,37 @@ from pipeline.results.export.kinds import NULL, Kind, common, kind_of
 from pipeline.store.schema import ANSWERS
 
 FIRST = ("question", "answer", "status")
-OURS = (*FIRST, *(name for name in ANSWERS.names if name not in (*FIRST, "extra")))
-"""Columns of answers in the order of an export; in the place of `extra` stand the carried ones."""
+SPREAD = ("extra", "fields")
+"""Columns of answers that hold JSON, whose entries stand in their place."""
+
+REST = tuple(name for name in ANSWERS.names if name not in (*FIRST, *SPREAD))
+
+OURS = (*FIRST, *REST)
+
+OF_DOCUMENT = "fields."
 
 _MEANWHILE = "a run has stored other carried columns since the export began; export again"
 
 
 def carried_kinds(tables: Iterable[pa.Table], carry: Carry) -> dict[str, Kind]:
-    """The kinds of the carried columns of rows with `extra`, in order."""
+    """The kinds of the carried columns, and of documents' fields, of rows with `SPREAD`."""
     met: dict[str, Kind] = {}
     for rows in tables:
-        for extra in rows["extra"].to_pylist():
-            for name, value in columns_of(extra).items():
+        for entries in _entries(rows):
+            for name, value in entries.items():
                 met[name] = common(met.get(name, NULL), kind_of(value))
     return in_order(met, carry)
+
+
+def _entries(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """Each row's carried columns and fields, by names that are all different."""
+    for extra, fields in zip(*(rows[name].to_pylist() for name in SPREAD), strict=True):
+        own = columns_of(extra)
+        if any(name.startswith(OF_DOCUMENT) for name in own):
+            own = {f"extra.{n}" if n.startswith(OF_DOCUMENT) else n: v for n, v in own.items()}
+        document = orjson.loads(fields) if fields else {}
+        document = document if isinstance(document, dict) else {"value": document}
+        yield {**own, **{f"{OF_DOCUMENT}{name}": value for name, value in document.items()}}
 
 
 def in_order(kinds: Mapping[str, Kind], carry: Carry) -> dict[str, Kind]:
@@ -79,8 +98,10 @@ class Layout:
         """All columns, or those named. Raises `ConfigError` for an unknown one."""
         headers = headers_of(kinds, ANSWERS.names)
         carried = {header: (name, kinds[name]) for name, header in headers.items()}
-        known = (*carried, *OURS)
-        names = chosen(columns, (*known, "extra")) if columns else known
+        of_document = [name for name in carried if name.startswith(OF_DOCUMENT)]
+        own = [name for name in carried if name not in of_document]
+        known = (*own, *FIRST, *of_document, *REST)
+        names = chosen(columns, (*known, *SPREAD)) if columns else known
         wanted = {header: carried[header] for header in names if header in carried}
         return cls(tuple(names), wanted, frozenset(kinds))
 
@@ -88,7 +109,7 @@ class Layout:
     def stored(self) -> list[str]:
         """The columns of the store that are read for it."""
         ours = [name for name in self.columns if name not in self.carried]
-        return [*ours, "extra"] if self.carried and "extra" not in ours else ours
+        return list(dict.fromkeys([*ours, *SPREAD])) if self.carried else ours
 
     @property
     def schema(self) -> pa.Schema:
@@ -125,7 +146,7 @@ class Layout:
         return pa.table(arrays)
 
     def _extras(self, rows: pa.Table) -> list[dict[str, Any]]:
-        extras = [columns_of(e) for e in rows["extra"].to_pylist()] if self.carried else []
+        extras = list(_entries(rows)) if self.carried else []
         if new := set[str]().union(*extras) - self.met:
             raise StorageError(f"{harmless(', '.join(sorted(new)))}: {_MEANWHILE}")
         return extras

@@ -11,7 +11,7 @@ from pipeline.core.carried import NOTHING, Carry
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export import wide
-from pipeline.results.export.columns import Layout, carried_kinds
+from pipeline.results.export.columns import SPREAD, Layout, carried_kinds
 from pipeline.results.export.writers import RowWriter, write_csv, write_jsonl, write_parquet
 from pipeline.results.export.xlsx import check_row_limit, write_xlsx
 from pipeline.store.reader import BY_RECORD, count_rows, read_rows
@@ -48,7 +48,7 @@ def export_records(store: Location, to: str, storage: Storage, wanted: Wanted = 
     with _temporary_file(to, storage) as path:
         if extension == XLSX:
             check_row_limit(count_rows(store, BY_RECORD))
-        kinds = carried_kinds(read_rows(store, BY_RECORD, ["extra"]), wanted.carry)
+        kinds = carried_kinds(read_rows(store, BY_RECORD, SPREAD), wanted.carry)
         layout = Layout.of(kinds, wanted.columns)
         rows = read_rows(store, BY_RECORD, layout.stored)
         if extension == JSONL:

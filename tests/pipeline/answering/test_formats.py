@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jsonschema
 import orjson
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cluster.in_process import InProcess
@@ -17,6 +18,7 @@ from tests.support.jobs import (
     counts,
     ignore,
     job,
+    job_file,
     run,
     stored,
     vllm_job,
@@ -145,3 +147,29 @@ def test_finished_documents_of_the_corpus_follow_their_schema(
     for answered in finished:
         jsonschema.validate(orjson.loads(answered.document), STUDY)
     assert passed == finished
+
+
+def test_an_export_has_the_fields_of_documents_as_columns_with_types(command, tmp_path):
+    said = [
+        '{"sites": 4, "open": true, "names": ["Weir", "Reed"], "at": {"year": 2021}}',
+        '{"sites": 7, "open": false, "names": [], "note": "twice"}',
+        "Four sites.",
+    ]
+    task = recorded(tmp_path, said, schema={"type": "object"})
+    run(task)
+    path = job_file(tmp_path / "job.yaml", task)
+    done = command("export", path, "--to", tmp_path / "answers.parquet")
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(tmp_path / "answers.parquet").sort_by("record_id")
+    assert table.column_names[:8] == [
+        *("question", "answer", "status"),
+        *(f"fields.{name}" for name in ("sites", "open", "names", "at", "note")),
+    ]
+    assert [str(table.schema.field(f"fields.{n}").type) for n in ("sites", "open", "at")] == [
+        "int64",
+        "bool",
+        "string",
+    ]
+    assert table["fields.sites"].to_pylist() == [4, 7, None]
+    assert table["fields.names"].to_pylist() == [["Weir", "Reed"], [], None]
+    assert table["fields.at"].to_pylist() == ['{"year":2021}', None, None]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import ConfigError, StorageError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export import files
-from pipeline.results.export.columns import OURS, Layout, carried_kinds, headers_of
+from pipeline.results.export.columns import OURS, SPREAD, Layout, carried_kinds, headers_of
 from pipeline.results.export.files import Wanted, export_papers, export_records
 from pipeline.results.export.kinds import Kind, common, kind_of
 from pipeline.store.schema import ANSWERS
@@ -94,7 +94,7 @@ def test_own_columns_come_first_in_the_order_of_the_job_then_question_answer_and
     names = table(store, carry=("doi", "title")).column_names
     assert names[:7] == ["doi", "title", "year", "question", "answer", "status", "generation_key"]
     assert names[3:] == list(OURS)
-    assert sorted([*OURS, "extra"]) == sorted(ANSWERS.names)
+    assert sorted([*OURS, *SPREAD]) == sorted(ANSWERS.names)
 
 
 def test_a_column_named_like_one_of_ours_has_the_name_that_templates_know(store):
