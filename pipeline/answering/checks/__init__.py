@@ -81,10 +81,15 @@ def chosen_checks(settings: Settings) -> tuple[Check, ...]:
     own = [
         _own(key, setting, ours)
         for key, setting in settings.items()
-        if (key not in ours or not isinstance(setting, (str, Tuned))) and level_of(setting) != "off"
+        if (key not in ours or not isinstance(setting, (str, Tuned)))
+        and not (_is_own(key, setting) and level_of(setting) == "off")
     ]
     tuned = (_tuned(check, settings.get(check.name)) for check in ours.values())
     return tuple(check for check in (*tuned, *own) if check.level != "off")
+
+
+def _is_own(key: str, setting: Any) -> bool:
+    return is_file(key) or isinstance(setting, PatternCheck | ExpressionCheck)
 
 
 def _tuned(check: Check, setting: Any) -> Check:
