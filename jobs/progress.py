@@ -45,7 +45,7 @@ class JobProgress:
         )
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if _shows_live(self._console):
             self._live.start()
         return self
 
@@ -55,7 +55,7 @@ class JobProgress:
     def __call__(self, progress: RunProgress) -> None:
         self._progress = progress
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= LINE_SECONDS:
+        if not _shows_live(self._console) and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             self._console.print(self._line(progress), markup=False)
 
@@ -128,3 +128,8 @@ def _left(progress: RunProgress) -> str:
     if seconds < 100 * 60:
         return f"{seconds / 60:.0f} min left"
     return f"{seconds / 3600:.1f} h left"
+
+
+def _shows_live(console: Console) -> bool:
+    """Whether lines can be drawn anew: on a terminal, and in a notebook."""
+    return console.is_terminal or console.is_jupyter

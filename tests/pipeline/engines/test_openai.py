@@ -14,6 +14,7 @@ from pipeline.core.errors import ConfigError, EngineError
 from pipeline.core.records import PLAIN, Completion, Message, Prompt
 from pipeline.engines import check_engine
 from pipeline.engines.engine import GenerationError, Request
+from pipeline.formats import format_of
 from tests.conftest import OPENAI_KEY
 from tests.support.jobs import free_port, job, record, rows, run, stored, write_jsonl
 from tests.support.proxy import Proxy
@@ -70,6 +71,23 @@ def test_sampling_parameters_that_only_vllm_has_reach_its_server(vllm_server):
     sampling = {"max_tokens": 30, "min_tokens": 30, "top_k": 5}
     completions = generate(endpoint_job(vllm_server.url, sampling=sampling), *[request()] * 5)
     assert [c.completion_tokens for c in completions] == [30] * 5
+
+
+def test_an_enforced_schema_holds_on_an_endpoint(vllm_server):
+    lamp = {"enum": ["amber", "white"]}
+    schema = {
+        "type": "object",
+        "properties": {"lamp": lamp, "lit": {"type": "boolean"}},
+        "required": ["lamp", "lit"],
+        "additionalProperties": False,
+    }
+    answer = {"schema": schema, "decoding": "enforced"}
+    task = endpoint_job(vllm_server.url, answer=answer, sampling={"max_tokens": 200})
+    check_engine(task)
+    format_ = format_of(task.answer)
+    finished = [c for c in generate(task, *[request()] * 4) if c.finish_reason == "stop"]
+    assert finished
+    assert [format_.fault(completion.text) for completion in finished] == [None] * len(finished)
 
 
 def test_a_retry_for_length_doubles_the_token_limit(vllm_server):
