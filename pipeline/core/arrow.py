@@ -15,6 +15,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.core.extra import dump_extra
 from pipeline.core.records import (
     BatchLine,
     Item,
@@ -312,16 +313,3 @@ def _table_records(
 def batch_lines(table: pa.Table) -> Iterator[BatchLine | None]:
     """What the line of a batch file says that a record comes from, if it comes from one."""
     return (BatchLine(**orjson.loads(b)) if b else None for b in table["batch"].to_pylist())
-
-
-def dump_extra(extra: Mapping[str, Any], options: int = 0) -> bytes | None:
-    """A user's own columns as JSON; values that JSON has no type for become text.
-
-    Raises `TypeError` for values nested too deep for the encoder.
-    """
-    options |= orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(extra, default=_as_text, option=options) if extra else None
-
-
-def _as_text(value: Any) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from pipeline.core.arrow import dump_extra
+from pipeline.core.extra import dump_extra
 
 Carry: TypeAlias = tuple[str, ...] | Literal["all"]
 """Names of columns, or all that a record has."""

@@ -11,7 +11,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.arrow import IDENTITY_BYTES, dump_extra
+from pipeline.core.arrow import IDENTITY_BYTES
+from pipeline.core.extra import dump_extra
 from pipeline.core.records import Record
 
 Rows: TypeAlias = npt.NDArray[np.uint64]

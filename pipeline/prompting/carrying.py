@@ -8,8 +8,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.arrow import dump_extra, set_column, tally
+from pipeline.core.arrow import set_column, tally
 from pipeline.core.carried import Carry, carried, comparable
+from pipeline.core.extra import dump_extra
 from pipeline.core.records import Prompt
 from pipeline.store.ledger import Ledger, carrying_digest, contains
 

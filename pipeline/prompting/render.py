@@ -16,13 +16,13 @@ from pipeline.core.accounting import Totals
 from pipeline.core.arrow import (
     PROMPTS,
     carry,
-    dump_extra,
     first_of_work,
     rejects_table,
     set_column,
     split_work,
     table_records,
 )
+from pipeline.core.extra import dump_extra
 from pipeline.core.identity import identities_in
 from pipeline.core.records import Fault, Prompt, Record, Reject
 from pipeline.engines import generation_identity

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.core.arrow import dump_extra
+from pipeline.core.extra import dump_extra
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 from pipeline.reading.columns import OWN, Columns
 from pipeline.reading.ids import as_id

@@ -18,7 +18,7 @@ from pipeline.answering.prepare import Prepared
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
-from pipeline.core.arrow import dump_extra
+from pipeline.core.extra import dump_extra
 from pipeline.core.records import Answered, Completion, Fault, Message, Prompt, Record, Reject
 from pipeline.engines import generation_identity
 from pipeline.engines.engine import Engine, Request

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -260,7 +261,9 @@ def test_both_executors_plan_answer_and_recheck_the_demo_alike(ray_cluster, tmp_
     here, there = (job(demo, tmp_path / name, prompt=BETTER_PROMPT) for name in ("here", "there"))
     on_cluster = make_plan(prepare(there), RayData(), ignore, examples=3)
     in_process = plan(here, examples=3)
-    assert (in_process.totals, in_process.records) == (on_cluster.totals, on_cluster.records)
+    # How many details of rejects are held depends on how many tables a slow machine makes.
+    first, second = ({**asdict(p.totals), "details": None} for p in (in_process, on_cluster))
+    assert (first, in_process.records) == (second, on_cluster.records)
     assert in_process.prompt_tokens == on_cluster.prompt_tokens
     one, other = run(here), run_on_cluster(there)
     for part in ("counts", "rejects", "stances", "checks_missed", "failed_checks"):

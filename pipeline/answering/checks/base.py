@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self, cast
 
 import orjson
 
-from pipeline.core.arrow import dump_extra
+from pipeline.core.extra import dump_extra
 from pipeline.core.records import Completion, Message, Passage, Prompt, Repair
 from pipeline.core.text import quote as quote
 from pipeline.core.words import count_words, has_spaced_words

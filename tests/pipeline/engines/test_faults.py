@@ -68,6 +68,7 @@ def test_one_poison_record_among_two_hundred_fails_alone(tmp_path, template, tin
         "failed": 1,
         "rejected": 0,
         "current_failed": 0,
+        "filled_in": 0,
     }
     written = stored(tmp_path / "store").to_pylist()
     assert len(written) == len({row["record_id"] for row in written}) == 200

@@ -68,7 +68,7 @@ def wrong_names(tmp_path):
 def test_an_input_of_rejects_is_no_success_and_says_what_the_records_have(wrong_names):
     line = (
         '15 of 20 records were rejected, 75.0%; reject_budget is 0.5: no "question"; the record '
-        "has doi, title, query, contexts"
+        "has doi, title, query, contexts; if one of these is it, name it: input.fields.question"
     )
     assert list(overruns(wrong_names, plan(wrong_names).totals, None)) == [line]
     for _ in range(2):  # a reject that is stored already is one still

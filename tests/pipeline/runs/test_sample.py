@@ -29,7 +29,8 @@ def test_an_input_of_which_most_records_are_rejects_is_at_fault(tmp_path):
     assert found.exit_code == 2
     assert found.message == (
         'input: 7 of 20 sampled records make a prompt; 13 missing_field (no "question"; the record '
-        "has doi, title, query, contexts); reject_budget is 0.5"
+        "has doi, title, query, contexts; if one of these is it, name it: input.fields.question); "
+        "reject_budget is 0.5"
     )
     allowed = task.model_copy(update={"reject_budget": 0.65})
     assert records_of(allowed).exit_code == 0
