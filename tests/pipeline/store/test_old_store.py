@@ -122,11 +122,11 @@ def with_columns(job: Job) -> int:
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "xlsx", "jsonl"])
-def test_it_is_exported_with_all_columns_but_the_carried_ones(store, tmp_path, ending):
+def test_it_is_exported_with_all_columns_but_those_that_it_spreads(store, tmp_path, ending):
     assert export_records(store, str(tmp_path / f"out.{ending}"), Storage()) == 6
     if ending == "parquet":
         names = pq.read_schema(tmp_path / "out.parquet").names
-        assert sorted([*names, "extra"]) == sorted(ANSWERS.names)
+        assert sorted([*names, "extra", "fields"]) == sorted(ANSWERS.names)
 
 
 def test_a_plan_finds_each_record_s_last_prompt(store):
