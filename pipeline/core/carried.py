@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from pipeline.core.dotted import keys_to, value_at
 from pipeline.core.extra import dump_extra
 
 Carry: TypeAlias = tuple[str, ...] | Literal["all"]
@@ -16,15 +17,13 @@ Carry: TypeAlias = tuple[str, ...] | Literal["all"]
 
 NOTHING: Carry = ()
 
-_ABSENT = object()
-
 
 def carried(extra: Mapping[str, Any], carry: Carry) -> Mapping[str, Any]:
     """The carried columns that a record has, by name."""
     if carry == "all":
         return extra
-    found = ((name, _reached(extra, name)) for name in carry)
-    return {name: value for name, value in found if value is not _ABSENT}
+    found = ((name, keys_to(extra, name)) for name in carry)
+    return {name: value_at(extra, keys) for name, keys in found if keys}
 
 
 def carried_json(extra: Mapping[str, Any], carry: Carry) -> str | None:
@@ -54,13 +53,3 @@ def lines_about(records: Mapping[str, int]) -> list[str]:
     return [
         f"output.carry: no record has {', '.join(absent)}; correct the name, or leave it out"
     ] * bool(absent)
-
-
-def _reached(value: Any, name: str) -> Any:
-    """What a name leads to; a column that has the whole name comes first."""
-    if not isinstance(value, Mapping):
-        return _ABSENT
-    if name in value:
-        return value[name]
-    first, dot, rest = name.partition(".")
-    return _reached(value.get(first), rest) if dot else _ABSENT

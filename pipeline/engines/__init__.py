@@ -15,6 +15,7 @@ from pipeline.engines.openai_options import Endpoint, endpoint_of
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.engines.vllm_options import check_vllm, option_names
 from pipeline.formats import format_of
+from pipeline.formats.base import WritableFormat
 from pipeline.formats.frame import FRAME
 
 LARGEST_BATCH = 1024
@@ -62,8 +63,15 @@ def _check_format(job: Job) -> None:
         raise ConfigError(
             "answer.decoding: enforced needs engine.kind vllm, or openai with answer.schema"
         )
-    if kind == "extractive" and has_schema:
+    if kind == "extractive":
+        _writable(job)
+
+
+def _writable(job: Job) -> WritableFormat:
+    format_ = format_of(job.answer)
+    if not isinstance(format_, WritableFormat):
         raise ConfigError("answer.schema: the extractive engine writes no documents")
+    return format_
 
 
 def _check_model_settings(engine: EngineConfig) -> None:
@@ -92,7 +100,7 @@ def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
         case "extractive":
             from pipeline.engines.extractive import ExtractiveEngine
 
-            return ExtractiveEngine(job.answer.max_words, format_of(job.answer))
+            return ExtractiveEngine(job.answer.max_words, _writable(job))
         case "recorded":
             return RecordedEngine()
         case "vllm":

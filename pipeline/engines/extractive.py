@@ -13,7 +13,7 @@ import Stemmer
 from pipeline.core.records import Completion, Passage, Prompt
 from pipeline.core.words import count_words
 from pipeline.engines.engine import Request
-from pipeline.formats.base import AnswerFormat
+from pipeline.formats.base import WritableFormat
 from pipeline.formats.frame import FRAME
 
 QUOTED_SENTENCES = 4
@@ -31,7 +31,7 @@ class ExtractiveEngine:
     kind = "extractive"
     version = "1"
 
-    def __init__(self, max_words: int, format_: AnswerFormat = FRAME) -> None:
+    def __init__(self, max_words: int, format_: WritableFormat = FRAME) -> None:
         self._max_words = max_words
         self._format = format_
         self._stem = Stemmer.Stemmer("english")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from pipeline.core.records import Completion, Level
 
@@ -81,6 +81,11 @@ class AnswerFormat(Protocol):
 
     def closed(self, completion: Completion) -> Completion:
         """An enforced completion with what the model need not write itself."""
+
+
+@runtime_checkable
+class WritableFormat(AnswerFormat, Protocol):
+    """A format in which any answer in words can be written, as the extractive engine does."""
 
     def written(self, answer: str) -> str:
         """An answer as a model would write it that keeps the format."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -74,14 +75,17 @@ class Document:
     def closed(self, completion: Completion) -> Completion:
         return completion
 
-    def written(self, answer: str) -> str:
-        raise NotImplementedError("no engine without a model writes documents")
-
     def _found(self, text: str) -> tuple[Any] | None:
         """The document in a text: the first that follows the schema, or else the first."""
-        documents = list(_documents(text))
-        valid = ((d,) for d in documents if not self._errors(d))
-        return next(valid, (documents[0],) if documents else None)
+        first: tuple[Any] | None = None
+        for document in _documents(text):
+            try:
+                if not self._errors(document):
+                    return (document,)
+            except RecursionError:  # deeper than a schema that refers to itself can be followed
+                continue
+            first = first or (document,)
+        return first
 
     def _errors(self, document: Any) -> list[Any]:
         from jsonschema.exceptions import relevance
@@ -125,21 +129,32 @@ def _is_mark(key: str, value: Any) -> bool:
 
 
 def _documents(text: str) -> Iterator[Any]:
-    """The JSON objects and lists in a text, from outside in and front to back."""
-    decoder = json.JSONDecoder(parse_constant=_refuse)
+    """The JSON objects and lists in a text, from outside in and front to back.
+
+    What Python reads and no Parquet file or other reader of JSON could hold is none: numbers beyond
+    64 bits or infinite ones, half of a surrogate pair, and very deep nesting.
+    """
+    decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
     at = looked_at = 0
     while looked_at < MOST_BEGINNINGS and (at := _next_beginning(text, at)) >= 0:
         looked_at += 1
         try:
-            document, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
+            document, end = decoder.raw_decode(text, at)
+            orjson.dumps(document)
+        except (ValueError, TypeError, RecursionError):
             at += 1
             continue
+        at = end
         yield document
 
 
 def _next_beginning(text: str, start: int) -> int:
     return min((at for at in (text.find("{", start), text.find("[", start)) if at >= 0), default=-1)
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if isfinite(value) else _refuse(number)
 
 
 def _refuse(constant: str) -> Any:

@@ -95,6 +95,26 @@ def test_what_is_no_document_is_a_fault_and_stays_whole(said: str):
     assert FORMAT.extract(said) == (said, None, None)
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["1e999", "-1e999", "1" + "0" * 30, r'"\ud800"', r'{"\udc00": 1}', "[" * 300 + "]" * 300],
+)
+def test_what_no_column_could_hold_is_no_document_and_ends_no_run(value: str):
+    said = f'{{"a": {value}}}'
+    plain = Document({"type": "object"}, 30)
+    found = Evaluator(chosen_checks({}), 30, plain).evaluate(Completion(said, "stop"), PROMPT)
+    assert found.extracted.document != said
+    orjson.dumps(found.extracted.document)
+
+
+@pytest.mark.parametrize("depth", [2, 60, 120, 250])
+def test_a_schema_that_refers_to_itself_is_followed_as_deep_as_it_can_be(depth: int):
+    nested = Document({"$defs": {"n": {"items": {"$ref": "#/$defs/n"}}}, "$ref": "#/$defs/n"}, 30)
+    said = "[" * depth + "]" * depth
+    assert (nested.fault(said) is None) == (nested.extract(said).document is not None)
+    assert nested.extract(said).answer
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
     lambda inner: (

@@ -12,7 +12,7 @@ from pipeline.config.schema import Answer
 from pipeline.core.records import Completion, FinishReason, Split
 from pipeline.core.words import count_words
 from pipeline.formats import format_of
-from pipeline.formats.base import AnswerFormat
+from pipeline.formats.base import WritableFormat
 from pipeline.formats.extract import extract_answer
 from pipeline.formats.frame import FRAME, Frame
 from pipeline.prompting.template import load_prompt, render
@@ -163,8 +163,10 @@ def test_no_sign_behind_a_letter_is_a_word():
 PAIRS = [("<answer>", "</answer>"), ("###", "###"), ("ANTWORT:", "ENDE"), ("[[", "]]"), ("§", "§")]
 
 
-def own(pair: tuple[str, str]) -> AnswerFormat:
-    return format_of(Answer(frame={"begin": pair[0], "end": pair[1]}, max_words=MOST))
+def own(pair: tuple[str, str]) -> WritableFormat:
+    format_ = format_of(Answer(frame={"begin": pair[0], "end": pair[1]}, max_words=MOST))
+    assert isinstance(format_, WritableFormat)
+    return format_
 
 
 @pytest.mark.parametrize("pair", PAIRS)
