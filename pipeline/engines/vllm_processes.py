@@ -18,6 +18,8 @@ from pipeline.engines.watchdog import MARK, start_watchdog
 
 EXIT_SECONDS = 10
 
+LOGGING = "VLLM_LOGGING_CONFIG_PATH"
+
 _ERROR_ENDINGS = ("Error:", "Exception:", "Interrupt:")
 _CONSEQUENCE = "EngineDeadError"
 
@@ -39,9 +41,11 @@ def engine_folder() -> Path:
 
 @contextmanager
 def marked_processes() -> Iterator[None]:
-    """Processes started in this block are known as those of the engine; so are their sockets."""
+    """Processes started in this block are known as those of the engine, and so are their sockets;
+    their errors go to its log, unless the user has configured vLLM's logging.
+    """
     folder = str(engine_folder())
-    variables = {MARK: folder}
+    variables = {MARK: folder, LOGGING: os.environ.get(LOGGING, error_log().configuration)}
     if len(folder) <= LONGEST_SOCKET_FOLDER:
         variables["VLLM_RPC_BASE_PATH"] = folder
     before = {name: os.environ.get(name) for name in variables}
@@ -56,7 +60,7 @@ def marked_processes() -> Iterator[None]:
 
 
 class ErrorLog:
-    """A file that vLLM's processes log errors to, named to them by an environment variable."""
+    """A file that vLLM's processes log errors to; `configuration` is the path of what says so."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "errors.log"
@@ -71,9 +75,9 @@ class ErrorLog:
                 "vllm": {"handlers": ["file", "console"], "level": "INFO", "propagate": False}
             },
         }
-        config_path = folder / "logging.json"
-        config_path.write_bytes(orjson.dumps(config))
-        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(config_path))
+        path = folder / "logging.json"
+        path.write_bytes(orjson.dumps(config))
+        self.configuration = str(path)
 
     def clear(self) -> None:
         os.truncate(self._path, 0)

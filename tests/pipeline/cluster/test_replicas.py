@@ -29,6 +29,7 @@ from tests.support.jobs import (
     stored,
     write_jsonl,
 )
+from tests.support.scripted import steady
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -37,6 +38,12 @@ def replay(tmp_path: Path, **engine) -> Job:
     """A job whose engine needs no model and yet asks for GPUs."""
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(60)))
     return job(tmp_path / "shards", tmp_path / "store", 5, engine={"kind": "recorded", **engine})
+
+
+def slow(url: str, **engine) -> dict:
+    """An engine that gives a second replica the time to start, however busy the machine is."""
+    options = {"base_url": f"{url}/v1", "concurrency": 40}
+    return {"kind": "openai", "model": "m", "gpus_per_replica": 1, "options": options, **engine}
 
 
 def places(replicas: list[dict]) -> set[tuple[str, str]]:
@@ -84,9 +91,11 @@ def test_the_number_of_packed_replicas_is_fixed(tmp_path):
 def test_a_pool_grows_to_what_the_cluster_has_between_its_bounds(tmp_path):
     """At most nine are wanted; one starts, and no more than three ever find a GPU."""
     write_jsonl(tmp_path / "many/a.jsonl", rows(range(1500)))
-    engine = {"kind": "extractive", "replicas": {"min": 1, "max": 9}, "gpus_per_replica": 1}
-    task = job(tmp_path / "many", tmp_path / "store", 20, engine=engine)
-    replicas = run_on_cluster(task)["replicas"]
+    with steady(seconds=1) as endpoint:
+        engine = slow(endpoint.url, replicas={"min": 1, "max": 9})
+        replicas = run_on_cluster(job(tmp_path / "many", tmp_path / "store", 20, engine=engine))[
+            "replicas"
+        ]
     assert 1 < len(replicas) <= 3
     assert stored(tmp_path / "store").num_rows == 1500
     assert all(replica["seconds"] > 0 for replica in replicas)
@@ -95,21 +104,22 @@ def test_a_pool_grows_to_what_the_cluster_has_between_its_bounds(tmp_path):
 def test_two_jobs_share_the_cluster_and_both_progress(ray_cluster, tmp_path):
     """Each has parts in the store before the other has its last."""
     runs, stores = [], []
-    for name in ("one", "other"):
-        write_jsonl(tmp_path / name / "shards/a.jsonl", rows(range(900)))
-        stores.append(tmp_path / name / "store")
-        engine = {"kind": "extractive", "replicas": {"min": 1, "max": 3}, "gpus_per_replica": 1}
-        task = job(tmp_path / name / "shards", stores[-1], 20, engine=engine)
-        file = job_file(tmp_path / name / "job.yaml", task)
-        runs.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "jobs", "run", str(file)],
-                cwd=ROOT,
-                env={**os.environ, "RAY_ADDRESS": ray_cluster.address},
-                stderr=subprocess.PIPE,
+    with steady(seconds=1) as endpoint:
+        for name in ("one", "other"):
+            write_jsonl(tmp_path / name / "shards/a.jsonl", rows(range(900)))
+            stores.append(tmp_path / name / "store")
+            engine = slow(endpoint.url, replicas={"min": 1, "max": 3})
+            task = job(tmp_path / name / "shards", stores[-1], 20, engine=engine)
+            file = job_file(tmp_path / name / "job.yaml", task)
+            runs.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "jobs", "run", str(file)],
+                    cwd=ROOT,
+                    env={**os.environ, "RAY_ADDRESS": ray_cluster.address},
+                    stderr=subprocess.PIPE,
+                )
             )
-        )
-    messages = [run.communicate(timeout=240)[1] for run in runs]
+        messages = [run.communicate(timeout=240)[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], messages
     times = [sorted(stored(store)["written_at"].to_pylist()) for store in stores]
     assert [len(written) for written in times] == [900, 900]

@@ -1,6 +1,7 @@
 """vLLM itself without a cluster around it: the CPU build with a random model."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,8 @@ from pipeline.engines.model_files import ModelSpec
 from pipeline.engines.supervisor import EngineDied
 from pipeline.engines.token_budget import thought_limit, token_limit
 from pipeline.engines.vllm_options import option_names
+from pipeline.engines.vllm_processes import LOGGING
+from pipeline.engines.watchdog import MARK
 from pipeline.formats.extract import extract_answer
 from tests.support.jobs import record, vllm_job
 from tests.support.models import NO_SYSTEM, make_model
@@ -33,6 +36,11 @@ def test_an_answer_comes_with_its_counts_and_finish_reason(local_vllm):
     assert (completion.finish_reason, completion.completion_tokens) == ("length", 20)
     assert not completion.context_full
     assert completion.seconds > 0
+
+
+def test_what_starts_beside_an_engine_knows_nothing_of_it(local_vllm):
+    """A cluster that this process starts later would log its engines' errors to this one's."""
+    assert not {MARK, LOGGING, "VLLM_RPC_BASE_PATH"} & os.environ.keys()
 
 
 def test_a_prompt_comes_from_the_prefix_cache_the_second_time(local_vllm):
