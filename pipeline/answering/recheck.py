@@ -44,6 +44,7 @@ EVALUATED = (
     "finish_reason",
     "failed_checks",
     "checks",
+    "claims",
     "attempts",
     "word_count",
 )

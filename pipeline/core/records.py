@@ -8,6 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+ClaimKind: TypeAlias = Literal[
+    "unsupported",  # the prompt does not hold it
+    "derived",  # it follows from what the prompt holds: a sum, another unit, a rounded number
+    "general",  # a remark about the world at large, not about the paper
+]
+"""What the prompt holds of something that an answer states."""
+
+Verdict: TypeAlias = Literal["yes", "no", "unsure"]
+"""Whether an answer gives the information that its question asks for."""
+
 Status: TypeAlias = Literal["answered", "failed"]
 Stance: TypeAlias = Literal["answered", "hedged", "abstained"]
 Level: TypeAlias = Literal["fail", "label", "off"]
@@ -231,11 +241,29 @@ class Completion:
         return self.split.content if self.split else self.text
 
 
+class Claim(NamedTuple):
+    """Something that an answer states and its prompt does not hold in so many words.
+
+    `start` and `end` are offsets into the text that was checked: the answer, or the prose of a
+    document. `message`, `source_start` and `source_end` give the nearest place in the prompt, with
+    offsets into that message's content; null where there is none.
+    """
+
+    kind: ClaimKind
+    text: str
+    start: int
+    end: int
+    message: int | None = None
+    source_start: int | None = None
+    source_end: int | None = None
+
+
 class CheckResult(NamedTuple):
     name: str
     passed: bool
     level: Level
     evidence: str
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Columns of the store. Names and types are a contract and never change."""
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from pipeline.core.arrow import (
     record_columns,
 )
 from pipeline.core.carried import NOTHING, Carry, carried_json
-from pipeline.core.records import Answered, Attempt, BatchLine
+from pipeline.core.records import Answered, Attempt, BatchLine, Claim
 from pipeline.core.words import count_words
 
 ANSWERS_FOLDER, REJECTS_FOLDER, RUNS_FOLDER = "answers", "rejects", "runs"
@@ -33,6 +33,23 @@ _WRITTEN = [("run_id", pa.string()), ("written_at", TIMESTAMP)]
 CHECKS = pa.list_(
     pa.struct(
         [("name", pa.string()), ("passed", pa.bool_()), *fields(pa.string(), "level", "evidence")]
+    )
+)
+CLAIMS = pa.list_(
+    pa.struct(
+        [
+            *fields(pa.string(), "check", "kind", "text"),
+            *fields(pa.int32(), "start", "end", "message", "source_start", "source_end"),
+        ]
+    )
+)
+JUDGEMENTS = pa.list_(
+    pa.struct(
+        [
+            *fields(pa.string(), "rater", "value"),
+            ("probability", pa.float32()),
+            *fields(pa.string(), "evidence", "key"),
+        ]
     )
 )
 ATTEMPTS = pa.list_(
@@ -66,6 +83,10 @@ ANSWERS = pa.schema(
         *_SOURCE,
         *_WRITTEN,
         ("extra", pa.string()),
+        ("answers_question", pa.string()),
+        ("p_answered", pa.float32()),
+        ("claims", CLAIMS),
+        ("judgements", JUDGEMENTS),
     ]
 )
 
@@ -109,6 +130,7 @@ def answers_table(
         "finish_reason": [a.completion.finish_reason for a in answers],
         "failed_checks": [a.failed_checks for a in answers],
         "checks": lists_of_structs([a.checks for a in answers], CHECKS),
+        "claims": lists_of_structs([_claims(a) for a in answers], CLAIMS, _claim_cell),
         "attempts": lists_of_structs([a.attempts for a in answers], ATTEMPTS, _attempt_cell),
         "word_count": [count_words(a.answer) for a in answers],
         **{name: [_tokens(a, name) for a in answers] for name, _ in _TOKENS},
@@ -136,6 +158,16 @@ def _as_json(probabilities: Mapping[str, float] | None) -> str | None:
 
 def _tokens(answer: Answered, name: str) -> int:
     return sum(getattr(attempt.completion, name) for attempt in answer.attempts)
+
+
+def _claims(answer: Answered) -> list[tuple[str, Claim]]:
+    return [(check.name, claim) for check in answer.checks for claim in check.claims]
+
+
+def _claim_cell(field: str) -> Callable[[tuple[str, Claim]], Any]:
+    if field == "check":
+        return itemgetter(0)
+    return lambda named: getattr(named[1], field)
 
 
 def _attempt_cell(field: str) -> Callable[[Attempt], Any]:

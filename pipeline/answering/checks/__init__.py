@@ -153,7 +153,9 @@ def run_checks(
         (check, _found(check, whole if whole and check.digest else subject, unknown))
         for check in checks
     ]
-    results = tuple(CheckResult(c.name, f.passed, c.level, f.evidence) for c, f in findings)
+    results = tuple(
+        CheckResult(c.name, f.passed, c.level, f.evidence, f.claims) for c, f in findings
+    )
     return results, tuple(f.repair for c, f in findings if not f.passed and c.level == "fail")
 
 

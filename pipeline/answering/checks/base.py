@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Self, cast
 
 import orjson
 
+from pipeline.answering.ground import Ground
 from pipeline.core.extra import dump_extra
-from pipeline.core.records import Completion, Message, Passage, Prompt, Repair
+from pipeline.core.records import Claim, Completion, Message, Passage, Prompt, Repair
 from pipeline.core.text import quote as quote
 from pipeline.core.words import count_words, has_spaced_words
 from pipeline.formats.base import AnswerFormat
@@ -77,6 +78,11 @@ class Subject:
         copy.__dict__.pop("words", None)
         return copy
 
+    @cached_property
+    def ground(self) -> Ground:
+        """What the answer should stand on: the prompt, whose messages every store holds."""
+        return Ground(self.messages)
+
     @property
     def reasoning(self) -> str:
         """What the model thought before the answer; empty if it did not."""
@@ -114,6 +120,7 @@ class Finding(NamedTuple):
     passed: bool
     evidence: str
     repair: Repair | None = None  # for the next attempt; None if no further one would help
+    claims: tuple[Claim, ...] = ()  # what the answer states and the prompt does not hold
 
 
 class NotStored(BaseException):

@@ -49,7 +49,7 @@ class PythonFile:
         """A test's result as ours are: short evidence, or what is wrong with the result."""
         if fault := _fault(finding):
             return Finding(False, quote(f"{self.path}: test returned {fault}"))
-        passed, evidence, repair = cast(Finding, finding)
+        passed, evidence, repair, _ = cast(Finding, finding)
         if isinstance(repair, Ask):
             repair = Ask(_text(repair.words))
         return Finding(passed, quote(_text(evidence)), repair)
