@@ -222,6 +222,24 @@ def export(
 
 
 @app.command()
+def correct(
+    job: JobFile,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A .csv or .jsonl of corrections.")],
+    overrides: Overrides = None,
+    annotator: Annotated[
+        str | None, typer.Option("--annotator", help="Who says it, where a row does not.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option("--field", help="What it is about, where a row does not say.")
+    ] = None,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Take what people say about answers into the store."""
+    _start("correct", job, overrides, json, debug)(file=file, annotator=annotator, field=field)
+
+
+@app.command()
 def doctor(
     job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
 ) -> None:
