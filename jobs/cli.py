@@ -222,6 +222,41 @@ def export(
 
 
 @app.command()
+def agreement(
+    job: JobFile,
+    overrides: Overrides = None,
+    raters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--raters",
+            metavar="model|judge|human",
+            help="Only these, or raters by their names; may be repeated.",
+        ),
+    ] = None,
+    conversion: Annotated[
+        str | None,
+        typer.Option(
+            "--conversion",
+            help="What an answer counts as: answers_question, p_answered, hedged=yes, hedged=no.",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE", help="Write what each rater says, too.")
+    ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="One row per record there, with columns for raters.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the intervals.")] = 0,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say how far models, judges and people agree, with intervals."""
+    _start("agreement", job, overrides, json, debug)(
+        raters=raters or [], conversion=conversion, to=to, wide=wide, seed=seed
+    )
+
+
+@app.command()
 def correct(
     job: JobFile,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A .csv or .jsonl of corrections.")],

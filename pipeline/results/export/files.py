@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import pyarrow as pa
+
 from pipeline.core.carried import NOTHING, Carry
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location, Storage
@@ -74,6 +76,21 @@ def export_papers(store: Location, to: str, storage: Storage, wanted: Wanted = A
         if extension == ".parquet":
             return write(path, table.schema, table.tables())
         return write(path, table.joined_schema, table.joined_tables())
+
+
+def export_table(table: pa.Table, to: str, storage: Storage, csv: RowWriter = write_csv) -> int:
+    """Writes a table without nested columns; returns the number of rows.
+
+    Raises `ConfigError` for an unknown extension, or for more rows than the format allows.
+    """
+    extension = _format(to, (*_TABLE_FORMATS, JSONL))
+    with _temporary_file(to, storage) as path:
+        if extension == JSONL:
+            return write_jsonl(path, [table], frozenset())
+        if extension == XLSX:
+            check_row_limit(table.num_rows)
+        write = (_TABLE_FORMATS | {".csv": csv})[extension]
+        return write(path, table.schema, [table])
 
 
 def check_ending(to: str, wide: bool) -> None:

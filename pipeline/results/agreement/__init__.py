@@ -1,0 +1,1 @@
+"""How far models, judges and people agree that answers give what their questions ask for."""
