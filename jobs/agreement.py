@@ -12,16 +12,10 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.core.text import harmless, plural
 from pipeline.results.agreement.conversion import DESCRIBED, check_conversion
+from pipeline.results.agreement.document import as_document, majority_counts
 from pipeline.results.agreement.measures import LEVEL, RESAMPLES, Figure
 from pipeline.results.agreement.ratings import Rater, read_ratings
-from pipeline.results.agreement.summary import (
-    Agreement,
-    OfGroup,
-    OfPair,
-    agree,
-    as_document,
-    majority_counts,
-)
+from pipeline.results.agreement.summary import Agreement, agree
 from pipeline.results.agreement.tables import long_table, wide_table
 from pipeline.results.export.files import check_ending, export_table
 from pipeline.store.presence import existing_store
@@ -94,25 +88,21 @@ def _pairs(agreement: Agreement) -> Table:
         whole = pair.whole
         table.add_row(names, _figure(whole.kappa), _figure(whole.agreement), f"{whole.n:,}")
     for group in agreement.groups:
-        names = Text(f"all {len(group.raters)} {group.raters[0].kind}s: Fleiss' κ, unanimous")
-        whole_group = group.whole
-        figures = (_figure(whole_group.kappa), _figure(whole_group.unanimous))
-        table.add_row(names, *figures, f"{whole_group.n:,}")
+        whole = group.whole
+        names = Text(f"all {len(group.raters)} {group.raters[0].kind}s, with Fleiss' κ")
+        table.add_row(names, _figure(whole.kappa), _figure(whole.agreement), f"{whole.n:,}")
     return table
 
 
 def _by_question(agreement: Agreement) -> Table:
     """The first group's agreement by question, or that of the first pair; `--json` has all."""
-    every: list[OfGroup | OfPair] = [*agreement.groups, *agreement.pairs]
-    for of in every[:1]:
-        same = "unanimous" if isinstance(of, OfGroup) else "agreement"
-        table = _table("question", "κ", same, "n")
-        for question, figures in zip(agreement.questions, of.questions, strict=True):
+    table = _table("question", "κ", "agreement", "n")
+    for of in [*agreement.groups, *agreement.pairs][:1]:
+        for question, agreed in zip(agreement.questions, of.questions, strict=True):
             name = Text(harmless(question)[:NAME_CHARACTERS])
-            cells = (figures.kappa, getattr(figures, same))
-            table.add_row(name, *map(_figure, cells), f"{figures.n:,}")
-        return table
-    return _table()
+            figures = (_figure(agreed.kappa), _figure(agreed.agreement))
+            table.add_row(name, *figures, f"{agreed.n:,}")
+    return table
 
 
 def _table(*columns: str) -> Table:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.results.agreement.conversion import NO, UNSURE, YES
-from pipeline.results.agreement.ratings import Cells
+from pipeline.results.agreement.ratings import Cells, Numbers
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -35,23 +35,18 @@ class Figure(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """How far two raters agree on what both decide."""
+class Agreed:
+    """How far raters agree on what all of them decide.
+
+    `counts` are, of two raters: both no, only the second yes, only the first yes, both yes; of
+    more: how many of these things have 0, 1, … and all raters who say yes.
+    """
 
     n: int
     kappa: Figure
-    agreement: Figure
-    yes_share: tuple[float | None, float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """How far several raters agree on what all of them decide: the complete cells."""
-
-    n: int
-    kappa: Figure
-    unanimous: Figure
-    yes_share: float | None
+    agreement: Figure  # the share of things of which all say the same
+    yes_share: float | None  # of all that they say
+    counts: tuple[int, ...]
 
 
 class Sums(NamedTuple):
@@ -63,40 +58,43 @@ class Sums(NamedTuple):
     resampled: Floats | None
 
 
-def pairs(cells: Cells, questions: int, seed: int) -> list[Pair]:
-    """Two raters' agreement: over all questions, then question by question."""
+def of_two(cells: Cells, questions: int, seed: int) -> list[Agreed]:
+    """Two raters' agreement, with Cohen's κ: over all questions, then question by question."""
     one, other = cells.codes
     both = _decided(one) & _decided(other)
     column = 2 * one[both].astype(np.int64) + other[both]
     sums = _summed(cells, both, column[:, None] == np.arange(4), questions, seed)
     kappas = _figures([_cohen(row) for row in sums.whole], sums, kappa_of_tables)
-    agreements = _figures(agreement_of_tables(sums.whole), sums, agreement_of_tables)
-    return [
-        Pair(
-            int(row.sum()),
-            kappa,
-            agreement,
-            (_share(row[2] + row[3], row.sum()), _share(row[1] + row[3], row.sum())),
-        )
-        for row, kappa, agreement in zip(sums.whole, kappas, agreements, strict=True)
-    ]
+    return _agreed(sums, kappas, np.array([0, 1, 1, 2]))
 
 
-def group(cells: Cells, questions: int, seed: int) -> list[Group]:
-    """Several raters' agreement: over all questions, then question by question.
-
-    The columns that are summed are: how many of the raters say yes, for each such number.
-    """
-    raters = len(cells.codes)
+def of_several(cells: Cells, questions: int, seed: int) -> list[Agreed]:
+    """Several raters' agreement, with Fleiss' κ: over all questions, then question by question."""
     codes = np.stack(list(cells.codes))
     complete = _decided(codes).all(axis=0)
     yes = (codes[:, complete] == YES).sum(axis=0)
-    sums = _summed(cells, complete, yes[:, None] == np.arange(raters + 1), questions, seed)
+    number = np.arange(len(codes) + 1)
+    sums = _summed(cells, complete, yes[:, None] == number, questions, seed)
     kappas = _figures([_fleiss(row) for row in sums.whole], sums, kappa_of_counts)
-    unanimous = _figures(unanimous_of_counts(sums.whole), sums, unanimous_of_counts)
+    return _agreed(sums, kappas, number)
+
+
+def _agreed(sums: Sums, kappas: Sequence[Figure], yes: Numbers) -> list[Agreed]:
+    """`yes`: how many of the raters say yes in each column of the sums."""
     return [
-        Group(int(row.sum()), kappa, same, _share(row @ np.arange(raters + 1), row.sum() * raters))
-        for row, kappa, same in zip(sums.whole, kappas, unanimous, strict=True)
+        Agreed(
+            int(row.sum()),
+            kappa,
+            same,
+            _share(row @ yes, row.sum() * yes[-1]),
+            tuple(map(int, row)),
+        )
+        for row, kappa, same in zip(
+            sums.whole,
+            kappas,
+            _figures(agreement_of_tables(sums.whole), sums, agreement_of_tables),
+            strict=True,
+        )
     ]
 
 
@@ -127,8 +125,9 @@ def kappa_of_tables(tables: Floats) -> Floats:
 
 
 def agreement_of_tables(tables: Floats) -> Floats:
+    """The share of the first and the last count: none says yes, or all do."""
     with np.errstate(all="ignore"):
-        return np.asarray((tables[..., 0] + tables[..., 3]) / tables.sum(axis=-1))
+        return np.asarray((tables[..., 0] + tables[..., -1]) / tables.sum(axis=-1))
 
 
 def kappa_of_counts(tables: Floats) -> Floats:
@@ -140,11 +139,6 @@ def kappa_of_counts(tables: Floats) -> Floats:
         n = tables.sum(axis=-1)
         share = tables @ yes / (n * raters)
         return _kappa(tables @ same / n, share**2 + (1 - share) ** 2)
-
-
-def unanimous_of_counts(tables: Floats) -> Floats:
-    with np.errstate(all="ignore"):
-        return np.asarray((tables[..., 0] + tables[..., -1]) / tables.sum(axis=-1))
 
 
 def _kappa(observed: Floats, expected: Floats) -> Floats:

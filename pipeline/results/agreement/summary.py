@@ -3,30 +3,25 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from pipeline.core.text import natural
 from pipeline.results.agreement.conversion import (
-    DESCRIBED,
     MISSING,
     NO,
     UNSURE,
-    WORDS,
     YES,
     Codes,
 )
 from pipeline.results.agreement.measures import (
-    LEVEL,
-    RESAMPLES,
+    Agreed,
     Figure,
     Floats,
-    Group,
-    Pair,
     counts,
-    group,
-    pairs,
+    of_several,
+    of_two,
     yes_shares,
 )
 from pipeline.results.agreement.ratings import Kind, Rater, Ratings
@@ -48,17 +43,12 @@ class OfRater:
 
 
 @dataclass(frozen=True, slots=True)
-class OfPair:
-    raters: tuple[Rater, Rater]
-    whole: Pair
-    questions: Sequence[Pair]
+class OfRaters:
+    """How far two raters agree, or all of a kind."""
 
-
-@dataclass(frozen=True, slots=True)
-class OfGroup:
     raters: Sequence[Rater]
-    whole: Group
-    questions: Sequence[Group]
+    whole: Agreed
+    questions: Sequence[Agreed]
 
 
 class Majority(NamedTuple):
@@ -78,8 +68,8 @@ class Agreement:
     ratings: Ratings
     questions: Sequence[str]
     raters: Sequence[OfRater]
-    pairs: Sequence[OfPair]
-    groups: Sequence[OfGroup]
+    pairs: Sequence[OfRaters]
+    groups: Sequence[OfRaters]
     majority: Majority
     seed: int
 
@@ -90,9 +80,9 @@ def agree(ratings: Ratings, seed: int = SEED) -> Agreement:
     number = len(names) if 1 < len(names) <= MAX_QUESTIONS else 1
     order = sorted(range(number), key=lambda i: natural(names[i])) if number > 1 else []
     every_pair = [
-        OfPair(two, whole, [by_question[i] for i in order])
+        OfRaters(two, whole, [by_question[i] for i in order])
         for two in combinations(ratings.raters, 2)
-        for whole, *by_question in [pairs(ratings.cells(*two), number, seed)]
+        for whole, *by_question in [of_two(ratings.cells(*two), number, seed)]
     ]
     return Agreement(
         ratings,
@@ -100,10 +90,10 @@ def agree(ratings: Ratings, seed: int = SEED) -> Agreement:
         [_of_rater(ratings, rater, number, order, seed) for rater in ratings.raters],
         [pair for pair in every_pair if pair.whole.n],
         [
-            OfGroup(raters, whole, [by_question[i] for i in order])
+            OfRaters(raters, whole, [by_question[i] for i in order])
             for kind in get_args(Kind)
             if len(raters := ratings.of_kind(kind)) > 1
-            for whole, *by_question in [group(ratings.cells(*raters), number, seed)]
+            for whole, *by_question in [of_several(ratings.cells(*raters), number, seed)]
         ],
         majority(ratings),
         seed,
@@ -153,78 +143,3 @@ def majority(ratings: Ratings) -> Majority:
     with np.errstate(invalid="ignore"):
         share = np.maximum(yes, no) / (yes + no)
     return Majority(codes.astype(np.int8), share, "models" if several else "raters")
-
-
-def as_document(agreement: Agreement) -> dict[str, Any]:
-    """The figures for `--json`."""
-    ratings = agreement.ratings
-    names = agreement.questions
-    return {
-        "conversion": {"name": ratings.conversion, "means": DESCRIBED[ratings.conversion]},
-        "records": len(ratings.record.names),
-        "answers": ratings.rows.num_rows,
-        "papers": len(ratings.paper.names),
-        "interval": {"per_cent": LEVEL, "resamples": RESAMPLES, "seed": agreement.seed},
-        "stale": ratings.stale,
-        "raters": [
-            {
-                "rater": str(of.rater),
-                "of": "records" if of.rater.kind == "model" else "answers",
-                **of.counts,
-                "missing": of.missing,
-                "yes_share": of.yes_share._asdict(),
-                "questions": [
-                    {"question": name, "yes_share": figure._asdict()}
-                    for name, figure in zip(names, of.questions, strict=True)
-                ],
-            }
-            for of in agreement.raters
-        ],
-        "pairs": [
-            {
-                "raters": [str(rater) for rater in of.raters],
-                **_pair(of.whole),
-                "questions": [
-                    {"question": name, **_pair(pair)}
-                    for name, pair in zip(names, of.questions, strict=True)
-                ],
-            }
-            for of in agreement.pairs
-        ],
-        "fleiss": [
-            {
-                "raters": [str(rater) for rater in of.raters],
-                **_group(of.whole),
-                "questions": [
-                    {"question": name, **_group(group)}
-                    for name, group in zip(names, of.questions, strict=True)
-                ],
-            }
-            for of in agreement.groups
-        ],
-        "majority": {"of": agreement.majority.of, **majority_counts(agreement.majority)},
-    }
-
-
-def majority_counts(majority: Majority) -> dict[str, int]:
-    """On how many records most say what; `missing`: nobody says anything."""
-    said = {word: int((majority.codes == code).sum()) for code, word in WORDS.items()}
-    return {**said, "missing": int((majority.codes == MISSING).sum())}
-
-
-def _pair(pair: Pair) -> dict[str, Any]:
-    return {
-        "n": pair.n,
-        "kappa": pair.kappa._asdict(),
-        "agreement": pair.agreement._asdict(),
-        "yes_share": list(pair.yes_share),
-    }
-
-
-def _group(group: Group) -> dict[str, Any]:
-    return {
-        "n": group.n,
-        "kappa": group.kappa._asdict(),
-        "unanimous": group.unanimous._asdict(),
-        "yes_share": group.yes_share,
-    }
