@@ -77,7 +77,7 @@ def _raters(agreement: Agreement) -> Table:
     table = _table("rater", "yes", "no", "unsure", "missing", "share of yes")
     for of in agreement.raters:
         numbers = [f"{count:,}" for count in (*of.counts.values(), of.missing)]
-        table.add_row(_name(of.rater), *numbers, _figure(of.yes_share))
+        table.add_row(_name(of.rater), *numbers, _shown(of.yes_share))
     return table
 
 
@@ -86,11 +86,11 @@ def _pairs(agreement: Agreement) -> Table:
     for pair in agreement.pairs:
         names = _name(pair.raters[0]) + Text(" × ") + _name(pair.raters[1])
         whole = pair.whole
-        table.add_row(names, _figure(whole.kappa), _figure(whole.agreement), f"{whole.n:,}")
+        table.add_row(names, _shown(whole.kappa), _shown(whole.agreement), f"{whole.n:,}")
     for group in agreement.groups:
         whole = group.whole
         names = Text(f"all {len(group.raters)} {group.raters[0].kind}s, with Fleiss' κ")
-        table.add_row(names, _figure(whole.kappa), _figure(whole.agreement), f"{whole.n:,}")
+        table.add_row(names, _shown(whole.kappa), _shown(whole.agreement), f"{whole.n:,}")
     return table
 
 
@@ -100,7 +100,7 @@ def _by_question(agreement: Agreement) -> Table:
     for of in [*agreement.groups, *agreement.pairs][:1]:
         for question, agreed in zip(agreement.questions, of.questions, strict=True):
             name = Text(harmless(question)[:NAME_CHARACTERS])
-            figures = (_figure(agreed.kappa), _figure(agreed.agreement))
+            figures = (_shown(agreed.kappa), _shown(agreed.agreement))
             table.add_row(name, *figures, f"{agreed.n:,}")
     return table
 
@@ -117,9 +117,5 @@ def _name(rater: Rater) -> Text:
     return Text(harmless(rater.name if rater.kind == "model" else str(rater)))
 
 
-def _figure(figure: Figure) -> str:
-    if figure.value is None:
-        return "–"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} \\[{figure.low:.3f}, {figure.high:.3f}]"
+def _shown(figure: Figure) -> Text:
+    return Text(str(figure))

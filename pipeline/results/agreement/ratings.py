@@ -161,11 +161,10 @@ def read_ratings(
         raise ConfigError(f"{store.uri}: no answers there; start with overnight run")
     ratings = ratings_of(pa.concat_tables(tables), standing(store), conversion, wanted)
     if len(ratings.raters) < 2:
-        found = "".join(f", {harmless(str(rater))}," for rater in ratings.raters)
+        found = ", ".join(harmless(str(rater)) for rater in ratings.raters) or "no rater"
         raise ConfigError(
-            f"{store.uri}: agreement takes two raters, and this is one{found} or none; let another "
-            "model answer into the same store, add a judge, or take corrections in "
-            "(overnight correct)"
+            f"{store.uri}: agreement takes two raters, and there is {found}; let another model "
+            "answer into the same store, add a judge, or take corrections in (overnight correct)"
         )
     return ratings
 

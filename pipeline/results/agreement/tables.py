@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pipeline.results.agreement.conversion import MISSING, said, words_of
 from pipeline.results.agreement.ratings import Rater, Ratings
 from pipeline.results.agreement.summary import columns, majority
+from pipeline.results.export.questions import unused
 
 RECORD = ("record_id", "paper_id", "question_id", "question")
 
@@ -69,8 +70,9 @@ def wide_table(ratings: Ratings) -> pa.Table:
     """One row per record: a column per rater, then what most of them say, and their share."""
     most = majority(ratings)
     taken = ratings.rows.select(RECORD).take(ratings.row_of_record)
+    taken_names = {*RECORD, "majority", "majority_share"}
     for name, _, _, codes in columns(ratings):
-        taken = taken.append_column(pa.field(name, pa.string()), words_of(codes))
-    taken = taken.append_column(pa.field("majority", pa.string()), words_of(most.codes))
+        taken = taken.append_column(unused(name, taken_names), words_of(codes))
+    taken = taken.append_column("majority", words_of(most.codes))
     share = pc.if_else(pa.array(np.isnan(most.share)), None, pa.array(most.share))
-    return taken.append_column(pa.field("majority_share", pa.float64()), share)
+    return taken.append_column("majority_share", share)

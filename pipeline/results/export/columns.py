@@ -1,12 +1,14 @@
 """The columns of an export: the user's own first, then question, answer, status, the fields of a
-document, then the rest.
+document, then the rest; and what people say beside each.
 
-A carried column that is named like one of ours has the name by which templates know it:
-`extra.status`. The top fields of documents are `fields.<name>`, typed as carried columns are.
+A carried column that is named like a column of ours, or of what people say, has the name by which
+templates know it: `extra.status`. The top fields of documents are `fields.<name>`, typed as carried
+columns are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Self
 
 import orjson
@@ -16,6 +18,7 @@ from pipeline.core.carried import Carry, as_json, columns_of
 from pipeline.core.errors import ConfigError, StorageError, nearest
 from pipeline.core.text import harmless
 from pipeline.results.export.kinds import NULL, Kind, common, kind_of
+from pipeline.results.export.people import PEOPLE, side_by_side
 from pipeline.store.schema import ANSWERS
 
 FIRST = ("question", "answer", "status")
@@ -31,25 +34,38 @@ OF_DOCUMENT = "fields."
 _MEANWHILE = "a run has stored other carried columns since the export began; export again"
 
 
-def carried_kinds(tables: Iterable[pa.Table], carry: Carry) -> dict[str, Kind]:
-    """The kinds of the carried columns, and of documents' fields, of rows with `SPREAD`."""
-    met: dict[str, Kind] = {}
+def carried_kinds(
+    tables: Iterable[pa.Table], carry: Carry, human: Set[str] = frozenset()
+) -> dict[str, Kind]:
+    """The kinds of the carried columns, of documents' fields and of the columns `human`, of rows
+    with `SPREAD`.
+    """
+    met = dict.fromkeys(sorted(human), Kind("text"))
     for rows in tables:
-        for entries in _entries(rows):
+        for entries in _entries(rows, human):
             for name, value in entries.items():
                 met[name] = common(met.get(name, NULL), kind_of(value))
     return in_order(met, carry)
 
 
-def _entries(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    """Each row's carried columns and fields, by names that are all different."""
-    for extra, fields in zip(*(rows[name].to_pylist() for name in SPREAD), strict=True):
+def _entries(rows: pa.Table, human: Set[str]) -> Iterator[dict[str, Any]]:
+    """Each row's carried columns, fields, and what people say, by names that are all different."""
+    said = rows[PEOPLE].to_pylist() if human else repeat(None, rows.num_rows)
+    spread = (rows[name].to_pylist() for name in SPREAD)
+    for extra, fields, people in zip(*spread, said, strict=True):
         own = columns_of(extra)
-        if any(name.startswith(OF_DOCUMENT) for name in own):
-            own = {f"extra.{n}" if n.startswith(OF_DOCUMENT) else n: v for n, v in own.items()}
+        if any(name.startswith(OF_DOCUMENT) or name in human for name in own):
+            own = {
+                f"extra.{n}" if n.startswith(OF_DOCUMENT) or n in human else n: v
+                for n, v in own.items()
+            }
         document = orjson.loads(fields) if fields else {}
         document = document if isinstance(document, dict) else {"value": document}
-        yield {**own, **{f"{OF_DOCUMENT}{name}": value for name, value in document.items()}}
+        yield {
+            **own,
+            **{f"{OF_DOCUMENT}{name}": value for name, value in document.items()},
+            **columns_of(people),
+        }
 
 
 def in_order(kinds: Mapping[str, Kind], carry: Carry) -> dict[str, Kind]:
@@ -92,18 +108,24 @@ class Layout:
     columns: tuple[str, ...]
     carried: Mapping[str, tuple[str, Kind]]
     met: frozenset[str]  # all carried columns
+    human: Set[str] = frozenset()  # those among them that people fill
 
     @classmethod
-    def of(cls, kinds: Mapping[str, Kind], columns: Sequence[str] = ()) -> Self:
+    def of(
+        cls,
+        kinds: Mapping[str, Kind],
+        columns: Sequence[str] = (),
+        human: Set[str] = frozenset(),
+    ) -> Self:
         """All columns, or those named. Raises `ConfigError` for an unknown one."""
         headers = headers_of(kinds, ANSWERS.names)
         carried = {header: (name, kinds[name]) for name, header in headers.items()}
         of_document = [name for name in carried if name.startswith(OF_DOCUMENT)]
-        own = [name for name in carried if name not in of_document]
-        known = (*own, *FIRST, *of_document, *REST)
+        own = [name for name in carried if name not in of_document and name not in human]
+        known = side_by_side((*own, *FIRST, *of_document, *REST), human)
         names = chosen(columns, (*known, *SPREAD)) if columns else known
         wanted = {header: carried[header] for header in names if header in carried}
-        return cls(tuple(names), wanted, frozenset(kinds))
+        return cls(tuple(names), wanted, frozenset(kinds), human)
 
     @property
     def stored(self) -> list[str]:
@@ -146,7 +168,7 @@ class Layout:
         return pa.table(arrays)
 
     def _extras(self, rows: pa.Table) -> list[dict[str, Any]]:
-        extras = list(_entries(rows)) if self.carried else []
+        extras = list(_entries(rows, self.human)) if self.carried else []
         if new := set[str]().union(*extras) - self.met:
             raise StorageError(f"{harmless(', '.join(sorted(new)))}: {_MEANWHILE}")
         return extras

@@ -12,11 +12,13 @@ import pyarrow as pa
 from pipeline.core.carried import NOTHING, Carry
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location, Storage
+from pipeline.results.corrections.standing import standing
 from pipeline.results.export import wide
 from pipeline.results.export.columns import SPREAD, Layout, carried_kinds
+from pipeline.results.export.people import SaidOfAnswers, said_by_people, with_people
 from pipeline.results.export.writers import RowWriter, write_csv, write_jsonl, write_parquet
 from pipeline.results.export.xlsx import check_row_limit, write_xlsx
-from pipeline.store.reader import BY_RECORD, count_rows, read_rows
+from pipeline.store.reader import BY_GENERATION, BY_RECORD, count_rows, read_rows
 
 XLSX, JSONL = ".xlsx", ".jsonl"
 _TABLE_FORMATS: dict[str, RowWriter] = {
@@ -50,13 +52,21 @@ def export_records(store: Location, to: str, storage: Storage, wanted: Wanted = 
     with _temporary_file(to, storage) as path:
         if extension == XLSX:
             check_row_limit(count_rows(store, BY_RECORD))
-        kinds = carried_kinds(read_rows(store, BY_RECORD, SPREAD), wanted.carry)
-        layout = Layout.of(kinds, wanted.columns)
-        rows = read_rows(store, BY_RECORD, layout.stored)
+        said = said_by_people(standing(store))
+        human = frozenset[str]().union(*said.values())
+        kinds = carried_kinds(_rows(store, SPREAD, said), wanted.carry, human)
+        layout = Layout.of(kinds, wanted.columns, human)
+        rows = _rows(store, layout.stored, said)
         if extension == JSONL:
             return write_jsonl(path, map(layout.json_table, rows), frozenset(layout.carried))
         write = (_TABLE_FORMATS | {".csv": wanted.csv})[extension]
         return write(path, layout.schema, map(layout.table, rows))
+
+
+def _rows(store: Location, columns: Sequence[str], said: SaidOfAnswers) -> Iterator[pa.Table]:
+    """The newest row of every record, with what people say of it if they say anything at all."""
+    wanted = dict.fromkeys([*columns, *BY_GENERATION]) if said else columns
+    return (with_people(rows, said) for rows in read_rows(store, BY_RECORD, [*wanted]))
 
 
 def export_papers(store: Location, to: str, storage: Storage, wanted: Wanted = ALL) -> int:

@@ -98,7 +98,7 @@ def _words(words: Mapping[tuple[Status, int], int], limit: int) -> Chart:
     return Chart(
         "words",
         f"Words per answer, against the limit of {limit}",
-        _svg(spec, values),
+        svg(spec, values),
         ("words from", "status", "answers"),
         rows,
     )
@@ -111,7 +111,7 @@ def _failures(failures: Mapping[tuple[str, str], int]) -> Chart:
         by_question[question] += count
     worst = [question for question, _ in by_question.most_common(MAX_QUESTIONS)]
     rows = [
-        (_label(question), check, count)
+        (label(question), check, count)
         for question in worst
         for (name, check), count in sorted(failures.items())
         if name == question
@@ -127,7 +127,7 @@ def _failures(failures: Mapping[tuple[str, str], int]) -> Chart:
     }
     values = [{"question": q, "check": c, "answers": n} for q, c, n in rows]
     columns = ("question", "check", "answers")
-    return Chart("failures", "Failures by question", _svg(spec, values), columns, rows)
+    return Chart("failures", "Failures by question", svg(spec, values), columns, rows)
 
 
 def _attempts(attempts: Mapping[int, int]) -> Chart:
@@ -142,7 +142,7 @@ def _attempts(attempts: Mapping[int, int]) -> Chart:
     }
     values = [{"attempts": a, "answers": n} for a, n in rows]
     return Chart(
-        "attempts", "Attempts per answer", _svg(spec, values), ("attempts", "answers"), rows
+        "attempts", "Attempts per answer", svg(spec, values), ("attempts", "answers"), rows
     )
 
 
@@ -190,7 +190,7 @@ def _rate(timeline: Timeline) -> Chart:
         },
     }
     columns = ("UTC", f"answers in {timeline.bin_seconds} s")
-    return Chart("rate", "Answers stored over time", _svg(spec, values), columns, rows)
+    return Chart("rate", "Answers stored over time", svg(spec, values), columns, rows)
 
 
 def _tokens(timeline: Timeline) -> Chart:
@@ -215,7 +215,7 @@ def _tokens(timeline: Timeline) -> Chart:
     }
     rows = [(_clock(b.time), kind, tokens) for b, kind, tokens in counts]
     columns = ("UTC", "tokens", f"in {seconds} s")
-    return Chart("tokens", "Tokens over time", _svg(spec, values), columns, rows)
+    return Chart("tokens", "Tokens over time", svg(spec, values), columns, rows)
 
 
 def _cached(timeline: Timeline) -> Chart:
@@ -240,7 +240,7 @@ def _cached(timeline: Timeline) -> Chart:
     }
     rows = [(_clock(b.time), share) for b, share in shares]
     title = "Prompt tokens from the prefix cache"
-    return Chart("cached", title, _svg(spec, values), ("UTC", "share"), rows)
+    return Chart("cached", title, svg(spec, values), ("UTC", "share"), rows)
 
 
 def _time_axis(timeline: Timeline) -> dict[str, Any]:
@@ -260,16 +260,16 @@ def _clock(time: datetime) -> str:
     return f"{time:%H:%M:%S}"
 
 
-def _label(question: str) -> str:
-    """A question's name as an axis label.
+def label(name: str) -> str:
+    """A name, as of a question, as an axis label.
 
     Characters that XML forbids crash the renderer, and so the process. For the same reason Vega
     must not shorten labels: it may split a surrogate pair.
     """
-    label = visible(question)
-    if len(label) > MAX_LABEL_CHARACTERS:
-        label = label[: MAX_LABEL_CHARACTERS - 1] + "…"
-    return label or "no question"
+    shown = visible(name)
+    if len(shown) > MAX_LABEL_CHARACTERS:
+        shown = shown[: MAX_LABEL_CHARACTERS - 1] + "…"
+    return shown or "no question"
 
 
 def _answers_axis(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
@@ -281,7 +281,7 @@ def _answers_axis(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
 _HUES = [f"var(--hue-{number})" for number in range(8)]
 
 
-def _svg(spec: Mapping[str, Any], values: list[dict[str, Any]]) -> str:
+def svg(spec: Mapping[str, Any], values: list[dict[str, Any]]) -> str:
     """SVG of a Vega-Lite specification and its data; Vega may not load anything else."""
     import vl_convert
 
@@ -293,5 +293,5 @@ def _svg(spec: Mapping[str, Any], values: list[dict[str, Any]]) -> str:
         "data": {"values": values},
         **spec,
     }
-    svg: str = vl_convert.vegalite_to_svg(whole, vl_version="5.21", allowed_base_urls=[])
-    return _ARIA.sub("", svg)
+    drawn: str = vl_convert.vegalite_to_svg(whole, vl_version="5.21", allowed_base_urls=[])
+    return _ARIA.sub("", drawn)

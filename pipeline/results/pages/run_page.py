@@ -21,6 +21,7 @@ from pipeline.core.own_id import lines_about
 from pipeline.core.text import natural
 from pipeline.results.pages import answers
 from pipeline.results.pages import matrix as cells
+from pipeline.results.pages.agreement import agreement_section
 from pipeline.results.pages.charts import charts
 from pipeline.results.pages.matrix import CellKind, Matrix
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
@@ -92,6 +93,7 @@ def _html(
         before=before,
         groups=summarize(run, before, job.report.price),
         charts=charts(matrix, run["job"]["answer"]["max_words"]),
+        agreement=agreement_section(store),
         matrix=matrix,
         columns=columns,
         opened=sum(len(rows[names[number]]) for number in papers),

@@ -145,8 +145,8 @@ def test_names_of_columns_control_no_terminal(store, tmp_path):
 def test_what_is_stored_while_it_is_exported_is_an_error_not_a_loss(
     store, tmp_path, monkeypatch, later
 ):
-    def then_stored(tables, carry):
-        kinds = carried_kinds(tables, carry)
+    def then_stored(*given):
+        kinds = carried_kinds(*given)
         store_part(store, [carrying("b", later)])
         return kinds
 
