@@ -98,11 +98,14 @@ def _jsonl_rows(text: str) -> Iterator[FileRow]:
         except orjson.JSONDecodeError as error:
             yield FileRow(line, {}, f"no JSON: {error}")
             continue
-        given = {c: row.get(c) for c in _READ} if isinstance(row, dict) else {"line": row}
-        if wrong := [c for c, value in given.items() if not isinstance(value, str | None)]:
+        if not isinstance(row, dict):
+            yield FileRow(line, {}, "not an object with the columns as keys")
+            continue
+        cells = {column: row.get(column) or "" for column in _READ}
+        if wrong := [column for column, cell in cells.items() if not isinstance(cell, str)]:
             yield FileRow(line, {}, f"{wrong[0]}: must be text")
         else:
-            yield FileRow(line, {column: value or "" for column, value in given.items()})
+            yield FileRow(line, cells)
 
 
 def as_time(text: str) -> datetime:
