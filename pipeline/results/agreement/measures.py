@@ -160,6 +160,8 @@ def _share_of_yes(tables: Floats) -> Floats:
 def _cohen(row: Floats) -> float:
     from statsmodels.stats.inter_rater import cohens_kappa
 
+    if not row.any():
+        return float("nan")
     with np.errstate(all="ignore"):
         return float(cohens_kappa(row.reshape(2, 2), return_results=False))
 
