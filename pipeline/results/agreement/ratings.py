@@ -46,6 +46,10 @@ COLUMNS = (
 FIELD = "answers_question"
 """The field of corrections that counts."""
 
+OF_SUPPORT = "supported@"
+"""Begins the name of a judge that says whether the passages hold an answer, not whether it answers:
+it is compared with others only where it is named."""
+
 NO_QUESTION = "(no question)"
 
 
@@ -190,14 +194,23 @@ def model_names(rows: pa.Table) -> pa.ChunkedArray:
 
 
 def chosen(raters: Sequence[Rater], wanted: Iterable[str]) -> list[Rater]:
-    """The raters of the wanted kinds and names. Raises `ConfigError` for one that is not there."""
+    """The raters of the wanted kinds and names; by default all kinds.
+
+    Raises `ConfigError` for one that is not there.
+    """
     names = [name.strip() for item in wanted for name in item.split("|") if name.strip()]
     known = {*get_args(Kind), *map(str, raters), *(rater.name for rater in raters)}
     for name in names:
         if name not in known:
             near = nearest(name, map(harmless, known))
             raise ConfigError(f"--raters {harmless(name)}: no such rater in the store{near}")
-    return [r for r in raters if not names or {r.kind, r.name, str(r)} & {*names}]
+    meant = {*(names or get_args(Kind))}
+    return [
+        rater
+        for rater in raters
+        if {rater.name, str(rater)} & meant
+        or (rater.kind in meant and not rater.name.startswith(OF_SUPPORT))
+    ]
 
 
 def _not_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -220,7 +233,7 @@ def _judges(rows: pa.Table) -> dict[Rater, Codes]:
         says = np.full(rows.num_rows, MISSING, np.int8)
         says[parents[mine]] = codes[mine]
         if (says != MISSING).any():
-            judges[Rater("judge", name)] = says
+            judges[Rater("judge", name.removeprefix("judge:"))] = says
     return dict(sorted(judges.items()))
 
 

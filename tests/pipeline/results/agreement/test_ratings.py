@@ -205,6 +205,20 @@ def test_raters_are_chosen_by_kind_or_by_name(tmp_path):
         found("storck")
 
 
+def test_a_judge_of_support_is_compared_only_where_it_is_named(tmp_path):
+    judgements = judged(("judge:answers@1:heron", "yes"), ("judge:supported@1:heron", "no"))
+    store = write_answers(tmp_path, [answer_row("p_1", judgements=judgements)])
+
+    def found(*wanted: str) -> list[str]:
+        return [str(rater) for rater in read_ratings(store, wanted).raters]
+
+    assert found() == found("model", "judge") == ["model:heron", "judge:answers@1:heron"]
+    assert found("model", "judge:supported@1:heron") == [
+        "model:heron",
+        "judge:supported@1:heron",
+    ]
+
+
 @pytest.mark.parametrize(("wanted", "there"), [(["human"], "no rater"), (["heron"], "model:heron")])
 def test_one_rater_is_an_error_with_a_way_out(tmp_path, wanted, there):
     store = write_answers(tmp_path, [answer_row("p_1")])
