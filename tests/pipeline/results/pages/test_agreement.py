@@ -1,6 +1,7 @@
 """The page's section on agreement: only with two raters, and names of models are text."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from pipeline.results.pages.agreement import agreement_section
 from pipeline.results.pages.run_page import write_report
 from pipeline.store.corrections import add_corrections
 from tests.support.answers import answer_row, write_answers
+from tests.support.browser import visit
 from tests.support.corrections import correction
 from tests.support.jobs import job, rows, run, write_jsonl
 
@@ -53,17 +55,33 @@ def test_the_section_names_its_conversion_and_its_majority(hostile):
     assert "All 5 models" in said
 
 
-def test_names_of_models_are_text_on_the_page(tmp_path):
-    shards = write_jsonl(tmp_path / "shards/a.jsonl", rows(range(8))).parent
-    for model in HOSTILE[:2]:
-        a_job = job(shards, tmp_path / "store", engine={"kind": "recorded", "model": model})
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    """The page about a run of a store with the answers of models of hostile names."""
+    folder = tmp_path_factory.mktemp("models")
+    shards = write_jsonl(folder / "shards/a.jsonl", rows(range(24))).parent
+    for model in HOSTILE:
+        a_job = job(shards, folder / "store", engine={"kind": "recorded", "model": model})
         run(a_job)
-    page = write_report(Storage().at(str(tmp_path / "store")), a_job)
-    html = page.fs.cat_file(page.path).decode()
+    return Path(write_report(Storage().at(str(folder / "store")), a_job).path)
+
+
+def test_names_of_models_are_text_on_the_page(page):
+    html = page.read_text(encoding="utf-8")
     assert 'id="agreement-title"' in html
     assert "&lt;img src=x onerror" in html
     for name in HOSTILE[:2]:
         assert name not in html
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_section_runs_nothing_loads_nothing_and_can_be_read_by_all(page, chromium, scheme):
+    small = {"width": 360, "height": 700}
+    with visit(chromium, page, color_scheme=scheme, viewport=small) as seen:
+        assert seen.page.locator("#chart-agreement svg").count() == 1
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert seen.requests == [seen.page.url]
+        assert (seen.errors, seen.faults()) == ([], [])
 
 
 def test_a_store_of_one_model_has_no_section_and_is_not_read_for_it(tmp_path, monkeypatch):
