@@ -113,8 +113,7 @@ def _table(*columns: str) -> Table:
 
 
 def _name(rater: Rater) -> Text:
-    """A model by its name alone, since most raters are models."""
-    return Text(harmless(rater.name if rater.kind == "model" else str(rater)))
+    return Text(harmless(rater.shown))
 
 
 def _shown(figure: Figure) -> Text:

@@ -27,6 +27,8 @@ def answer_row(record_id: str, answer: str = "Ten herons.", **columns: Any) -> d
         "answer": answer,
         "status": "answered",
         "stance": "answered",
+        "messages": [{"role": "user", "content": "Rain fell. What was seen?"}],
+        "attempts": [],
         "failed_checks": [],
         "checks": [],
         "word_count": len(answer.split()),

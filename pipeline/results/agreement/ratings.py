@@ -60,6 +60,11 @@ class Rater(NamedTuple):
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
 
+    @property
+    def shown(self) -> str:
+        """What a person is shown: a model by its name alone, since most raters are models."""
+        return self.name if self.kind == "model" else str(self)
+
 
 class Coded(NamedTuple):
     """A column of texts as numbers."""

@@ -16,13 +16,13 @@ from pipeline.results.agreement.document import majority_counts
 from pipeline.results.agreement.measures import LEVEL, RESAMPLES, Agreed
 from pipeline.results.agreement.ratings import Rater, model_names, read_ratings
 from pipeline.results.agreement.summary import Agreement, OfRaters, agree
-from pipeline.results.pages.charts import MAX_QUESTIONS, Chart, label, svg
+from pipeline.results.pages.charts import Chart, label, svg
 from pipeline.store.corrections import CORRECTIONS_FOLDER
 from pipeline.store.parts import read_parts, with_parts
 from pipeline.store.schema import ANSWERS_FOLDER
 
-MAX_RATERS = 24
-"""Of the heat map."""
+MAX_RATERS, MAX_QUESTIONS = 24, 40
+"""Of the charts; the tables below them have all."""
 
 COLUMNS = ("yes", "no", "unsure", "missing", "share of yes")
 
@@ -96,7 +96,7 @@ def _lines(agreement: Agreement) -> list[str]:
 def _raters(agreement: Agreement) -> list[tuple[str, ...]]:
     return [
         (
-            f"{number} {of.rater}",
+            f"{number} {of.rater.shown}",
             *(f"{count:,}" for count in (*of.counts.values(), of.missing)),
             str(of.yes_share),
         )
@@ -137,7 +137,9 @@ def _heat_map(agreement: Agreement) -> Chart:
         "width": {"step": 44},
         "height": {"step": 28},
     }
-    rows = [(*map(str, pair.raters), *_cells(pair.whole)) for pair in agreement.pairs]
+    rows = [
+        (*(rater.shown for rater in pair.raters), *_cells(pair.whole)) for pair in agreement.pairs
+    ]
     columns = ("rater", "and rater", "κ", "agreement", "n")
     return Chart("agreement", "Cohen’s κ of each pair", svg(spec, values), columns, rows)
 
@@ -171,7 +173,7 @@ def _by_question(agreement: Agreement, of: OfRaters) -> Chart:
     who = (
         f"all {len(of.raters)} {of.raters[0].kind}s"
         if len(of.raters) > 2
-        else " × ".join(map(str, of.raters))
+        else " × ".join(rater.shown for rater in of.raters)
     )
     return Chart(
         "agreement-questions",
@@ -183,7 +185,7 @@ def _by_question(agreement: Agreement, of: OfRaters) -> Chart:
 
 
 def _numbered(numbers: Mapping[Rater, int], rater: Rater) -> str:
-    return label(f"{numbers[rater]} {rater}")
+    return label(f"{numbers[rater]} {rater.shown}")
 
 
 def _cells(agreed: Agreed) -> tuple[str, str, str]:
