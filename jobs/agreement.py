@@ -11,10 +11,11 @@ from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.core.text import harmless, plural
-from pipeline.results.agreement.conversion import DESCRIBED, check_conversion
+from pipeline.results.agreement.conversion import check_conversion, described
 from pipeline.results.agreement.document import as_document, majority_counts
 from pipeline.results.agreement.measures import LEVEL, RESAMPLES, Figure
-from pipeline.results.agreement.ratings import Rater, read_ratings
+from pipeline.results.agreement.raters import Rater
+from pipeline.results.agreement.ratings import read_ratings
 from pipeline.results.agreement.summary import Agreement, agree
 from pipeline.results.agreement.tables import long_table, wide_table
 from pipeline.results.export.files import check_ending, export_table
@@ -53,7 +54,7 @@ def main(
 
 def _show(console: Console, agreement: Agreement) -> None:
     ratings = agreement.ratings
-    console.print(f"yes or no: {DESCRIBED[ratings.conversion]} ({ratings.conversion})")
+    console.print(f"yes or no: {described(ratings.conversion)} ({ratings.conversion})")
     papers = plural(len(ratings.paper.names), "paper")
     console.print(
         f"intervals: {LEVEL}%, {RESAMPLES:,} resamples of {papers}, seed {agreement.seed}"
@@ -67,6 +68,12 @@ def _show(console: Console, agreement: Agreement) -> None:
         f"\nmajority of {agreement.majority.of}: "
         + ", ".join(f"{count:,} {word}" for word, count in said.items() if count)
     )
+    if ratings.unconverted:
+        console.print(
+            f"{plural(ratings.unconverted, 'answer')} missing: without {ratings.conversion}, which "
+            "overnight recheck fills in",
+            markup=False,
+        )
     if ratings.stale:
         console.print(
             f"{plural(ratings.stale, 'correction')} left out: about another text than today's"

@@ -237,7 +237,8 @@ def agreement(
         str | None,
         typer.Option(
             "--conversion",
-            help="What an answer counts as: answers_question, p_answered, hedged=yes, hedged=no.",
+            help="What an answer counts as: answers_question, p_answered, hedged=yes, hedged=no, "
+            "check:<name>.",
         ),
     ] = None,
     to: Annotated[

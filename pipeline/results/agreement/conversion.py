@@ -1,6 +1,6 @@
 """What an answer counts as, yes or no: its *conversion*, which every figure depends on."""
 
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.errors import ConfigError, nearest
+from pipeline.core.text import harmless
+from pipeline.store.corrections import OF_CHECK
 
-Conversion: TypeAlias = Literal["answers_question", "p_answered", "hedged=yes", "hedged=no"]
+Conversion: TypeAlias = str
+"""A key of `DESCRIBED`, or `check:<name>`: then what is rated is not whether an answer answers, but
+whether that check should flag it."""
 
 DESCRIBED: Final[dict[Conversion, str]] = {
     "answers_question": "the column answers_question as it is",
@@ -25,14 +29,31 @@ WORDS: Final = {NO: "no", YES: "yes", UNSURE: "unsure"}
 Codes: TypeAlias = npt.NDArray[np.int8]
 
 
+_FLAGS: Final = {"passed": NO, "missed": YES, "unsure": UNSURE}
+
+
 def check_conversion(name: str | None) -> Conversion | None:
     """The conversion of that name. Raises `ConfigError`."""
-    for known in get_args(Conversion):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    if name is None:
-        return None
-    raise ConfigError(f"--conversion {name}: not known{nearest(name, get_args(Conversion))}")
+    if name is None or name in DESCRIBED or name.startswith(OF_CHECK):
+        return name
+    near = nearest(name, [*DESCRIBED, f"{OF_CHECK}<name>"])
+    raise ConfigError(f"--conversion {harmless(name)}: not known{near}")
+
+
+def described(conversion: Conversion) -> str:
+    check = check_of(conversion)
+    return f"yes where the check {check} is missed" if check else DESCRIBED[conversion]
+
+
+def check_of(conversion: Conversion) -> str | None:
+    """The check that a conversion is about, if it is about one."""
+    return conversion.removeprefix(OF_CHECK) if conversion.startswith(OF_CHECK) else None
+
+
+def code_of(value: str, conversion: Conversion) -> int:
+    """What a person's value of a correction counts as."""
+    codes = _FLAGS if check_of(conversion) else {word: code for code, word in WORDS.items()}
+    return codes[value]
 
 
 def default_conversion(rows: pa.Table) -> Conversion:
@@ -52,15 +73,35 @@ def convert(rows: pa.Table, conversion: Conversion) -> Codes:
             codes = _looked_up(rows["stance"], {"answered": YES, "hedged": YES, "abstained": NO})
         case "hedged=no":
             codes = _looked_up(rows["stance"], {"answered": YES, "hedged": NO, "abstained": NO})
-    empty = pc.equal(pc.fill_null(rows["word_count"], 0), 0).to_numpy(zero_copy_only=False)
-    codes[empty] = MISSING
+        case _:
+            codes = _flags(rows, conversion.removeprefix(OF_CHECK))
+    codes[is_empty(rows)] = MISSING
     return codes
 
 
-def said(rows: pa.Table, conversion: Conversion) -> pa.ChunkedArray:
+def is_empty(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which answers have no words."""
+    words = pc.fill_null(rows["word_count"], 0)
+    return np.asarray(pc.equal(words, 0).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _flags(rows: pa.Table, check: str) -> Codes:
+    lists = rows["checks"].combine_chunks()
+    results = pc.list_flatten(lists)
+    of_check = pc.equal(pc.struct_field(results, "name"), check)
+    passed = pc.struct_field(results, "passed").filter(of_check).to_numpy(zero_copy_only=False)
+    at = pc.list_parent_indices(lists).filter(of_check).to_numpy(zero_copy_only=False)
+    codes = np.full(rows.num_rows, MISSING, np.int8)
+    codes[at] = np.where(passed, NO, YES)
+    return codes
+
+
+def said(rows: pa.Table, conversion: Conversion, codes: Codes) -> pa.ChunkedArray | pa.Array:
     """What each row says before the conversion, as text."""
-    column = conversion if conversion in rows.column_names else "stance"
-    return rows[column].cast(pa.string())
+    if check_of(conversion):
+        words = {code: word for word, code in _FLAGS.items()}
+        return pa.array([words.get(code) for code in codes.tolist()], pa.string())
+    return rows[conversion if conversion in rows.column_names else "stance"].cast(pa.string())
 
 
 def codes_of(values: pa.ChunkedArray | pa.Array) -> Codes:

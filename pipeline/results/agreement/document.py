@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.results.agreement.conversion import DESCRIBED, MISSING, WORDS
+from pipeline.results.agreement.conversion import MISSING, WORDS, described
 from pipeline.results.agreement.measures import LEVEL, RESAMPLES, Agreed
 from pipeline.results.agreement.summary import Agreement, Majority, OfRaters
 
@@ -13,11 +13,12 @@ def as_document(agreement: Agreement) -> dict[str, Any]:
     ratings = agreement.ratings
     names = agreement.questions
     return {
-        "conversion": {"name": ratings.conversion, "means": DESCRIBED[ratings.conversion]},
+        "conversion": {"name": ratings.conversion, "means": described(ratings.conversion)},
         "records": len(ratings.record.names),
         "answers": ratings.rows.num_rows,
         "papers": len(ratings.paper.names),
         "interval": {"per_cent": LEVEL, "resamples": RESAMPLES, "seed": agreement.seed},
+        "unconverted": ratings.unconverted,
         "stale": ratings.stale,
         "raters": [
             {

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.results.agreement.conversion import NO, UNSURE, YES
-from pipeline.results.agreement.ratings import Cells, Numbers
+from pipeline.results.agreement.raters import Numbers
+from pipeline.results.agreement.ratings import Cells
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 

@@ -8,24 +8,31 @@ all others answer by answer.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, Self, TypeAlias, get_args
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.errors import ConfigError, nearest
+from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location
 from pipeline.core.text import harmless
 from pipeline.results.agreement import conversion as conversions
-from pipeline.results.agreement.conversion import MISSING, WORDS, Codes, Conversion
+from pipeline.results.agreement.conversion import MISSING, Codes, Conversion, check_of
+from pipeline.results.agreement.raters import (
+    Coded,
+    Kind,
+    Numbers,
+    Rater,
+    chosen,
+    judges_of,
+    model_names,
+    not_empty,
+    people_of,
+)
 from pipeline.results.corrections.standing import Standing, standing
 from pipeline.results.papers import paper_keys
 from pipeline.store.reader import BY_GENERATION, read_rows, written_micros
-
-Kind: TypeAlias = Literal["model", "judge", "human"]
-Numbers: TypeAlias = npt.NDArray[np.int64]
 
 COLUMNS = (
     "record_id",
@@ -43,40 +50,10 @@ COLUMNS = (
     "word_count",
     "written_at",
 )
-FIELD = "answers_question"
-"""The field of corrections that counts."""
-
-OF_SUPPORT = "supported@"
-"""Begins the name of a judge that says whether the passages hold an answer, not whether it answers:
-it is compared with others only where it is named."""
+OF_CHECKS = ("checks.list.element.name", "checks.list.element.passed")
+"""Columns for a conversion that is about a check, besides the others."""
 
 NO_QUESTION = "(no question)"
-
-
-class Rater(NamedTuple):
-    kind: Kind
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.name}"
-
-    @property
-    def shown(self) -> str:
-        """What a person is shown: a model by its name alone, since most raters are models."""
-        return self.name if self.kind == "model" else str(self)
-
-
-class Coded(NamedTuple):
-    """A column of texts as numbers."""
-
-    codes: Numbers
-    names: list[str]
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray | pa.Array) -> Self:
-        whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        encoded = whole.dictionary_encode()
-        return cls(encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
 
 
 class Cells(NamedTuple):
@@ -109,7 +86,7 @@ class Ratings:
 
     @cached_property
     def question(self) -> Coded:
-        names = (_not_empty(self.rows[name]) for name in ("question_id", "question"))
+        names = (not_empty(self.rows[name]) for name in ("question_id", "question"))
         return Coded.of(pc.coalesce(*names, NO_QUESTION))
 
     @cached_property
@@ -154,6 +131,11 @@ class Ratings:
         mine = self.model.codes == self.model.names.index(rater.name)
         return np.where(mine, self.own, np.int8(MISSING))
 
+    @property
+    def unconverted(self) -> int:
+        """Answers that have words, and nothing that the conversion could go by."""
+        return int(((self.own == MISSING) & ~conversions.is_empty(self.rows)).sum())
+
     def of_kind(self, kind: Kind) -> list[Rater]:
         return [rater for rater in self.raters if rater.kind == kind]
 
@@ -165,7 +147,8 @@ def read_ratings(
 
     Raises `ConfigError` for an unknown rater, and where there are not two to compare.
     """
-    tables = list(read_rows(store, BY_GENERATION, COLUMNS))
+    columns = (*COLUMNS, *OF_CHECKS) if check_of(conversion or "") else COLUMNS
+    tables = list(read_rows(store, BY_GENERATION, columns))
     if not tables:
         raise ConfigError(f"{store.uri}: no answers there; start with overnight run")
     ratings = ratings_of(pa.concat_tables(tables), standing(store), conversion, wanted)
@@ -181,77 +164,19 @@ def read_ratings(
 def ratings_of(
     rows: pa.Table,
     people: Standing,
-    conversion: Conversion | None = None,
+    asked_for: Conversion | None = None,
     wanted: Iterable[str] = (),
 ) -> Ratings:
     """The same for rows that count and corrections, however many raters there are."""
-    conversion = conversion or conversions.default_conversion(rows)
+    conversion = asked_for or conversions.default_conversion(rows)
     models = [Rater("model", name) for name in sorted({*model_names(rows).to_pylist()})]
-    readers = {**_judges(rows), **_people(rows, people)}
+    judges = {} if check_of(conversion) else judges_of(rows)
+    readers = {**judges, **people_of(rows, people, conversion)}
     raters = chosen([*models, *readers], wanted)
     own = conversions.convert(rows, conversion)
+    if asked_for and (own == MISSING).all():
+        raise ConfigError(
+            f"--conversion {harmless(asked_for)}: no answer in the store has what it goes by; "
+            "overnight recheck may fill it in, or name another"
+        )
     return Ratings(rows, conversion, own, readers, raters, len(people.stale))
-
-
-def model_names(rows: pa.Table) -> pa.ChunkedArray:
-    """Who answered: the adapter, or the model, or an engine without one."""
-    return pc.coalesce(*(_not_empty(rows[name]) for name in ("adapter", "model", "engine")), "?")
-
-
-def chosen(raters: Sequence[Rater], wanted: Iterable[str]) -> list[Rater]:
-    """The raters of the wanted kinds and names; by default all kinds.
-
-    Raises `ConfigError` for one that is not there.
-    """
-    names = [name.strip() for item in wanted for name in item.split("|") if name.strip()]
-    known = {*get_args(Kind), *map(str, raters), *(rater.name for rater in raters)}
-    for name in names:
-        if name not in known:
-            near = nearest(name, map(harmless, known))
-            raise ConfigError(f"--raters {harmless(name)}: no such rater in the store{near}")
-    meant = {*(names or get_args(Kind))}
-    return [
-        rater
-        for rater in raters
-        if {rater.name, str(rater)} & meant
-        or (rater.kind in meant and not rater.name.startswith(OF_SUPPORT))
-    ]
-
-
-def _not_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(pc.equal(column, ""), None, column)
-
-
-def _judges(rows: pa.Table) -> dict[Rater, Codes]:
-    """What each judge says of the answers; the last of several judgements of one counts.
-
-    A judge that says neither yes, no nor unsure rates something else, and is none here.
-    """
-    lists = rows["judgements"].combine_chunks()
-    parents = pc.list_parent_indices(lists).to_numpy()
-    flat = pc.list_flatten(lists)
-    names = Coded.of(pc.fill_null(pc.struct_field(flat, "rater"), "?"))
-    codes = conversions.codes_of(pc.struct_field(flat, "value"))
-    judges = {}
-    for number, name in enumerate(names.names):
-        mine = names.codes == number
-        says = np.full(rows.num_rows, MISSING, np.int8)
-        says[parents[mine]] = codes[mine]
-        if (says != MISSING).any():
-            judges[Rater("judge", name.removeprefix("judge:"))] = says
-    return dict(sorted(judges.items()))
-
-
-def _people(rows: pa.Table, people: Standing) -> dict[Rater, Codes]:
-    if not people.counting:
-        return {}
-    code_of = {word: code for code, word in WORDS.items()}
-    says: dict[Rater, Codes] = {}
-    keys = zip(*(rows[name].to_pylist() for name in BY_GENERATION), strict=True)
-    for row, key in enumerate(keys):
-        for c in people.counting.get(key, {}).get(FIELD, ()):
-            rater = Rater("human", c.annotator)
-            if rater not in says:
-                says[rater] = np.full(rows.num_rows, MISSING, np.int8)
-            says[rater][row] = code_of[c.value]
-    return dict(sorted(says.items()))

@@ -24,7 +24,8 @@ from pipeline.results.agreement.measures import (
     of_two,
     yes_shares,
 )
-from pipeline.results.agreement.ratings import Kind, Rater, Ratings
+from pipeline.results.agreement.raters import Kind, Rater
+from pipeline.results.agreement.ratings import Ratings
 
 SEED = 0
 MAX_QUESTIONS = 200

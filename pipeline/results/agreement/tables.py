@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.results.agreement.conversion import MISSING, said, words_of
-from pipeline.results.agreement.ratings import Rater, Ratings
+from pipeline.results.agreement.raters import Rater
+from pipeline.results.agreement.ratings import Ratings
 from pipeline.results.agreement.summary import columns, majority
 from pipeline.results.export.questions import unused
 
@@ -37,9 +38,9 @@ def _cells(ratings: Ratings) -> Iterator[pa.Table]:
         rows = _rated(ratings, rater)
         is_model = rater.kind == "model"
         codes = ratings.own if is_model else ratings.readers[rater]
-        taken = ratings.rows.select(["generation_key", *RECORD]).take(rows)
+        taken = ratings.rows.take(rows)
         values = words_of(codes[rows])
-        before = said(ratings.rows, ratings.conversion).take(rows) if is_model else values
+        before = said(taken, ratings.conversion, codes[rows]) if is_model else values
         yield pa.table(
             [
                 *(taken[name] for name in RECORD),

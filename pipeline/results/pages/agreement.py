@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location
 from pipeline.core.text import plural
-from pipeline.results.agreement.conversion import DESCRIBED
+from pipeline.results.agreement.conversion import described
 from pipeline.results.agreement.document import majority_counts
 from pipeline.results.agreement.measures import LEVEL, RESAMPLES, Agreed
-from pipeline.results.agreement.ratings import Rater, model_names, read_ratings
+from pipeline.results.agreement.raters import Rater, model_names
+from pipeline.results.agreement.ratings import read_ratings
 from pipeline.results.agreement.summary import Agreement, OfRaters, agree
 from pipeline.results.pages.charts import Chart, label, svg
 from pipeline.store.corrections import CORRECTIONS_FOLDER
@@ -74,7 +75,7 @@ def _lines(agreement: Agreement) -> list[str]:
     papers = plural(len(ratings.paper.names), "paper")
     said = majority_counts(agreement.majority).items()
     lines = [
-        f"Whether answers give what their questions ask for, {DESCRIBED[ratings.conversion]}. In "
+        f"Whether answers give what their questions ask for, {described(ratings.conversion)}. In "
         f"brackets: {LEVEL}% intervals from {RESAMPLES:,} resamples of {papers}.",
         f"The majority of {agreement.majority.of} says "
         + ", ".join(f"{word} to {count:,}" for word, count in said if count and word != "missing")

@@ -64,6 +64,13 @@ def test_the_stance_is_taken_until_an_answer_has_been_classified(tmp_path):
         "p_1": (None, None),
         "p_2": ("yes", None),
     }
+    assert read_ratings(store).unconverted == 2
+
+
+def test_a_conversion_that_no_answer_has_is_an_error_with_a_way_out(tmp_path):
+    store = write_answers(tmp_path, [answer_row("p_1", model=m) for m in ("heron", "stork")])
+    with pytest.raises(ConfigError, match="p_answered: no answer in the store has what"):
+        read_ratings(store, [], "p_answered")
 
 
 def test_an_unknown_conversion_names_the_nearest():
@@ -189,6 +196,43 @@ def test_the_long_table_has_a_row_for_what_has_been_said_and_none_for_what_has_n
         ("p_2", "model:stork", "stork", "key of stork", "no", "abstained"),
         ("p_1", "judge:j", "heron", "key of heron", "yes", "yes"),
     ]
+
+
+def test_people_are_compared_with_a_check_and_with_each_other_on_its_flags(tmp_path):
+    def checks(passed: bool) -> list[dict]:
+        return [
+            {"name": "numbers", "passed": passed, "level": "label", "evidence": ""},
+            {"name": "links", "passed": not passed, "level": "label", "evidence": ""},
+        ]
+
+    rows = [answer_row(f"p_{n}", checks=checks(passed=n == 3)) for n in range(4)]
+    store = write_answers(tmp_path, [*rows, answer_row("p_4")])
+    field = "check:numbers"
+    add_corrections(
+        store,
+        [
+            *(correction(f"p_{n}", "passed" if n else "missed", field=field) for n in (0, 1, 3)),
+            correction("p_0", "missed", annotator="ben", field=field),
+            correction("p_1", "missed", annotator="ben", field=field),
+            correction("p_2", "unsure", annotator="ben", field=field),
+            correction("p_1", "no"),
+            correction("p_1", "missed", field="check:links"),
+        ],
+    )
+    ratings = read_ratings(store, [], field)
+    found = {(*map(str, of.raters),): of.whole.counts for of in agree(ratings).pairs}
+    assert found == {
+        ("model:heron", "human:ana"): (1, 0, 1, 1),
+        ("model:heron", "human:ben"): (0, 0, 0, 2),
+        ("human:ana", "human:ben"): (0, 1, 0, 1),
+    }
+    assert ratings.unconverted == 1
+    own = [row for row in long_table(ratings).to_pylist() if row["rater"] == "model:heron"]
+    assert [(row["value"], row["said"]) for row in own] == [("yes", "missed")] * 3 + [
+        ("no", "passed")
+    ]
+    with pytest.raises(ConfigError, match="check:quotes: no answer in the store has what"):
+        read_ratings(store, [], "check:quotes")
 
 
 def test_raters_are_chosen_by_kind_or_by_name(tmp_path):
