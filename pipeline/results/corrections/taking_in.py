@@ -6,7 +6,7 @@ rows ─ blank value ─▶ left out: nothing was said
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -81,23 +81,16 @@ def take_in(
     through, and `defaults` fill empty cells by column. The same file twice adds nothing. Raises
     `StorageError`; then nothing is stored.
     """
-    taken = TakenIn()
-    rows = [
+    filled = [
         row._replace(cells={c: v or (defaults or {}).get(c, "") for c, v in row.cells.items()})
         for row in rows
     ]
-    answers = _stored_answers(store, {row.cells.get("record_id", "") for row in rows})
+    answers = _stored_answers(store, {row.cells.get("record_id", "") for row in filled})
     untimed = {c._replace(at=now) for c in read_corrections(store)}
+    taken = TakenIn()
     corrections: list[Correction] = []
-    for row in rows:
-        try:
-            correction = _correction(row, answers, checks, now)
-        except _Fault as fault:
-            taken.rejects.append(Rejected(row.line, str(fault)))
-            continue
-        if correction is None:
-            taken.blank += 1
-        elif row.cells["at"].strip():
+    for correction, has_time in _said(filled, answers, checks, now, taken):
+        if has_time:
             corrections.append(correction)
         elif correction in untimed:
             taken.known += 1
@@ -109,6 +102,26 @@ def take_in(
     texts = {(r, a.generation_key): a.sha256 for r, found in answers.items() for a in found}
     taken.stale = stand(corrections, texts).stale
     return taken
+
+
+def _said(
+    rows: Iterable[FileRow],
+    answers: Mapping[str, Sequence[StoredAnswer]],
+    checks: Set[str],
+    now: datetime,
+    taken: TakenIn,
+) -> Iterator[tuple[Correction, bool]]:
+    """The rows that say something, and whether each says when; counts the others."""
+    for row in rows:
+        try:
+            correction = _correction(row, answers, checks, now)
+        except _Fault as fault:
+            taken.rejects.append(Rejected(row.line, str(fault)))
+            continue
+        if correction is None:
+            taken.blank += 1
+        else:
+            yield correction, bool(row.cells["at"].strip())
 
 
 def _stored_answers(store: Location, ids: Set[str]) -> dict[str, list[StoredAnswer]]:
