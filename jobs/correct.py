@@ -30,7 +30,8 @@ def main(
     store = existing_store(storage.at(job.output.uri))
     rows = file_rows(file, _content(storage.at(file)))
     defaults = {"annotator": annotator or "", "field": field or ""}
-    taken = take_in(store, rows, check_names(job.checks), datetime.now(UTC), defaults)
+    checks, now = check_names(job.checks), datetime.now(UTC)
+    taken = take_in(store, rows, checks, now, defaults, job.output.append_only)
     _show(console, file, taken)
     return (1 if taken.rejects else 0), {
         "file": file,

@@ -85,7 +85,9 @@ def read_corrections(store: Location) -> list[Correction]:
     return sorted(unique, key=lambda c: (c.at, c))
 
 
-def add_corrections(store: Location, corrections: Iterable[Correction]) -> Sequence[Correction]:
+def add_corrections(
+    store: Location, corrections: Iterable[Correction], append_only: bool = False
+) -> Sequence[Correction]:
     """Stores the corrections that the store does not hold, as one part; returns these.
 
     The part appears whole or not at all, and no part is ever changed. It is named by what it holds:
@@ -101,6 +103,9 @@ def add_corrections(store: Location, corrections: Iterable[Correction]) -> Seque
         arrays = [pa.array(c, f.type) for c, f in zip(columns, CORRECTIONS, strict=True)]
         write_part(pa.table(arrays, schema=CORRECTIONS), buffer)
         part = store.join(CORRECTIONS_FOLDER, f"part-{name}.parquet")
-        with suppress(FileExistsError):  # by another process, or after a reply that was lost
-            part.create(buffer.getvalue())
+        if append_only:
+            with suppress(FileExistsError):  # by another process, or a request without a reply
+                part.create(buffer.getvalue())
+        else:
+            part.write_whole(buffer.getvalue())
     return new

@@ -74,6 +74,7 @@ def take_in(
     checks: Set[str],
     now: datetime,
     defaults: Mapping[str, str] | None = None,
+    append_only: bool = False,
 ) -> TakenIn:
     """Stores the corrections among a file's rows that the store does not hold yet.
 
@@ -97,7 +98,7 @@ def take_in(
         else:  # the lower of two rows is the newer
             later = timedelta(microseconds=len(corrections))
             corrections.append(correction._replace(at=correction.at + later))
-    taken.added = add_corrections(store, corrections)
+    taken.added = add_corrections(store, corrections, append_only)
     taken.known += len(corrections) - len(taken.added)
     texts = {(r, a.generation_key): a.sha256 for r, found in answers.items() for a in found}
     taken.stale = stand(corrections, texts).stale

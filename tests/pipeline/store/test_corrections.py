@@ -93,10 +93,11 @@ def test_the_digest_is_that_of_the_text_in_utf8():
     assert answer_sha256(None) == answer_sha256("")
 
 
-def test_corrections_are_kept_in_an_object_store(moto_s3: S3):
+@pytest.mark.parametrize("append_only", [False, True])
+def test_corrections_are_kept_in_an_object_store(moto_s3: S3, append_only):
     storage = Storage({"key": S3_KEY, "secret": S3_SECRET, **moto_s3.storage()})
-    store = storage.at("s3://people/store")
-    store.fs.mkdir("people")
-    assert add_corrections(store, [correction("a")]) == [correction("a")]
-    assert add_corrections(store, [correction("a")]) == []
+    store = storage.at(f"s3://people/{append_only}")
+    store.fs.makedirs("people", exist_ok=True)
+    assert add_corrections(store, [correction("a")], append_only) == [correction("a")]
+    assert add_corrections(store, [correction("a")], append_only) == []
     assert read_corrections(store) == [correction("a")]
