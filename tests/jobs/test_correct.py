@@ -129,3 +129,19 @@ def test_in_an_append_only_store_nothing_is_overwritten(command, tmp_path):
         assert command("correct", path, file).returncode == 0
     assert len(list((tmp_path / "store/corrections").glob("part-*"))) == 2
     assert exported(command, path)["paper-0_Q0"] == "yes"
+
+
+def test_a_store_that_refuses_the_part_has_none_of_the_file(command, job_path, tmp_path):
+    """And the file can be taken in again: as after a kill before the part appears."""
+    file = written(
+        tmp_path / "c.csv",
+        "paper-0_Q0,answers_question,no,ana",
+        "paper-0_Q1,answers_question,no,ana",
+    )
+    in_the_way = tmp_path / "store/corrections"
+    in_the_way.write_text("no folder")
+    done = command("correct", job_path, file)
+    assert done.returncode == 3
+    in_the_way.unlink()
+    document = json.loads(command("correct", job_path, file, "--json").stdout)
+    assert document["added"] == 2
