@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location
-from pipeline.core.text import plural
+from pipeline.core.text import plural, quote
 from pipeline.results.agreement.conversion import described
 from pipeline.results.agreement.document import majority_counts
 from pipeline.results.agreement.measures import LEVEL, RESAMPLES, Agreed
@@ -97,7 +97,7 @@ def _lines(agreement: Agreement) -> list[str]:
 def _raters(agreement: Agreement) -> list[tuple[str, ...]]:
     return [
         (
-            f"{number} {of.rater.shown}",
+            f"{number} {quote(of.rater.shown)}",
             *(f"{count:,}" for count in (*of.counts.values(), of.missing)),
             str(of.yes_share),
         )
@@ -139,7 +139,8 @@ def _heat_map(agreement: Agreement) -> Chart:
         "height": {"step": 28},
     }
     rows = [
-        (*(rater.shown for rater in pair.raters), *_cells(pair.whole)) for pair in agreement.pairs
+        (*(quote(rater.shown) for rater in pair.raters), *_cells(pair.whole))
+        for pair in agreement.pairs
     ]
     columns = ("rater", "and rater", "κ", "agreement", "n")
     return Chart("agreement", "Cohen’s κ of each pair", svg(spec, values), columns, rows)
@@ -174,14 +175,14 @@ def _by_question(agreement: Agreement, of: OfRaters) -> Chart:
     who = (
         f"all {len(of.raters)} {of.raters[0].kind}s"
         if len(of.raters) > 2
-        else " × ".join(rater.shown for rater in of.raters)
+        else " × ".join(quote(rater.shown) for rater in of.raters)
     )
     return Chart(
         "agreement-questions",
         f"κ by question, {who}",
         svg(spec, values),
         ("question", "κ", "agreement", "n"),
-        [(name, *_cells(agreed)) for name, agreed in questions],
+        [(quote(name), *_cells(agreed)) for name, agreed in questions],
     )
 
 
