@@ -1,7 +1,7 @@
 """`overnight plan`: what a run would do, why, and what it would cost."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from difflib import unified_diff
 from math import ceil
@@ -27,6 +27,7 @@ from pipeline.engines.parallelism import describe_gpus
 from pipeline.engines.reasoning_parsers import described
 from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
 from pipeline.prompting.cache_estimate import estimate_cache
+from pipeline.results.reading_order import REASONS, count_reasons
 from pipeline.runs.budgets import overruns
 from pipeline.runs.context import ContextEstimate, estimate_context
 from pipeline.runs.plan import Cause, WorkPlan, make_plan, provenance_of
@@ -69,6 +70,7 @@ def main(
         "gpus": job.engine.gpus * job.engine.replicas.max,
         "context": asdict(context) if context else None,
         "prefix_cache": asdict(cache) if cache else None,
+        "look_here_first": dict(count_reasons(prepared.store)),
         "examples": list(_examples(plan, prepared, now)),
     }
     _show(console, document, list(_engine_lines(job, context)))
@@ -200,6 +202,8 @@ def _show(console: Console, document: dict[str, Any], of_engine: Sequence[str]) 
         console.print(harmless(line), markup=False)
     if document["prefix_cache"]:
         console.print(_prefix_cache_line(document["prefix_cache"]))
+    if line := _look_here_line(document["look_here_first"]):
+        console.print(line)
     for example in document["examples"]:
         console.print()
         for line in (f"{example['record_id']}: {example['said']}", *example["diff"]):
@@ -233,3 +237,9 @@ def _prefix_cache_line(cache: dict[str, Any]) -> str:
         if cache[name] is not None and cache[name] >= cache["share"] + LEAST_GAIN
     ]
     return f"{line}; it would be {', '.join(better)}" if better else line
+
+
+def _look_here_line(counts: Mapping[str, int]) -> str:
+    """Which stored answers a person should read; empty if there is no reason to read any."""
+    found = [f"{counts[reason]:,} {reason}" for reason in REASONS if counts.get(reason)]
+    return f"of the stored answers look first at {', '.join(found)}" if found else ""

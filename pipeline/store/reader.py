@@ -117,9 +117,12 @@ def row_digests(rows: pa.Table, columns: Sequence[str]) -> Digests:
 
 
 def row_keys(rows: pa.Table, columns: Sequence[str] = BY_GENERATION) -> list[bytes]:
-    """The same as bytes, for sets and counters: NumPy would drop zeros at their ends."""
+    """The same as bytes, for sets and counters: NumPy would drop zeros at their ends.
+
+    A null counts as an empty text.
+    """
     keys = zip(*(rows[name].to_pylist() for name in columns), strict=True)
-    return [key_digest(*(cell.encode() for cell in key)) for key in keys]
+    return [key_digest(*((cell or "").encode() for cell in key)) for key in keys]
 
 
 def written_micros(rows: pa.Table) -> npt.NDArray[np.int64]:

@@ -1,0 +1,147 @@
+"""The order in which people should read answers: the page, `plan` and reading sheets follow it.
+
+An answer comes first that failed, then one of which nobody knows whether it answers, then one that
+states what its prompt does not hold, then one about which raters differ.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.core.filesystem import Location
+from pipeline.core.identity import id_digest
+from pipeline.store.reader import BY_RECORD, read_rows
+
+Reason: TypeAlias = Literal[
+    "failed",  # a check failed it
+    "unsure",  # `answers_question` is unsure
+    "unsupported",  # it states something that its prompt does not hold
+    "differing",  # judges, or several models about the same record, say yes as well as no
+]
+"""Why a person should look at an answer, the most urgent first."""
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+COLUMNS = (
+    "record_id",
+    "status",
+    "answers_question",
+    "p_answered",
+    "claims.list.element.kind",
+    "judgements.list.element.value",
+)
+"""Columns of answers, and fields of nested ones, that the order depends on; all are small."""
+
+BY_MODEL = ("record_id", "model")
+"""The newest answer of every model to every record."""
+
+_WEIGHTS = 2 ** np.arange(len(REASONS))[::-1]
+_CLOSEST = 0.9
+"""What an answer adds to its score whose probability is 0.5: less than any reason."""
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+
+NOWHERE: Hashes = np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """The rank of every row of a table: `scores` of shape (n,), highest first to read, and `found`
+    of shape (4, n), whether each of `REASONS` applies.
+    """
+
+    scores: npt.NDArray[np.float64]
+    found: Mask
+
+    def reasons(self, row: int) -> tuple[Reason, ...]:
+        return tuple(r for r, is_so in zip(REASONS, self.found[:, row], strict=True) if is_so)
+
+    def first_reasons(self) -> list[Reason | None]:
+        """The most urgent reason of every row; None where there is none."""
+        first = np.where(self.found.any(axis=0), self.found.argmax(axis=0), len(REASONS))
+        return [[*REASONS, None][number] for number in first]
+
+
+def rank(rows: pa.Table, differing: Hashes = NOWHERE) -> Ranks:
+    """Ranks rows with `COLUMNS`; `differing` are the records of `differing_records`.
+
+    A more urgent reason outweighs all others together. Among rows with the same reasons those come
+    first whose `p_answered` is closest to 0.5. A column that is null, or that an old store does not
+    have, gives no reason.
+    """
+    verdicts = rows["answers_question"].combine_chunks()
+    found = np.stack(
+        [
+            _mask(pc.equal(rows["status"], "failed")),
+            _mask(pc.equal(verdicts, "unsure")),
+            _has(rows, "claims", "kind", "unsupported"),
+            _judges_differ(rows, verdicts) | _are_in(rows["record_id"], differing),
+        ]
+    )
+    p = pc.fill_null(rows["p_answered"], 1.0).to_numpy().astype(np.float64)
+    return Ranks(_WEIGHTS @ found + _CLOSEST * (1 - 2 * np.abs(p - 0.5)), found)
+
+
+def differing_records(store: Location) -> Hashes:
+    """Sorted digests of the records to which one model's newest answer is yes, another's no.
+
+    Takes 8 bytes of memory for every answer with a verdict, besides what the reader takes.
+    """
+    said: dict[str, list[Hashes]] = {"yes": [NOWHERE], "no": [NOWHERE]}
+    for rows in read_rows(store, BY_MODEL, ("record_id", "answers_question")):
+        for verdict, hashes in said.items():
+            of_verdict = rows.filter(pc.equal(rows["answers_question"], verdict))
+            hashes.append(_hashes(of_verdict["record_id"]))
+    return np.intersect1d(*map(np.concatenate, said.values()))
+
+
+def count_reasons(store: Location) -> Counter[Reason]:
+    """How many records' newest answers there is each reason to read; an answer may have several."""
+    differing = differing_records(store)
+    return _counted(rank(rows, differing) for rows in read_rows(store, BY_RECORD, COLUMNS))
+
+
+def _counted(ranks: Iterable[Ranks]) -> Counter[Reason]:
+    counts: Counter[Reason] = Counter()
+    for each in ranks:
+        counts.update(dict(zip(REASONS, each.found.sum(axis=1).tolist(), strict=True)))
+    return counts
+
+
+def _are_in(record_ids: pa.ChunkedArray, differing: Hashes) -> Mask:
+    if not len(differing):
+        return np.zeros(len(record_ids), bool)
+    return np.isin(_hashes(record_ids), differing)
+
+
+def _hashes(record_ids: pa.ChunkedArray) -> Hashes:
+    return np.fromiter(map(id_digest, record_ids.to_pylist()), np.uint64, len(record_ids))
+
+
+def _judges_differ(rows: pa.Table, verdicts: pa.Array) -> Mask:
+    """Whether a judgement, or the row's own verdict, is yes and another one no."""
+    yes = _mask(pc.equal(verdicts, "yes")) | _has(rows, "judgements", "value", "yes")
+    no = _mask(pc.equal(verdicts, "no")) | _has(rows, "judgements", "value", "no")
+    return yes & no
+
+
+def _has(rows: pa.Table, column: str, field: str, value: str) -> Mask:
+    """Whether a field of some item of a list has a value."""
+    if column not in rows.schema.names:
+        return np.zeros(len(rows), bool)
+    lists = rows[column].combine_chunks()
+    is_it = _mask(pc.equal(pc.struct_field(pc.list_flatten(lists), field), value))
+    parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+    return np.bincount(parents[is_it], minlength=len(rows)).astype(bool)
+
+
+def _mask(values: pa.Array | pa.ChunkedArray) -> Mask:
+    flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return np.asarray(pc.fill_null(flat, False).to_numpy(zero_copy_only=False), bool)

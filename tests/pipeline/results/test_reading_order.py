@@ -1,0 +1,132 @@
+"""What people should read first, over rows made for the purpose."""
+
+from itertools import count, product
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.filesystem import Location, Storage
+from pipeline.results.reading_order import (
+    COLUMNS,
+    REASONS,
+    Ranks,
+    count_reasons,
+    differing_records,
+    rank,
+)
+from pipeline.store.reader import BY_RECORD, read_rows
+from tests.support.export_rows import row
+from tests.support.reading import claim, judgement, store_of
+
+_numbers = count()
+
+
+def ranks(folder: Path, *rows: dict[str, Any]) -> Ranks:
+    store = store_of(folder / f"{next(_numbers)}", rows)
+    return rank(pa.concat_tables(read_rows(store, columns=COLUMNS)), differing_records(store))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("stores")
+
+
+FIELDS = {
+    "failed": {"status": "failed", "failed_checks": ["echo"]},
+    "unsure": {"answers_question": "unsure"},
+    "unsupported": {"claims": [claim("general"), claim("unsupported")]},
+    "differing": {"judgements": [judgement("one", "yes"), judgement("two", "no")]},
+}
+
+
+@pytest.mark.parametrize("applies", list(product([True, False], repeat=4)))
+def test_every_reason_is_found_alone_and_beside_others(folder, applies):
+    fields = [FIELDS[reason] for reason, is_so in zip(REASONS, applies, strict=True) if is_so]
+    found = ranks(folder, row("a", **{k: v for f in fields for k, v in f.items()}))
+    expected = tuple(r for r, is_so in zip(REASONS, applies, strict=True) if is_so)
+    assert found.reasons(0) == expected
+    assert found.first_reasons() == [expected[0] if expected else None]
+
+
+def test_a_more_urgent_reason_outweighs_all_others_together(folder):
+    rows = [row(reason, **FIELDS[reason], p_answered=0.99) for reason in REASONS]
+    rest = [
+        row(f"but {r}", p_answered=0.5, **{k: v for o in REASONS[i:] for k, v in FIELDS[o].items()})
+        for i, r in enumerate(REASONS[:-1], start=1)
+    ]
+    scores = ranks(folder, *rows, *rest).scores
+    for i in range(len(rest)):
+        assert scores[i] > scores[len(rows) + i]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=6))
+def test_of_answers_with_the_same_reasons_the_closest_call_comes_first(folder, chances):
+    rows = [row(f"{i}", answers_question="unsure", p_answered=p) for i, p in enumerate(chances)]
+    scores = ranks(folder, *rows).scores
+    by_score = sorted(range(len(chances)), key=lambda i: -scores[i])
+    distances = [abs(chances[i] - 0.5) for i in by_score]
+    assert distances == pytest.approx(sorted(distances), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("own", "judged", "differs"),
+    [
+        ("yes", ["no"], True),
+        ("no", ["yes"], True),
+        ("yes", ["yes", "no"], True),
+        (None, ["yes", "no"], True),
+        ("yes", ["yes"], False),
+        ("yes", ["unsure"], False),
+        ("unsure", ["no"], False),
+        (None, ["no"], False),
+        ("no", [], False),
+        ("no", None, False),
+    ],
+)
+def test_raters_differ_where_one_says_yes_and_another_no(folder, own, judged, differs):
+    judgements = None if judged is None else [judgement(f"{i}", v) for i, v in enumerate(judged)]
+    found = ranks(folder, row("a", answers_question=own, judgements=judgements))
+    assert ("differing" in found.reasons(0)) is differs
+
+
+def test_models_differ_by_their_newest_answers(folder):
+    def said(record_id: str, model: str, verdict: str, key: str = "k") -> dict[str, Any]:
+        generation_key = f"{model} {key}"
+        return row(record_id, model=model, answers_question=verdict, generation_key=generation_key)
+
+    store = store_of(
+        folder / "models",
+        [said("both", "a", "yes"), said("once", "a", "no"), said("alone", "a", "yes")],
+        [said("both", "b", "no"), said("once", "b", "yes"), said("unsure", "b", "unsure")],
+        [said("once", "a", "yes", "an edited prompt"), said("unsure", "a", "yes")],
+    )
+    rows = pa.concat_tables(read_rows(store, columns=COLUMNS))
+    found = rank(rows, differing_records(store))
+    ids = rows["record_id"].to_pylist()
+    differing = {ids[i] for i in range(len(ids)) if "differing" in found.reasons(i)}
+    assert differing == {"both"}
+    assert count_reasons(store)["differing"] == 1
+
+
+def test_counts_are_of_newest_answers(folder):
+    store = store_of(
+        folder / "newest",
+        [row("a", **FIELDS["failed"]), row("b", **FIELDS["unsure"])],
+        [row("a", generation_key="later", **FIELDS["unsupported"])],
+    )
+    assert count_reasons(store) == {"failed": 0, "unsure": 1, "unsupported": 1, "differing": 0}
+
+
+def test_a_store_of_an_earlier_release_gives_the_reasons_that_it_can():
+    old = Path(__file__).parents[1] / "store/old/store"
+    store: Location = Storage().at(str(old))
+    counts = count_reasons(store)
+    newest = pa.concat_tables(read_rows(store, BY_RECORD, ["status"]))
+    failed = newest["status"].to_pylist().count("failed")
+    assert newest.num_rows
+    assert counts == {"failed": failed, "unsure": 0, "unsupported": 0, "differing": 0}
