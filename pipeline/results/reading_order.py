@@ -4,10 +4,11 @@ An answer comes first that failed, then one of which nobody knows whether it ans
 states what its prompt does not hold, then one about which raters differ.
 """
 
+import heapq
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,46 @@ def rank(rows: pa.Table, differing: Hashes = NOWHERE) -> Ranks:
     return Ranks(_WEIGHTS @ found + _CLOSEST * (1 - 2 * np.abs(p - 0.5)), found)
 
 
+class Entry(NamedTuple):
+    """An answer to read; `tie` is a hash of its record, the same on every machine."""
+
+    score: float
+    tie: int
+    record_id: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(slots=True)
+class Reading:
+    """The answers to read first, at most `limit` of them, and how many there is each reason to
+    read, collected table by table.
+    """
+
+    limit: int
+    differing: Hashes = field(default_factory=lambda: NOWHERE)
+    entries: list[Entry] = field(default_factory=list)  # in the order in which to read
+    counts: Counter[Reason] = field(default_factory=Counter)
+
+    def add(self, rows: pa.Table) -> None:
+        """Counts rows with `COLUMNS`; keeps those that come before what it has."""
+        ranks = rank(rows, self.differing)
+        self.counts.update(dict(zip(REASONS, ranks.found.sum(axis=1).tolist(), strict=True)))
+        if self.limit:
+            self._keep(rows, ranks)
+
+    def _keep(self, rows: pa.Table, ranks: Ranks) -> None:
+        least = self.entries[-1].score if len(self.entries) == self.limit else 0.0
+        (candidates,) = np.nonzero(ranks.scores >= least)
+        ids = rows["record_id"].take(pa.array(candidates)).to_pylist()
+        new = (
+            Entry(float(ranks.scores[row]), id_digest(record_id), record_id, ranks.reasons(row))
+            for row, record_id in zip(candidates, ids, strict=True)
+        )
+        self.entries = heapq.nsmallest(
+            self.limit, chain(self.entries, new), key=lambda entry: (-entry.score, entry.tie)
+        )
+
+
 def differing_records(store: Location) -> Hashes:
     """Sorted digests of the records to which one model's newest answer is yes, another's no.
 
@@ -99,20 +140,16 @@ def differing_records(store: Location) -> Hashes:
         for verdict, hashes in said.items():
             of_verdict = rows.filter(pc.equal(rows["answers_question"], verdict))
             hashes.append(_hashes(of_verdict["record_id"]))
-    return np.intersect1d(*map(np.concatenate, said.values()))
+    yes, no = (np.concatenate(hashes) for hashes in said.values())
+    return np.intersect1d(yes, no)
 
 
 def count_reasons(store: Location) -> Counter[Reason]:
     """How many records' newest answers there is each reason to read; an answer may have several."""
-    differing = differing_records(store)
-    return _counted(rank(rows, differing) for rows in read_rows(store, BY_RECORD, COLUMNS))
-
-
-def _counted(ranks: Iterable[Ranks]) -> Counter[Reason]:
-    counts: Counter[Reason] = Counter()
-    for each in ranks:
-        counts.update(dict(zip(REASONS, each.found.sum(axis=1).tolist(), strict=True)))
-    return counts
+    reading = Reading(0, differing_records(store))
+    for rows in read_rows(store, BY_RECORD, COLUMNS):
+        reading.add(rows)
+    return reading.counts
 
 
 def _are_in(record_ids: pa.ChunkedArray, differing: Hashes) -> Mask:

@@ -7,6 +7,7 @@ Columns besides ours are left alone, so that a sheet may show question and answe
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -22,7 +23,7 @@ MODEL = "model"
 
 _READ = (*COLUMNS, MODEL)
 _DELIMITERS = ",;\t"
-_FORMULAS = tuple(f"'{sign}" for sign in "=+@\t\r\n＝＋－＠-")
+_ESCAPED = re.compile(r"'+[=+@\t\r\n＝＋－＠-]")
 
 
 class FileRow(NamedTuple):
@@ -86,7 +87,7 @@ def _rows_below(header: list[str], rows: Any) -> Iterator[FileRow]:
 
 
 def _unescaped(cell: str) -> str:
-    return cell[1:] if cell.startswith(_FORMULAS) else cell
+    return cell[1:] if _ESCAPED.match(cell) else cell
 
 
 def _jsonl_rows(text: str) -> Iterator[FileRow]:

@@ -81,9 +81,13 @@ class Visit:
 
 
 @contextmanager
-def visit(browser: Browser, path: Path, **options: object) -> Iterator[Visit]:
-    """Opens a page from the disk and waits until it shows its list or matrix."""
+def visit(browser: Browser, path: Path, before: str = "", **options: object) -> Iterator[Visit]:
+    """Opens a page from the disk and waits until it shows its list or matrix; a script may run
+    `before` the page's own.
+    """
     page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **options})
+    if before:
+        page.add_init_script(before)
     visited = Visit(page)
     page.on("console", lambda message: visited.errors.append(message.text))
     page.on("pageerror", lambda error: visited.errors.append(str(error)))

@@ -4,6 +4,7 @@ A page has room for a limited number: a fair sample of whole papers, whose promp
 their text, and some failed answers of other papers.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from pipeline.core.text import content_words, plural
 from pipeline.results.pages.evidence import sentences_of, supporting
 from pipeline.results.pages.matrix import Cell, question_name, stable_hash
 from pipeline.results.papers import paper_key
+from pipeline.store.corrections import answer_sha256
 
 COLUMNS = (
     "record_id",
+    "generation_key",
     "paper_id",
     "question_id",
     "question",
@@ -73,13 +76,23 @@ def sample_records(papers: Mapping[str, list[Cell]]) -> list[str]:
     return [*sampled, *sorted(failed, key=stable_hash)[:MAX_FAILED]]
 
 
-def rows_by_paper(tables: Iterable[pa.Table], record_ids: Iterable[str]) -> dict[str, list[Row]]:
-    """The rows of some records, by paper."""
+def rows_of(tables: Iterable[pa.Table], record_ids: Iterable[str]) -> dict[str, Row]:
+    """The rows of some records, by record."""
     ids = pa.array(list(record_ids), pa.string())
+    return {
+        row["record_id"]: row
+        for rows in tables
+        for row in rows.filter(pc.is_in(rows["record_id"], ids)).to_pylist()
+    }
+
+
+def by_paper(rows: Mapping[str, Row], record_ids: Iterable[str]) -> dict[str, list[Row]]:
+    """The rows of some records, by paper, in the order of `rows`."""
+    wanted = frozenset(record_ids)
     papers: defaultdict[str, list[Row]] = defaultdict(list)
-    for rows in tables:
-        for row in rows.filter(pc.is_in(rows["record_id"], ids)).to_pylist():
-            papers[paper_key(row["paper_id"], row["record_id"])].append(row)
+    for record_id, row in rows.items():
+        if record_id in wanted:
+            papers[paper_key(row["paper_id"], record_id)].append(row)
     return papers
 
 
@@ -138,6 +151,7 @@ def _answer(row: Row) -> dict[str, Any]:
     checks = [[c["name"], c["passed"], c["level"], shortened(c["evidence"])] for c in row["checks"]]
     return {
         "id": row["record_id"],
+        "key": correction_key(row),
         "question_name": question_name(row["question_id"], row["question"]),
         "question": shortened(row["question"] or ""),
         "status": row["status"],
@@ -154,6 +168,15 @@ def _answer(row: Row) -> dict[str, Any]:
         "run": row["run_id"],
         "written_at": row["written_at"].isoformat(timespec="seconds"),
     }
+
+
+def correction_key(row: Row) -> str:
+    """What a correction names an answer by, as JSON in ASCII: a page shows no text as it is, and a
+    corrections file must.
+    """
+    sha256 = answer_sha256(row["answer"])
+    names = json.dumps([row["record_id"], row["generation_key"], sha256])
+    return names.replace("\x7f", "\\u007f")
 
 
 def carried_texts(row: Row) -> list[tuple[str, str]]:

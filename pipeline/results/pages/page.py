@@ -26,6 +26,13 @@ DATA_TYPE = "application/x-overnight"
 """The `type` of script elements that are data; no browser runs them."""
 
 
+SCRIPTS = {
+    "run": ("page.js", "marks.js", "first.js", "run.js"),
+    "comparison": ("page.js", "comparison.js"),
+}
+"""The scripts of each page, in order."""
+
+
 def compressed_json(content: Any) -> str:
     """Content for a script as gzipped JSON in Base64, with invisible characters made visible."""
     return base64.b64encode(gzip.compress(orjson.dumps(_visible(content)), 9, mtime=0)).decode()
@@ -44,8 +51,8 @@ def _visible(content: Any) -> Any:
 
 
 def render_page(name: str, data: Iterable[tuple[str, str]], **context: Any) -> str:
-    """Renders `assets/<name>.html` with its script; `data` is compressed JSON by name."""
-    style, script = _asset("page.css"), _asset("page.js") + _asset(f"{name}.js")
+    """Renders `assets/<name>.html` with its scripts; `data` is compressed JSON by name."""
+    style, script = _asset("page.css"), "".join(map(_asset, SCRIPTS[name]))
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"

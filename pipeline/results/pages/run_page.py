@@ -2,6 +2,7 @@
 
 run.json ─▶ summary
 answers ─ newest of every record ─▶ matrix and charts ─ fair sample ─▶ answers behind cells
+                                 └▶ those to read first ─▶ answers of the list
 rejects ─▶ list of the latest
 """
 
@@ -19,16 +20,19 @@ from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location
 from pipeline.core.own_id import lines_about
 from pipeline.core.text import natural
+from pipeline.results import reading_order
 from pipeline.results.pages import answers
 from pipeline.results.pages import matrix as cells
 from pipeline.results.pages.agreement import agreement_section
 from pipeline.results.pages.charts import charts
+from pipeline.results.pages.first import MAX_FIRST, first_content
 from pipeline.results.pages.matrix import CellKind, Matrix
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
 from pipeline.results.pages.summary import Run, summarize
 from pipeline.results.papers import paper_name
+from pipeline.results.reading_order import Reading, differing_records
 from pipeline.store.parts import read_batches, with_parts
-from pipeline.store.reader import BY_RECORD, read_rows
+from pipeline.store.reader import BY_RECORD, key_digest, read_rows
 from pipeline.store.runs import all_runs
 from pipeline.store.schema import REJECTS_FOLDER, RUNS_FOLDER
 
@@ -76,9 +80,13 @@ def _html(
     store: Location, job: Job, run: Run, before: Run | None, boilerplates: Boilerplates
 ) -> str:
     written = datetime.now(UTC)
-    matrix = cells.build_matrix(read_rows(store, BY_RECORD, cells.COLUMNS), run["run_id"])
+    matrix, reading = _overview(store, run["run_id"])
     sample = answers.sample_records(matrix.papers)
-    rows = answers.rows_by_paper(read_rows(store, BY_RECORD, answers.COLUMNS), sample)
+    texts = answers.rows_of(
+        read_rows(store, BY_RECORD, answers.COLUMNS),
+        {*sample, *(entry.record_id for entry in reading.entries)},
+    )
+    rows = answers.by_paper(texts, sample)
     papers = dict(_papers(matrix, rows, boilerplates))
     names = list(matrix.papers)
     columns = answers.carried_names(rows[names[number]] for number in papers)
@@ -87,6 +95,7 @@ def _html(
         "run",
         [
             ("matrix", compressed_json(_matrix_content(matrix, list(papers), columns))),
+            ("first", first_content(reading.entries, texts, boilerplates)),
             *((f"paper-{number}", content) for number, content in papers.items()),
         ],
         run=run,
@@ -95,6 +104,8 @@ def _html(
         charts=charts(matrix, run["job"]["answer"]["max_words"]),
         agreement=agreement_section(store),
         matrix=matrix,
+        reasons=reading.counts,
+        marks_name=f"{key_digest(store.uri.encode()).hex()} {run['run_id']}",
         columns=columns,
         opened=sum(len(rows[names[number]]) for number in papers),
         rejects=rejects,
@@ -105,6 +116,16 @@ def _html(
         ],
         written=f"{written:%Y-%m-%d %H:%M} UTC",
     )
+
+
+def _overview(store: Location, run_id: str) -> tuple[Matrix, Reading]:
+    """The matrix of the newest answers and which of them to read, in one pass over these."""
+    matrix, reading = Matrix(run_id), Reading(MAX_FIRST, differing_records(store))
+    columns = tuple(dict.fromkeys((*cells.COLUMNS, *reading_order.COLUMNS)))
+    for rows in read_rows(store, BY_RECORD, columns):
+        matrix.add(rows)
+        reading.add(rows)
+    return matrix, reading
 
 
 def _matrix_content(matrix: Matrix, opened: list[int], columns: list[str]) -> dict[str, Any]:

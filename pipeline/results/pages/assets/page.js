@@ -31,6 +31,10 @@ function plural(count, noun) {
   return `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
+function isText(node) {
+  return node instanceof HTMLInputElement || node instanceof HTMLTextAreaElement;
+}
+
 function table(headings, rows) {
   const head = element("tr", {}, ...headings.map((h) => element("th", { scope: "col" }, h)));
   const body = rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))));
@@ -62,6 +66,7 @@ class Detail {
     document.getElementById("detail-previous").addEventListener("click", () => this.step(-1));
     document.getElementById("detail-next").addEventListener("click", () => this.step(1));
     this.dialog.addEventListener("keydown", (event) => {
+      if (isText(event.target)) return;
       if (event.key === "ArrowLeft") this.step(-1);
       else if (event.key === "ArrowRight") this.step(1);
     });

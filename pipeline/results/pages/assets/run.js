@@ -6,8 +6,9 @@ const STANCES = ["answered", "hedged", "abstained"];
 const SEVERITY = { answered: 0, hedged: 1, abstained: 2 };
 
 class Matrix {
-  constructor(grid, content, detail) {
+  constructor(grid, content, marks, detail) {
     this.grid = grid;
+    this.marks = marks;
     this.detail = detail;
     this.questions = content.questions;
     this.opened = new Set(content.opened);
@@ -196,7 +197,7 @@ class Matrix {
     const content = this.opened.has(paper.index) ? await load(`paper-${paper.index}`) : null;
     const answers = content ? content.answers.filter((answer) => answer.question_name === name) : [];
     const nodes = answers.length
-      ? answers.flatMap((answer) => answerNodes(answer, content.paragraphs))
+      ? answers.flatMap((answer) => answerNodes(answer, content.paragraphs, this.marks))
       : placeholderNodes(kinds, text);
     this.detail.show(`${paper.name} ${name}`, nodes, (step) => this.openNext(step));
   }
@@ -252,7 +253,7 @@ function placeholderNodes(kinds, question) {
   ];
 }
 
-function answerNodes(answer, paragraphs) {
+function answerNodes(answer, paragraphs, marks) {
   const look = answer.status === "failed" ? "failed" : answer.stance;
   const facts = [
     plural(answer.words, "word"),
@@ -267,6 +268,7 @@ function answerNodes(answer, paragraphs) {
     element("p", { class: "facts" }, element("span", { class: `badge ${look}` }, look), ` ${facts.filter(Boolean).join(" · ")}`),
     element("h3", {}, "Answer"),
     element("div", { class: "text answer", dir: "auto" }, answer.answer || "(empty)"),
+    markNode(marks, answer),
     ...columnNodes(answer.columns),
     element("h3", {}, "Checks"),
     table(["check", "result", "evidence"], answer.checks.map(([name, passed, level, evidence]) => [name, checkResult(passed, level), evidence])),
@@ -304,7 +306,12 @@ function messageNode(role, numbers, paragraphs, support) {
 
 async function start() {
   const content = await load("matrix");
-  const matrix = new Matrix(document.getElementById("matrix"), content, new Detail());
+  const section = document.getElementById("reading");
+  const marks = new Marks(section.dataset.run);
+  const detail = new Detail();
+  markByKey(marks, detail.dialog);
+  new First(section, await load("first"), marks, detail);
+  const matrix = new Matrix(document.getElementById("matrix"), content, marks, detail);
   const form = document.getElementById("filters");
   const options = (name, values) =>
     form.elements[name].append(...values.map(([value, label]) => element("option", { value }, label)));

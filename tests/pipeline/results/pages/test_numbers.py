@@ -73,6 +73,10 @@ def test_every_figure_equals_a_query(report):
     shown = seen.figures()
     expected = {
         "answers": query(store, "SELECT count(*) FROM NEWEST")[0][0],
+        **query_dict(
+            store,
+            "SELECT 'reading.' || status, count(*) FROM NEWEST WHERE status = 'failed' GROUP BY 1",
+        ),
         **dict(query(store, "SELECT 'counts.' || status, count(*) FROM MINE GROUP BY 1")),
         **dict(
             query(

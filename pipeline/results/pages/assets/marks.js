@@ -1,0 +1,141 @@
+/* What a reader says about answers: kept by the browser, written to a corrections file. */
+const VERDICTS = { y: "yes", n: "no", u: "unsure" };
+const COLUMNS = ["record_id", "generation_key", "answer_sha256", "field", "value", "annotator", "at", "note"];
+const FORMULA = /^'*[=+\-@\t\r\n＝＋－＠]/;  // the reader of the file takes one apostrophe off again
+
+/* Marks by what a correction names an answer by. Every change is written at once, on top of what
+   another tab has written; where the browser keeps nothing, marks last as long as the page. */
+class Marks extends EventTarget {
+  constructor(name) {
+    super();
+    this.name = `overnight ${name}`;
+    this.state = { annotator: "", marks: {} };
+    this.unsaved = false;  // only where nothing is kept
+    this.state = this.#read();
+    this.keeps = this.#write(this.state);
+    addEventListener("storage", (event) => {
+      if (event.key === this.name) this.#changed(this.#read());
+    });
+    addEventListener("beforeunload", (event) => {
+      if (this.unsaved) event.preventDefault();
+    });
+  }
+
+  get(key) {
+    return this.state.marks[key] ?? { value: "", note: "" };
+  }
+
+  get annotator() {
+    return this.state.annotator;
+  }
+
+  set annotator(name) {
+    this.#change((state) => (state.annotator = name.trim()));
+  }
+
+  mark(key, change) {
+    this.#change((state) => {
+      const mark = { value: "", note: "", ...state.marks[key], ...change };
+      const at = new Date().toISOString();
+      if (mark.value || mark.note) state.marks[key] = { ...mark, at, annotator: state.annotator };
+      else delete state.marks[key];
+    });
+  }
+
+  /* The marks with a value, as rows of a corrections file. */
+  rows() {
+    return Object.entries(this.state.marks)
+      .filter(([, mark]) => mark.value)
+      .map(([key, { value, annotator, at, note }]) => [
+        ...JSON.parse(key), "answers_question", value, annotator || this.annotator, at, note,
+      ]);
+  }
+
+  get notesAlone() {
+    return Object.values(this.state.marks).filter((mark) => !mark.value).length;
+  }
+
+  #change(edit) {
+    const state = this.#read();
+    edit(state);
+    this.keeps = this.#write(state);
+    this.unsaved = !this.keeps && this.rows().length > 0;
+    this.#changed(state);
+  }
+
+  #changed(state) {
+    this.state = state;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #read() {
+    try {
+      const state = JSON.parse(localStorage.getItem(this.name));
+      return state && this.keeps !== false ? { annotator: "", marks: {}, ...state } : this.state;
+    } catch {
+      return this.state;
+    }
+  }
+
+  #write(state) {
+    try {
+      localStorage.setItem(this.name, JSON.stringify(state));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+function csv(rows) {
+  const cell = (text) => `"${(FORMULA.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+  return `\ufeff${[COLUMNS, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
+}
+
+function download(name, text) {
+  const link = element("a", { download: name, href: URL.createObjectURL(new Blob([text], { type: "text/csv" })) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/* The question to the reader of one answer, under its text. */
+function markNode(marks, answer) {
+  const form = element("form", { class: "mark", "data-key": answer.key, "aria-label": "Your reading" });
+  const legend = element("legend", {}, "Does it give what the question asks for?");
+  const buttons = Object.entries(VERDICTS).map(([key, value]) => {
+    const button = element("button", { type: "button", value, "aria-keyshortcuts": key }, `${value} `, element("kbd", {}, key));
+    button.addEventListener("click", () => marks.mark(answer.key, { value }));
+    return button;
+  });
+  const clear = element("button", { type: "button" }, "clear");
+  clear.addEventListener("click", () => marks.mark(answer.key, { value: "" }));
+  const note = element("input", { name: "note", autocomplete: "off", value: marks.get(answer.key).note });
+  note.addEventListener("input", () => marks.mark(answer.key, { note: note.value }));
+  const annotator = element("input", { name: "annotator", autocomplete: "off" });
+  annotator.addEventListener("change", () => (marks.annotator = annotator.value));
+  const asked = element("label", {}, "Your name, once, for the corrections file ", annotator);
+  const show = () => {
+    const { value } = marks.get(answer.key);
+    for (const button of buttons) button.setAttribute("aria-pressed", button.value === value);
+    clear.hidden = !value;
+    asked.hidden = Boolean(marks.annotator);
+  };
+  const watching = new AbortController();
+  marks.addEventListener("change", () => (form.isConnected ? show() : watching.abort()), { signal: watching.signal });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.append(element("fieldset", {}, legend, ...buttons, clear), element("label", {}, "Note ", note), asked);
+  show();
+  return form;
+}
+
+/* Keys y, n and u mark the open answer: the one in focus, where several are open. */
+function markByKey(marks, dialog) {
+  dialog.addEventListener("keydown", (event) => {
+    const value = VERDICTS[event.key.toLowerCase()];
+    if (!value || event.ctrlKey || event.altKey || event.metaKey || isText(event.target)) return;
+    const form = event.target.closest?.(".mark") ?? dialog.querySelector(".mark");
+    if (!form) return;
+    event.preventDefault();
+    marks.mark(form.dataset.key, { value });
+  });
+}
