@@ -6,6 +6,7 @@ states what its prompt does not hold, then one about which raters differ.
 
 import heapq
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -22,7 +23,7 @@ from pipeline.store.reader import BY_RECORD, read_rows
 Reason: TypeAlias = Literal[
     "failed",  # a check failed it
     "unsure",  # `answers_question` is unsure
-    "unsupported",  # it states something that its prompt does not hold
+    "unsupported",  # it states something that its prompt does not hold, or a judge says so
     "differing",  # judges, or several models about the same record, say yes as well as no
 ]
 """Why a person should look at an answer, the most urgent first."""
@@ -35,13 +36,18 @@ COLUMNS = (
     "answers_question",
     "p_answered",
     "claims.list.element.kind",
+    "judgements.list.element.rater",
     "judgements.list.element.value",
 )
 """Columns of answers, and fields of nested ones, that the order depends on; all are small."""
 
-BY_MODEL = ("record_id", "model")
+BY_MODEL = ("record_id", "model", "adapter")
 """The newest answer of every model to every record."""
 
+OF_SUPPORT = r"^judge:supported@"
+"""Raters that say whether the passages hold all of an answer, not whether it answers."""
+
+_SIDES = ("yes", "no")
 _WEIGHTS = 2 ** np.arange(len(REASONS))[::-1]
 _CLOSEST = 0.9
 """What an answer adds to its score whose probability is 0.5: less than any reason."""
@@ -78,12 +84,13 @@ def rank(rows: pa.Table, differing: Hashes = NOWHERE) -> Ranks:
     have, gives no reason.
     """
     verdicts = rows["answers_question"].combine_chunks()
+    supported, answers = _judged(rows)
     found = np.stack(
         [
             _mask(pc.equal(rows["status"], "failed")),
             _mask(pc.equal(verdicts, "unsure")),
-            _has(rows, "claims", "kind", "unsupported"),
-            _judges_differ(rows, verdicts) | _are_in(rows["record_id"], differing),
+            _holds_unsupported(rows) | supported["no"],
+            _differ(answers, verdicts) | _are_in(rows["record_id"], differing),
         ]
     )
     p = pc.fill_null(rows["p_answered"], 1.0).to_numpy().astype(np.float64)
@@ -135,7 +142,7 @@ def differing_records(store: Location) -> Hashes:
 
     Takes 8 bytes of memory for every answer with a verdict, besides what the reader takes.
     """
-    said: dict[str, list[Hashes]] = {"yes": [NOWHERE], "no": [NOWHERE]}
+    said: dict[str, list[Hashes]] = {verdict: [NOWHERE] for verdict in _SIDES}
     for rows in read_rows(store, BY_MODEL, ("record_id", "answers_question")):
         for verdict, hashes in said.items():
             of_verdict = rows.filter(pc.equal(rows["answers_question"], verdict))
@@ -162,21 +169,36 @@ def _hashes(record_ids: pa.ChunkedArray) -> Hashes:
     return np.fromiter(map(id_digest, record_ids.to_pylist()), np.uint64, len(record_ids))
 
 
-def _judges_differ(rows: pa.Table, verdicts: pa.Array) -> Mask:
+def _differ(judged: Mapping[str, Mask], verdicts: pa.Array) -> Mask:
     """Whether a judgement, or the row's own verdict, is yes and another one no."""
-    yes = _mask(pc.equal(verdicts, "yes")) | _has(rows, "judgements", "value", "yes")
-    no = _mask(pc.equal(verdicts, "no")) | _has(rows, "judgements", "value", "no")
+    yes, no = (judged[verdict] | _mask(pc.equal(verdicts, verdict)) for verdict in _SIDES)
     return yes & no
 
 
-def _has(rows: pa.Table, column: str, field: str, value: str) -> Mask:
-    """Whether a field of some item of a list has a value."""
-    if column not in rows.schema.names:
+def _judged(rows: pa.Table) -> tuple[dict[str, Mask], dict[str, Mask]]:
+    """Whether some judgement is yes, and whether one is no: of support, and of all else."""
+    if "judgements" not in rows.schema.names:
+        return (dict.fromkeys(_SIDES, np.zeros(len(rows), bool)),) * 2
+    lists = rows["judgements"].combine_chunks()
+    judgements = pc.list_flatten(lists)
+    of_support = _mask(pc.match_substring_regex(judgements.field("rater"), OF_SUPPORT))
+    values = {verdict: _mask(pc.equal(judgements.field("value"), verdict)) for verdict in _SIDES}
+    supported = {verdict: _any(lists, is_it & of_support) for verdict, is_it in values.items()}
+    answers = {verdict: _any(lists, is_it & ~of_support) for verdict, is_it in values.items()}
+    return supported, answers
+
+
+def _holds_unsupported(rows: pa.Table) -> Mask:
+    if "claims" not in rows.schema.names:
         return np.zeros(len(rows), bool)
-    lists = rows[column].combine_chunks()
-    is_it = _mask(pc.equal(pc.struct_field(pc.list_flatten(lists), field), value))
+    lists = rows["claims"].combine_chunks()
+    return _any(lists, _mask(pc.equal(pc.list_flatten(lists).field("kind"), "unsupported")))
+
+
+def _any(lists: pa.ListArray, found: Mask) -> Mask:
+    """Which lists have an item that is found."""
     parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-    return np.bincount(parents[is_it], minlength=len(rows)).astype(bool)
+    return np.bincount(parents[found], minlength=len(lists)).astype(bool)
 
 
 def _mask(values: pa.Array | pa.ChunkedArray) -> Mask:

@@ -94,6 +94,14 @@ def test_raters_differ_where_one_says_yes_and_another_no(folder, own, judged, di
     assert ("differing" in found.reasons(0)) is differs
 
 
+@pytest.mark.parametrize(("said", "reasons"), [("no", ("unsupported",)), ("yes", ())])
+def test_a_judge_of_support_does_not_differ_from_the_verdict_on_answering(folder, said, reasons):
+    judgements = [judgement("judge:supported@1:m", said), judgement("judge:answers@1:m", "yes")]
+    assert ranks(folder, row("a", answers_question="yes", judgements=judgements)).reasons(
+        0
+    ) == tuple(reasons)
+
+
 def test_models_differ_by_their_newest_answers(folder):
     def said(record_id: str, model: str, verdict: str, key: str = "k") -> dict[str, Any]:
         generation_key = f"{model} {key}"
