@@ -214,11 +214,18 @@ def export(
     raw: Annotated[
         bool, typer.Option("--raw", help="Leave .csv cells as they are, even if formulas.")
     ] = False,
+    review: Annotated[
+        int | None,
+        typer.Option("--review", metavar="N", help="A sheet of N answers for people to judge."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sheet: which answers.")] = 0,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Write the newest answer of every record to one file."""
-    _start("export", job, overrides, json, debug)(to=to, wide=wide, raw=raw, columns=columns)
+    _start("export", job, overrides, json, debug)(
+        to=to, wide=wide, raw=raw, columns=columns, review=review, seed=seed
+    )
 
 
 @app.command()

@@ -1,4 +1,5 @@
-"""Reads and writes corrections files: CSV or JSON Lines, with the columns of `Correction`.
+"""Reads and writes corrections files: CSV, JSON Lines, or a workbook that a sheet was filled in in,
+with the columns of `Correction`.
 
 A spreadsheet may have been at a CSV: its delimiter is `,`, `;` or a tab, it may begin with a byte
 order mark, and a cell may have an apostrophe before what would be a formula, as exports write it.
@@ -8,7 +9,7 @@ Columns besides ours are left alone, so that a sheet may show question and answe
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import orjson
 
 from pipeline.core.errors import ConfigError
 from pipeline.store.corrections import COLUMNS, Correction
+from pipeline.store.corrections_sheet import sheet_rows
 
 MODEL = "model"
 """A column that may stand in place of `generation_key`."""
@@ -37,14 +39,17 @@ class FileRow(NamedTuple):
 def file_rows(name: str, data: bytes) -> Iterator[FileRow]:
     """The rows of a corrections file; empty lines are left out.
 
-    Raises `ConfigError` if the name ends in neither `.csv` nor `.jsonl`, or if the file is no text
-    or a CSV without the columns `record_id` and `value`.
+    Raises `ConfigError` if the name ends in none of `.csv`, `.xlsx` and `.jsonl`, if the file is
+    none of these, or if a table has no columns `record_id` and `value`.
     """
     ending = PurePosixPath(name).suffix.lower()
-    if ending not in (".csv", ".jsonl"):
+    if ending not in (".csv", ".xlsx", ".jsonl"):
         raise ConfigError(
-            f"{name}: corrections are read from .csv and .jsonl; save the sheet as one of these"
+            f"{name}: corrections are read from .csv, .xlsx and .jsonl; save the sheet as one of "
+            "these"
         )
+    if ending == ".xlsx":
+        return _sheet_rows(name, data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -59,13 +64,25 @@ def _csv_rows(name: str, text: str) -> Iterator[FileRow]:
     header_line = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=header_line.count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header = [cell.strip() for cell in next(rows, [])]
+    return _rows_below(_header(name, next(rows, [])), rows)
+
+
+def _sheet_rows(name: str, data: bytes) -> Iterator[FileRow]:
+    rows = sheet_rows(name, data)
+    header = _header(name, next(rows, []))
+    return (
+        FileRow(line, _cells(header, row)) for line, row in enumerate(rows, start=2) if any(row)
+    )
+
+
+def _header(name: str, cells: Sequence[str]) -> list[str]:
+    header = [cell.strip() for cell in cells]
     if missing := [column for column in ("record_id", "value") if column not in header]:
         raise ConfigError(
             f"{name}: no column {' and no column '.join(missing)}; a corrections file begins with "
             f"the line {','.join(COLUMNS)}"
         )
-    return _rows_below(header, rows)
+    return header
 
 
 def _rows_below(header: list[str], rows: Any) -> Iterator[FileRow]:
@@ -82,8 +99,12 @@ def _rows_below(header: list[str], rows: Any) -> Iterator[FileRow]:
             fault = f"{len(row)} cells under {len(header)} columns; put quotes around the text"
             yield FileRow(line, {}, fault)
         elif any(row):
-            given = dict(zip(header, map(_unescaped, row), strict=False))
-            yield FileRow(line, {column: given.get(column, "") for column in _READ})
+            yield FileRow(line, _cells(header, map(_unescaped, row)))
+
+
+def _cells(header: Iterable[str], row: Iterable[str]) -> dict[str, str]:
+    given = dict(zip(header, row, strict=False))
+    return {column: given.get(column, "") for column in _READ}
 
 
 def _unescaped(cell: str) -> str:

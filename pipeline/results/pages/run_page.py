@@ -21,6 +21,7 @@ from pipeline.core.filesystem import Location
 from pipeline.core.own_id import lines_about
 from pipeline.core.text import natural
 from pipeline.results import reading_order
+from pipeline.results.corrections.standing import standing
 from pipeline.results.pages import answers
 from pipeline.results.pages import matrix as cells
 from pipeline.results.pages.agreement import agreement_section
@@ -31,6 +32,7 @@ from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_
 from pipeline.results.pages.summary import Run, summarize
 from pipeline.results.papers import paper_name
 from pipeline.results.reading_order import Reading, differing_records
+from pipeline.results.review.precision import precision_by_check
 from pipeline.store.parts import read_batches, with_parts
 from pipeline.store.reader import BY_RECORD, key_digest, read_rows
 from pipeline.store.runs import all_runs
@@ -105,6 +107,7 @@ def _html(
         agreement=agreement_section(store),
         matrix=matrix,
         reasons=reading.counts,
+        precision=precision_by_check(store, standing(store)),
         marks_name=f"{key_digest(store.uri.encode()).hex()} {run['run_id']}",
         columns=columns,
         opened=sum(len(rows[names[number]]) for number in papers),
