@@ -1,5 +1,6 @@
 """Reading on the page, in a real browser: mark, reload, download a corrections file."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ import pytest
 from pipeline.core.filesystem import Storage
 from pipeline.results.pages.run_page import write_report
 from pipeline.store.corrections import COLUMNS as CORRECTION_COLUMNS
-from pipeline.store.corrections import answer_sha256
+from pipeline.store.corrections import answer_sha256, read_corrections
 from pipeline.store.corrections_file import FileRow, as_time, file_rows
 from pipeline.store.reader import BY_RECORD, read_rows
 from tests.support.browser import Visit, visit
-from tests.support.export_rows import HOSTILE
-from tests.support.jobs import job
+from tests.support.export_rows import HOSTILE, checks
+from tests.support.jobs import job, job_file
 from tests.support.reading import a_run, claim, judgement, readable
 
 NO_STORAGE = """Object.defineProperty(window, "localStorage", {
@@ -265,3 +266,41 @@ def rows_of(store: Path) -> list[dict[str, Any]]:
     columns = ("record_id", "generation_key", "answer")
     tables = read_rows(Storage().at(str(store)), BY_RECORD, columns)
     return [row for rows in tables for row in rows.to_pylist()]
+
+
+def test_what_was_marked_is_taken_in_and_flags_that_were_read_give_precision(
+    tmp_path, chromium, command
+):
+    store, file = tmp_path / "store", tmp_path / "corrections-downloaded.csv"
+    flagged = readable("flagged", checks=checks("echo"), claims=[claim("unsupported")])
+    a_run(store, [flagged, readable("-2+3", answer="=1+1")])
+    config = job("shards", store)
+    task = job_file(tmp_path / "job.yaml", config)
+    page = Path(write_report(Storage().at(str(store)), config).path)
+    with visit(chromium, page) as seen:
+        assert seen.page.locator("#precision").count() == 0
+        named(seen, "+ana")
+        for number in range(2):
+            open_entry(seen, number)
+            seen.page.keyboard.press("n")
+            seen.page.locator(".mark [name=note]").fill("@no")
+            seen.page.keyboard.press("Escape")
+        with seen.page.expect_download() as waiting:
+            seen.page.click("#marks button")
+        waiting.value.save_as(file)
+    done = command("correct", task, file, "--json")
+    assert (done.returncode, json.loads(done.stdout)["added"]) == (0, 2)
+    corrections = read_corrections(Storage().at(str(store)))
+    assert {(c.record_id, c.value, c.annotator, c.note) for c in corrections} == {
+        ("flagged", "no", "+ana", "@no"),
+        ("-2+3", "no", "+ana", "@no"),
+    }
+    flags = tmp_path / "flags.csv"
+    flags.write_text("record_id,field,value,annotator\nflagged,check:echo,missed,ana\n")
+    assert command("correct", task, flags).returncode == 0
+    page = Path(write_report(Storage().at(str(store)), config).path)
+    with visit(chromium, page) as seen:
+        assert seen.figure("read.echo") == seen.figure("precision.echo") == 1
+        cells = seen.page.locator("#precision tbody tr").first.locator("th, td").all_inner_texts()
+        assert cells == ["echo", "1", "1", "100.0%", "20.7% to 100.0%"]
+        assert seen.faults() == []
