@@ -42,6 +42,7 @@ def readable(record_id: str, **columns: Any) -> dict[str, Any]:
         "question_id": "Q1",
         "question": question,
         "messages": [{"role": "user", "content": f"Herons nest.\n\n{question}"}],
+        "prompt_key": "0" * 32,
         "prompt_name": "invented",
         "prompt_version": "1",
         "attempts": [{**completion, **tokens}],
