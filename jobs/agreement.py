@@ -18,7 +18,9 @@ from pipeline.results.agreement.raters import Rater
 from pipeline.results.agreement.ratings import read_ratings
 from pipeline.results.agreement.summary import Agreement, agree
 from pipeline.results.agreement.tables import long_table, wide_table
+from pipeline.results.corrections.standing import standing
 from pipeline.results.export.files import check_ending, export_table
+from pipeline.results.review.precision import CheckPrecision, precision_by_check
 from pipeline.store.presence import existing_store
 
 NAME_CHARACTERS = 40
@@ -44,7 +46,10 @@ def main(
     ratings = read_ratings(store, raters, known)
     agreement = agree(ratings, seed)
     _show(console, agreement)
-    document = as_document(agreement)
+    checks = precision_by_check(store, standing(store))
+    if checks:
+        console.print(_precision(checks))
+    document = {**as_document(agreement), "checks": [c.document for c in checks]}
     if to:
         rows = export_table((wide_table if wide else long_table)(ratings), to, storage)
         console.print(f"\n{plural(rows, 'row')} in {to}", markup=False)
@@ -109,6 +114,14 @@ def _by_question(agreement: Agreement) -> Table:
             name = Text(harmless(question)[:NAME_CHARACTERS])
             figures = (_shown(agreed.kappa), _shown(agreed.agreement))
             table.add_row(name, *figures, f"{agreed.n:,}")
+    return table
+
+
+def _precision(checks: Sequence[CheckPrecision]) -> Table:
+    table = _table("\ncheck, read by people", "flags", "right", "precision")
+    for check in checks:
+        share = f"{check.precision:.2f} [{check.low:.2f}, {check.high:.2f}]"
+        table.add_row(Text(harmless(check.check)), f"{check.read:,}", f"{check.right:,}", share)
     return table
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,6 +36,10 @@ class CheckPrecision(NamedTuple):
     @property
     def precision(self) -> float:
         return self.right / self.read
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return {**self._asdict(), "precision": self.precision}
 
 
 def precision_by_check(store: Location, standing: Standing) -> list[CheckPrecision]:

@@ -298,6 +298,10 @@ def test_what_was_marked_is_taken_in_and_flags_that_were_read_give_precision(
     flags = tmp_path / "flags.csv"
     flags.write_text("record_id,field,value,annotator\nflagged,check:echo,missed,ana\n")
     assert command("correct", task, flags).returncode == 0
+    agreed = command("agreement", task, "--json")
+    (of_echo,) = json.loads(agreed.stdout)["checks"]
+    assert (of_echo["check"], of_echo["right"], of_echo["read"]) == ("echo", 1, 1)
+    assert "check, read by people" in agreed.stderr
     page = Path(write_report(Storage().at(str(store)), config).path)
     with visit(chromium, page) as seen:
         assert seen.figure("read.echo") == seen.figure("precision.echo") == 1
