@@ -27,7 +27,8 @@ from pipeline.engines.parallelism import describe_gpus
 from pipeline.engines.reasoning_parsers import described
 from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
 from pipeline.prompting.cache_estimate import estimate_cache
-from pipeline.results.reading_order import REASONS, count_reasons
+from pipeline.results.differing import count_reasons
+from pipeline.results.reading_order import REASONS
 from pipeline.runs.budgets import overruns
 from pipeline.runs.context import ContextEstimate, estimate_context
 from pipeline.runs.plan import Cause, WorkPlan, make_plan, provenance_of

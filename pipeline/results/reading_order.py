@@ -16,9 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.filesystem import Location
 from pipeline.core.identity import id_digest
-from pipeline.store.reader import BY_RECORD, read_rows
 
 Reason: TypeAlias = Literal[
     "failed",  # a check failed it
@@ -41,13 +39,10 @@ COLUMNS = (
 )
 """Columns of answers, and fields of nested ones, that the order depends on; all are small."""
 
-BY_MODEL = ("record_id", "model", "adapter")
-"""The newest answer of every model to every record."""
-
 OF_SUPPORT = r"^judge:supported@"
 """Raters that say whether the passages hold all of an answer, not whether it answers."""
 
-_SIDES = ("yes", "no")
+SIDES = ("yes", "no")
 _WEIGHTS = 2 ** np.arange(len(REASONS))[::-1]
 _CLOSEST = 0.9
 """What an answer adds to its score whose probability is 0.5: less than any reason."""
@@ -77,7 +72,7 @@ class Ranks:
 
 
 def rank(rows: pa.Table, differing: Hashes = NOWHERE) -> Ranks:
-    """Ranks rows with `COLUMNS`; `differing` are the records of `differing_records`.
+    """Ranks rows with `COLUMNS`; `differing` are digests of records about which models differ.
 
     A more urgent reason outweighs all others together. Among rows with the same reasons those come
     first whose `p_answered` is closest to 0.5. A column that is null, or that an old store does not
@@ -87,8 +82,8 @@ def rank(rows: pa.Table, differing: Hashes = NOWHERE) -> Ranks:
     supported, answers = _judged(rows)
     found = np.stack(
         [
-            _mask(pc.equal(rows["status"], "failed")),
-            _mask(pc.equal(verdicts, "unsure")),
+            as_mask(pc.equal(rows["status"], "failed")),
+            as_mask(pc.equal(verdicts, "unsure")),
             _holds_unsupported(rows) | supported["no"],
             _differ(answers, verdicts) | _are_in(rows["record_id"], differing),
         ]
@@ -137,52 +132,31 @@ class Reading:
         )
 
 
-def differing_records(store: Location) -> Hashes:
-    """Sorted digests of the records to which one model's newest answer is yes, another's no.
-
-    Takes 8 bytes of memory for every answer with a verdict, besides what the reader takes.
-    """
-    said: dict[str, list[Hashes]] = {verdict: [NOWHERE] for verdict in _SIDES}
-    for rows in read_rows(store, BY_MODEL, ("record_id", "answers_question")):
-        for verdict, hashes in said.items():
-            of_verdict = rows.filter(pc.equal(rows["answers_question"], verdict))
-            hashes.append(_hashes(of_verdict["record_id"]))
-    yes, no = (np.concatenate(hashes) for hashes in said.values())
-    return np.intersect1d(yes, no)
-
-
-def count_reasons(store: Location) -> Counter[Reason]:
-    """How many records' newest answers there is each reason to read; an answer may have several."""
-    reading = Reading(0, differing_records(store))
-    for rows in read_rows(store, BY_RECORD, COLUMNS):
-        reading.add(rows)
-    return reading.counts
-
-
 def _are_in(record_ids: pa.ChunkedArray, differing: Hashes) -> Mask:
     if not len(differing):
         return np.zeros(len(record_ids), bool)
-    return np.isin(_hashes(record_ids), differing)
+    return np.isin(hashes_of(record_ids), differing)
 
 
-def _hashes(record_ids: pa.ChunkedArray) -> Hashes:
+def hashes_of(record_ids: pa.ChunkedArray) -> Hashes:
+    """Digests of 8 bytes."""
     return np.fromiter(map(id_digest, record_ids.to_pylist()), np.uint64, len(record_ids))
 
 
 def _differ(judged: Mapping[str, Mask], verdicts: pa.Array) -> Mask:
     """Whether a judgement, or the row's own verdict, is yes and another one no."""
-    yes, no = (judged[verdict] | _mask(pc.equal(verdicts, verdict)) for verdict in _SIDES)
+    yes, no = (judged[verdict] | as_mask(pc.equal(verdicts, verdict)) for verdict in SIDES)
     return yes & no
 
 
 def _judged(rows: pa.Table) -> tuple[dict[str, Mask], dict[str, Mask]]:
     """Whether some judgement is yes, and whether one is no: of support, and of all else."""
     if "judgements" not in rows.schema.names:
-        return (dict.fromkeys(_SIDES, np.zeros(len(rows), bool)),) * 2
+        return (dict.fromkeys(SIDES, np.zeros(len(rows), bool)),) * 2
     lists = rows["judgements"].combine_chunks()
     judgements = pc.list_flatten(lists)
-    of_support = _mask(pc.match_substring_regex(judgements.field("rater"), OF_SUPPORT))
-    values = {verdict: _mask(pc.equal(judgements.field("value"), verdict)) for verdict in _SIDES}
+    of_support = as_mask(pc.match_substring_regex(judgements.field("rater"), OF_SUPPORT))
+    values = {verdict: as_mask(pc.equal(judgements.field("value"), verdict)) for verdict in SIDES}
     supported = {verdict: _any(lists, is_it & of_support) for verdict, is_it in values.items()}
     answers = {verdict: _any(lists, is_it & ~of_support) for verdict, is_it in values.items()}
     return supported, answers
@@ -192,7 +166,7 @@ def _holds_unsupported(rows: pa.Table) -> Mask:
     if "claims" not in rows.schema.names:
         return np.zeros(len(rows), bool)
     lists = rows["claims"].combine_chunks()
-    return _any(lists, _mask(pc.equal(pc.list_flatten(lists).field("kind"), "unsupported")))
+    return _any(lists, as_mask(pc.equal(pc.list_flatten(lists).field("kind"), "unsupported")))
 
 
 def _any(lists: pa.ListArray, found: Mask) -> Mask:
@@ -201,6 +175,6 @@ def _any(lists: pa.ListArray, found: Mask) -> Mask:
     return np.bincount(parents[found], minlength=len(lists)).astype(bool)
 
 
-def _mask(values: pa.Array | pa.ChunkedArray) -> Mask:
+def as_mask(values: pa.Array | pa.ChunkedArray) -> Mask:
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return np.asarray(pc.fill_null(flat, False).to_numpy(zero_copy_only=False), bool)

@@ -22,6 +22,7 @@ from pipeline.core.own_id import lines_about
 from pipeline.core.text import natural
 from pipeline.results import reading_order
 from pipeline.results.corrections.standing import standing
+from pipeline.results.differing import differing_records
 from pipeline.results.pages import answers
 from pipeline.results.pages import matrix as cells
 from pipeline.results.pages.agreement import agreement_section
@@ -31,7 +32,7 @@ from pipeline.results.pages.matrix import CellKind, Matrix
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
 from pipeline.results.pages.summary import Run, summarize
 from pipeline.results.papers import paper_name
-from pipeline.results.reading_order import Reading, differing_records
+from pipeline.results.reading_order import Reading
 from pipeline.results.review.precision import precision_by_check
 from pipeline.store.parts import read_batches, with_parts
 from pipeline.store.reader import BY_RECORD, key_digest, read_rows
@@ -89,7 +90,8 @@ def _html(
         {*sample, *(entry.record_id for entry in reading.entries)},
     )
     rows = answers.by_paper(texts, sample)
-    papers = dict(_papers(matrix, rows, boilerplates))
+    first = first_content(reading.entries, texts, boilerplates)
+    papers = dict(_papers(matrix, rows, boilerplates, MAX_DATA_BYTES - len(first)))
     names = list(matrix.papers)
     columns = answers.carried_names(rows[names[number]] for number in papers)
     rejects, reject_count = _rejects(store)
@@ -97,7 +99,7 @@ def _html(
         "run",
         [
             ("matrix", compressed_json(_matrix_content(matrix, list(papers), columns))),
-            ("first", first_content(reading.entries, texts, boilerplates)),
+            ("first", first),
             *((f"paper-{number}", content) for number, content in papers.items()),
         ],
         run=run,
@@ -161,9 +163,12 @@ def _matrix_content(matrix: Matrix, opened: list[int], columns: list[str]) -> di
 
 
 def _papers(
-    matrix: Matrix, rows: Mapping[str, list[answers.Row]], boilerplates: Boilerplates
+    matrix: Matrix,
+    rows: Mapping[str, list[answers.Row]],
+    boilerplates: Boilerplates,
+    most_bytes: int,
 ) -> Iterator[tuple[int, str]]:
-    """Compressed content of papers by their number, as far as the page has room.
+    """Compressed content of papers by their number, as far as it fits into `most_bytes`.
 
     Papers with only their failed answers come first and get at most a quarter of the room. Whole
     papers follow in the order of their hash up to the first that does not fit: to skip large papers
@@ -174,7 +179,7 @@ def _papers(
     whole = [name for name in sampled if len(rows[name]) == len(matrix.papers[name])]
     partial = [name for name in sampled if len(rows[name]) < len(matrix.papers[name])]
     used = 0
-    for names, room in ((partial, MAX_DATA_BYTES // 4), (whole, MAX_DATA_BYTES)):
+    for names, room in ((partial, most_bytes // 4), (whole, most_bytes)):
         for name in names:
             content = compressed_json(answers.paper_content(rows[name], boilerplates))
             if used + len(content) > room:

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from pipeline.core.errors import ConfigError, StorageError, nearest
 from pipeline.core.filesystem import Location, Storage
+from pipeline.results.differing import BY_MODEL, differing_records
 from pipeline.results.export.files import XLSX, export_table
 from pipeline.results.export.writers import write_raw_csv
 from pipeline.results.pages.answers import model_name
-from pipeline.results.reading_order import BY_MODEL, differing_records
 from pipeline.results.review.sampling import (
     COLUMNS,
     Drawn,

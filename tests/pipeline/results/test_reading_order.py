@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.filesystem import Location, Storage
+from pipeline.results.differing import count_reasons, differing_records
 from pipeline.results.reading_order import (
     COLUMNS,
     REASONS,
     Ranks,
-    count_reasons,
-    differing_records,
     rank,
 )
 from pipeline.store.reader import BY_RECORD, read_rows

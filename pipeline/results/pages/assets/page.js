@@ -78,5 +78,6 @@ class Detail {
     this.body.scrollTop = 0;
     this.step = step;
     if (!this.dialog.open) this.dialog.showModal();
+    else if (!this.dialog.contains(document.activeElement)) this.body.focus();  // for its keys
   }
 }

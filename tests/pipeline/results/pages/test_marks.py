@@ -117,6 +117,14 @@ def test_keys_mark_an_answer_and_a_reload_loses_nothing(seen):
     assert seen.errors == []
 
 
+def test_keys_go_on_after_a_click_on_a_button_that_the_next_answer_replaces(seen):
+    open_entry(seen, 0)
+    seen.page.locator(".mark [value=yes]").click()
+    for key in ("ArrowRight", "n", "ArrowRight", "u"):
+        seen.page.keyboard.press(key)
+    assert said(seen)[:3] == ["yes", "no", "unsure"]
+
+
 def test_a_mark_can_be_changed_and_taken_back(seen):
     open_entry(seen, 0)
     seen.page.keyboard.press("y")
