@@ -267,7 +267,7 @@ def agreement(
 @app.command()
 def correct(
     job: JobFile,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A .csv or .jsonl of corrections.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A .csv, .xlsx or .jsonl.")],
     overrides: Overrides = None,
     annotator: Annotated[
         str | None, typer.Option("--annotator", help="Who says it, where a row does not.")

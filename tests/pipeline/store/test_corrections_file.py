@@ -77,7 +77,8 @@ def test_a_line_that_is_no_object_of_texts_is_a_fault(line):
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("x.xlsx", b"", "save the sheet as"),
+        ("x.xlsx", b"", "not an Excel workbook"),
+        ("x.ods", b"", "save the sheet as"),
         ("x", b"", "save the sheet as"),
         ("x.csv", b"", "no column record_id"),
         ("x.csv", b"record,value\n", "no column record_id;"),
