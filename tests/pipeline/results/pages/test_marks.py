@@ -1,6 +1,7 @@
 """Reading on the page, in a real browser: mark, reload, download a corrections file."""
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,24 @@ def rows_of(store: Path) -> list[dict[str, Any]]:
     columns = ("record_id", "generation_key", "answer")
     tables = read_rows(Storage().at(str(store)), BY_RECORD, columns)
     return [row for rows in tables for row in rows.to_pylist()]
+
+
+def test_long_texts_shorten_the_list_and_the_page_stays_small(tmp_path, chromium):
+    rng = random.Random(1)
+    texts = [rng.randbytes(20_000).hex() for _ in range(2 * 60)]
+    failed = {"status": "failed", "failed_checks": ["echo"]}
+    rows = [
+        readable(f"r{n}", answer=a, messages=[{"role": "user", "content": b}], **failed)
+        for n, (a, b) in enumerate(zip(texts[::2], texts[1::2], strict=True))
+    ]
+    a_run(tmp_path / "store", rows)
+    config = job("shards", tmp_path / "store")
+    page = Path(write_report(Storage().at(config.output.uri), config).path)
+    assert page.stat().st_size < 8e6
+    with visit(chromium, page) as seen:
+        assert 0 < entries(seen).count() < 50
+        open_entry(seen, entries(seen).count() - 1)
+        assert len(seen.page.locator("dialog .answer").inner_text()) == 40_000
 
 
 def test_what_was_marked_is_taken_in_and_flags_that_were_read_give_precision(
