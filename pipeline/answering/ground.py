@@ -11,7 +11,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
+from pipeline.answering.grounding.sentences import Sentence, sentences_of
 from pipeline.core.records import Message
+from pipeline.core.text import content_words
 
 GAP = "\n\n"
 """Stands between two messages."""
@@ -34,6 +36,11 @@ class Ground:
     @cached_property
     def text(self) -> str:
         return GAP.join(message.content for message in self.messages)
+
+    @cached_property
+    def sentences(self) -> list[tuple[Sentence, frozenset[str]]]:
+        """The sentences of `text`, each with its content words."""
+        return [(found, content_words(found.text)) for found in sentences_of(self.text)]
 
     def spot(self, start: int, end: int) -> Spot:
         """The message that holds these offsets of `text`, and the offsets there."""

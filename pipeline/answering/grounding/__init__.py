@@ -1,0 +1,1 @@
+"""What checks share that compare an answer with its prompt."""
