@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
+from pipeline.answering.grounding.held_numbers import HeldNumbers
 from pipeline.answering.grounding.sentences import Sentence, sentences_of
 from pipeline.core.records import Message
 from pipeline.core.text import content_words
@@ -41,6 +42,11 @@ class Ground:
     def sentences(self) -> list[tuple[Sentence, frozenset[str]]]:
         """The sentences of `text`, each with its content words."""
         return [(found, content_words(found.text)) for found in sentences_of(self.text)]
+
+    @cached_property
+    def numbers(self) -> HeldNumbers:
+        """The numbers of `text`, which are looked for when they are first asked for."""
+        return HeldNumbers(self.text)
 
     def spot(self, start: int, end: int) -> Spot:
         """The message that holds these offsets of `text`, and the offsets there."""

@@ -1,0 +1,69 @@
+"""General remarks: what an answer says of the world at large, where the paper says nothing.
+
+"Typically, a learning rate of 0.001 is used." A sentence is one by its own words, or because it
+goes on where one has begun: as an item of a list, or as a further sentence of a paragraph, as long
+as it does not speak of the paper.
+"""
+
+import re
+from collections.abc import Iterator
+
+from pipeline.answering.grounding.sentences import Sentence, sentences_of_answer
+
+_USUAL = (
+    r"typical(?:ly)?|usual(?:ly)?|commonly|often|generally|normally|frequently|in general"
+    r"|in practice|in many cases|general(?:ly accepted)? (?:practices?|knowledge|principles?)"
+    r"|(?:best|standard|common) practices?|it is common|as is common|widely[- ]used"
+    r"|(?:some|most|a|one|the most|other|several) (?:common|popular|standard)"
+    r"|(?:common|popular) (?:evaluation )?(?:choices?|values?|methods?|techniques?|approach(?:es)?"
+    r"|strateg(?:y|ies)"
+    r"|ways?|metrics?|criteria|steps?|types?|splits?|ranges?|ratios?|options?|examples?|datasets?"
+    r"|practices?|regularization|optimizers?|optimization|preprocessing|hyperparameters?|batch"
+    r"|learning|postprocessing|post-processing|data|platforms?|frameworks?|formats?)"
+)
+_EXAMPLE = r"(?:for (?:example|instance)|e\.g\.|such as|like|say|let['’]s say|suppose|if)"
+_MAY = r"(?:can|could|may|might|would|should)"
+USUAL = re.compile(rf"(?i)(?<![\w-])(?:{_USUAL})(?![\w-])")
+_HYPOTHETICAL = re.compile(
+    rf"(?i)\b{_EXAMPLE}\b[^.!?]*\b{_MAY}\b|\b{_MAY}\b[^.!?]*\b{_EXAMPLE}(?![\w-])"
+)
+PAPER = re.compile(
+    r"(?i)\b(?:authors?|stud(?:y|ies|ied)|papers?|contexts?|texts?|passages?|articles?|documents?"
+    r"|excerpts?|provided|mention\w*|stat(?:es?|ed|ing)|report\w*|section|table|figure|et al"
+    r"|they|their|we|our|was|were|this (?:\w+ )?(?:model|case|work|research|pipeline))\b"
+)
+_IN_BRACKETS = re.compile(r"\((?:e\.g\.|for example|for instance|such as)[^()]*$")
+_ITEM = re.compile(r"\s*(?:[-*•+–]|\(?\d{1,3}[.):]|\*\*)")
+
+
+def general_sentences(answer: str) -> Iterator[Sentence]:
+    """The sentences that are, or go on with, a general remark."""
+    led = False  # whether the paragraph that a list follows is a remark
+    going = False
+    last_line = -1
+    for sentence in sentences_of_answer(answer):
+        begin = answer.rfind("\n", 0, sentence.start) + 1
+        if begin != last_line:
+            is_item = bool(_ITEM.match(answer[begin : begin + 12]))
+            going = led if is_item else False
+            last_line = begin
+        is_remark = says_so(sentence.text) or (going and not PAPER.search(sentence.text))
+        going = is_remark
+        if is_remark:
+            yield sentence
+        if not is_item:
+            led = is_remark
+
+
+def says_so(sentence: str) -> bool:
+    """Whether a sentence is a general remark by its own words."""
+    is_remark = USUAL.search(sentence) or _HYPOTHETICAL.search(sentence)
+    return bool(is_remark) and not PAPER.search(sentence)
+
+
+def is_general_at(answer: str, at: int) -> bool:
+    """Whether an offset of an answer lies in a general remark, or in a made-up example."""
+    example = _IN_BRACKETS.search(answer, max(0, at - 80), at)
+    if example:
+        return True
+    return any(sentence.start <= at < sentence.end for sentence in general_sentences(answer))
