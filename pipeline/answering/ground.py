@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
+from pipeline.answering.grounding.folded import folded
 from pipeline.answering.grounding.held_numbers import HeldNumbers
 from pipeline.answering.grounding.sentences import Sentence, sentences_of
 from pipeline.core.records import Message
@@ -47,6 +48,11 @@ class Ground:
     def numbers(self) -> HeldNumbers:
         """The numbers of `text`, which are looked for when they are first asked for."""
         return HeldNumbers(self.text)
+
+    @cached_property
+    def folded(self) -> str:
+        """`text` as names are compared in it."""
+        return folded(self.text)
 
     def spot(self, start: int, end: int) -> Spot:
         """The message that holds these offsets of `text`, and the offsets there."""

@@ -19,7 +19,7 @@ _LABEL = re.compile(
     r"(?i)\b(?:step|phase|stage|part|answer|query|question|passage|context|document|piece|point)s?"
     r"\W{1,3}(\d{1,3})\b"
 )
-_CITED = re.compile(r"\[\d{1,3}(?:\s?[,;–-]\s?\d{1,3})*\]")
+_CITED = re.compile(r"(?<!=)(?<!= )\[\d{1,3}(?:\s?[,;–-]\s?\d{1,3})*\]")
 _UNIT_RANGE = re.compile(r"[\[(][-−–+]?[01],\s?[-−–+]?[01][\])]")
 _NAME_BEFORE = re.compile(r"(?:[^\W\d]|[^\W\d][-‐‑–]|[_/\\]|[^\W\d]\d*\.)$")
 _AUTHOR_BEFORE = re.compile(r"(?:[A-Z][\w'’-]+|et al\.?|[A-Z]\.),? \(?$")
