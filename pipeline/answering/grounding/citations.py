@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipeline.answering.grounding.folded import folded
 
-YEAR = r"(?:1[89]\d\d|20\d\d)"
+YEAR = r"(?:1[89]\d\d|20[0-3]\d)"
 _YEAR = re.compile(rf"(?<![\w./-]){YEAR}(?=[a-h]?(?![\w/-]))")
 _GAP = re.compile(r"(?:['’]s?)?,?\s?(?:\[\d{1,3}\],?\s?)?\(?$")
 _OTHERS = re.compile(r"(?:,? et al\.?,?|,? (?:and|&) (?:colleagues|others|co-?workers))$")
@@ -34,6 +34,9 @@ _HEAD_LINE = re.compile(rf"\d ?\(({YEAR})\) ?\d")
 
 WINDOW = 400
 """Characters before a year in which its authors stand."""
+
+GLUED = 6
+"""A name of so many letters is known behind others, where a text has lost its spaces."""
 
 AS_FAR_AS = 1500
 """Characters between an author and the year in a prompt, at most: all authors stand between."""
@@ -72,7 +75,8 @@ def holds(text: str, citation: Citation) -> bool:
 
 
 def _holds(text: str, surnames: tuple[str, ...], year: str) -> bool:
-    first = re.compile(rf"(?<![^\W\d_]){re.escape(surnames[0])}(?:(?![^\W\d_])|(?=etal))")
+    begin = "" if len(surnames[0]) >= GLUED else r"(?<![^\W\d_])"
+    first = re.compile(rf"{begin}{re.escape(surnames[0])}(?:(?![^\W\d_])|(?=etal))")
     places = list(first.finditer(text))
     if not places or not all(name in text for name in surnames):
         return False
@@ -131,7 +135,7 @@ def _names(tokens: list[re.Match[str]]) -> tuple[list[tuple[str, int, bool]], bo
         elif names and behind == "" and word in _PARTICLES.split():
             name, _, by_comma = names[-1]
             names[-1] = (f"{word} {name}", token.start(), by_comma)
-        elif word[0].isupper() and len(word) > 1:
+        elif word[0].isupper() and len(word) > 1 and not word.isupper():
             if behind or not names:
                 names.append((word.rstrip("."), token.start(), bool(names) and behind == ","))
             behind = ""

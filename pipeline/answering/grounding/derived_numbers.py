@@ -80,7 +80,7 @@ def _is_computed(key: str, value: float, is_percent: bool, others: Sequence[floa
         any(abs(result - value) < _TINY for one in others for result in _of_one(one, is_percent))
         or any(abs(total - value) < unit / 10 for total in _sums(others))
         or any(
-            any(abs(result - value) < _TINY for result in (a - b, a * b, a * b / 100))
+            any(abs(result - value) < _TINY for result in (a - b, a * b, a * b / 100, a * b + a))
             or any(abs(result - value) < slack for result in _quotients(a, b, is_percent))
             for a, b in permutations(others, 2)
             if value >= FEWEST or unit < 1
@@ -115,4 +115,6 @@ def _beside(numeral: Numeral, answer: str, known: Sequence[Numeral]) -> list[flo
     words = {float(word) for word in numbers_in_words(answer[low:high].lower())} - {0.0, 1.0}
     if _EACH.search(answer, low, high):
         words.add(2.0)
+    if "fold" in answer[low:high]:
+        words |= {value - 1 for value in found if value}  # all folds but the one left out
     return [value for value in found if value] + sorted(words)

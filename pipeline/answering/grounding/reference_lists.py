@@ -20,6 +20,7 @@ _NO_CITATION_BEFORE = re.compile(
     r"(?:range|ranges|between|interval|scale|scaled|from|to|within|in|of|shape|is|as|are|or|and"
     r"|sizes?|kernel|values?|=|,)[\s:]*$"
 )
+_HEAD_LINE = re.compile(r"\S*\d ?\(\d{4}\) ?\d")  # of a page, which a model copies
 _ADDRESS = re.compile(r"https?://\S+|doi\S*\s?\S+")
 _LINE_NUMBER = re.compile(r"(?m)(?:^\s*\[?(?=\d+\W*\s)|(?<=[.\]\s/])(?=\d+\.[^\W\d]))(\d{1,3})\b")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -58,6 +59,8 @@ def items_in(answer: str) -> Iterator[Item]:
         mark = _MARK.match(line[0])
         start = line.start() + (mark.end() if mark else 0)
         text = _ADDRESS.sub("", answer[start : line.end()]).strip()
+        if _HEAD_LINE.match(text):
+            continue
         if re.search(YEAR, text) or "et al" in text or '"' in text:
             yield Item(text, start, line.end())
 

@@ -30,7 +30,8 @@ _HYPOTHETICAL = re.compile(
 PAPER = re.compile(
     r"(?i)\b(?:authors?|stud(?:y|ies|ied)|papers?|contexts?|texts?|passages?|articles?|documents?"
     r"|excerpts?|provided|mention\w*|stat(?:es?|ed|ing)|report\w*|section|table|figure|et al"
-    r"|they|their|we|our|was|were|this (?:\w+ )?(?:model|case|work|research|pipeline))\b"
+    r"|they|their|our|does(?: not|n['’]t)|was|were"
+    r"|this (?:\w+ )?(?:model|case|work|research|pipeline))\b"
 )
 _IN_BRACKETS = re.compile(r"\((?:e\.g\.|for example|for instance|such as)[^()]*$")
 _ITEM = re.compile(r"\s*(?:[-*•+–]|\(?\d{1,3}[.):]|\*\*)")
