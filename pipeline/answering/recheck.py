@@ -224,7 +224,10 @@ def _stored_split(text: str, reasoning: str) -> Split:
 def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdict | None:
     """What has changed, or None if nothing has; evidence in other words is no change."""
     before = [(c["name"], c["passed"], c["level"]) for c in row["checks"]]
-    after = [(c.name, c.passed, c.level) for c in now.checks]
+    known = {name for name, _, _ in before}
+    # A label that an earlier release did not know and that finds nothing is no change.
+    told = [c for c in now.checks if c.name in known or not c.passed or c.level == "fail"]
+    after = [(c.name, c.passed, c.level) for c in told]
     unchanged = (
         before == after
         and row["status"] == now.status

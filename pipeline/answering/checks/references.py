@@ -16,11 +16,14 @@ from pipeline.core.records import Claim, Level
 LEVEL: Level = "label"
 OF_PROSE = True
 
+MOST_CLAIMS = 50
+
 _ANY = re.compile(r"(?:1[89]|20)\d\d|\[\d")
 
 
 def test(subject: Subject) -> Finding:
-    claims = tuple(_claims(subject)) if _ANY.search(subject.answer) else ()
+    is_open = subject.ground.text and _ANY.search(subject.answer)
+    claims = tuple(_claims(subject)) if is_open else ()
     return finding(subject, claims, "references")
 
 
@@ -36,7 +39,7 @@ def _claims(subject: Subject) -> Iterator[Claim]:
     if not items and (numbered := list(cited_numbers(answer))):
         known = numbers_of(ground.text)
         spans += [span for span, numbers in numbered if not numbers <= known]
-    for start, end in sorted(spans):
+    for start, end in sorted(spans)[:MOST_CLAIMS]:
         yield claim_at(subject, "unsupported", start, end)
 
 

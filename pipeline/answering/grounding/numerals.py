@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeline.answering.grounding.number_words import SCALES
 
 SPACE = "[ \u00a0\u2009\u202f]"
-DIGITS = rf"\d{{1,3}}(?:{SPACE}\d{{3}})+(?![\d.,]*\d)|\d+(?:[.,]\d+)*"
+DIGITS = rf"\d{{1,3}}(?:{SPACE}\d{{3}})+(?![.,]?\d)|\d+(?:[.,]\d+)*"
 _MINUS = "[-−–‐‑]"
 _POWER = rf"(?:\^|\*\*)?{SPACE}?[({{]?{SPACE}?(?P<sign>{_MINUS}|\+)?{SPACE}?(?P<power>\d{{1,2}})"
 _TIMES = rf"{SPACE}?(?:[×xX*·⋅]|\\times){SPACE}?"

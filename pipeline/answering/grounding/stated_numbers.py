@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pipeline.answering.grounding.numerals import Numeral, numerals_in
 
 _ADDRESS = re.compile(
-    r"(?i)\b(?:https?://|www\.|doi[:.]?\s*|arxiv[:.]\s*)\S+|\b10\.\d{4,}/\S+|\S+@\S+"
-    r"|[\w-]+\.(?:com|org|net|io|edu|gov|pdf|csv|py)\b\S*|\b(?:ISBN|ISSN)\W*[\dX-]+"
+    r"(?i)\b(?:https?://|www\.|doi[:.]?\s*|arxiv[:.]\s*)\S+|\b10\.\d{4,}/\S+|(?<!\S)\S{1,80}@\S+"
+    r"|(?<![\w-])[\w-]{1,80}\.(?:com|org|net|io|edu|gov|pdf|csv|py)\b\S*|\b(?:ISBN|ISSN)\W*[\dX-]+"
     r"|\banswer length\b[^\n]*|\bword count\b[^\n]*|\(\d+ words\)"
     r"|\bconfidence(?: level| score)?\W{0,4}\d+"
 )
@@ -31,13 +31,13 @@ NEVER_NEWS = frozenset({"0", "1"})
 
 def stated_numbers(answer: str) -> list[Numeral]:
     """The numbers that an answer takes from somewhere, in order."""
-    aside = sorted(_spans_aside(answer))
+    aside = {at for begin, end in _spans_aside(answer) for at in range(begin, end)}
     return [
         numeral
         for numeral in numerals_in(answer)
         if not numeral.keys <= NEVER_NEWS
         and not _is_of_name(answer, numeral)
-        and not any(begin <= numeral.start < end for begin, end in aside)
+        and numeral.start not in aside
     ]
 
 

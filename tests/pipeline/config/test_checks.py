@@ -72,7 +72,11 @@ def test_an_override_may_name_a_file():
 def test_off_without_quotes_turns_off_whatever_has_a_level():
     text = "checks: {echo: off, page: {pattern: x, level: off}, word_count: {level: off}}"
     names = {c.name for c in chosen_checks(in_file(text).checks)}
-    assert names == {"complete", "empty", "format", "repetition"}
+    assert names == {"complete", "empty", "format", "repetition"} | {
+        "general",
+        "numbers",
+        "references",
+    }
 
 
 def test_a_job_with_checks_of_every_kind_is_read_back_from_its_run_file():

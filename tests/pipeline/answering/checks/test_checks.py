@@ -11,6 +11,9 @@ def test_every_file_of_the_folder_is_a_check():
         "echo",
         "empty",
         "format",
+        "general",
+        "numbers",
+        "references",
         "repetition",
         "word_count",
     ]
