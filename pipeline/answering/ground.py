@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pipeline.answering.grounding.folded import folded
 from pipeline.answering.grounding.held_numbers import HeldNumbers
+from pipeline.answering.grounding.letters import Letters, letters_of
 from pipeline.answering.grounding.sentences import Sentence, sentences_of
 from pipeline.core.records import Message
 from pipeline.core.text import content_words
@@ -38,6 +39,11 @@ class Ground:
     @cached_property
     def text(self) -> str:
         return GAP.join(message.content for message in self.messages)
+
+    @cached_property
+    def letters(self) -> Letters:
+        """The letters and digits of `text`."""
+        return letters_of(self.text)
 
     @cached_property
     def sentences(self) -> list[tuple[Sentence, frozenset[str]]]:

@@ -69,17 +69,23 @@ def stance_of(answer: str) -> Stance:
     asides: list[str] = []
     for opening in sentences:
         # "The text focuses on …" neither answers nor denies; the next sentence does.
-        denies = bool(_DENIES.search(opening)) or denials.denies(opening)
-        if denies or not _ASIDE.search(opening):
+        is_denial = denies(opening)
+        if is_denial or not _ASIDE.search(opening):
             break
         asides.append(opening)
     else:
         return "answered" if asides else "abstained"
-    if not denies:
+    if not is_denial:
         return "hedged" if _INFERS.search(opening) else "answered"
     others = (s for s in chain(asides, sentences) if not _DENIES.search(s))
     conceded = any(_CONCEDES.search(s) or _INFERS.search(s) for s in others)
     return "hedged" if conceded else "abstained"
+
+
+def denies(sentence: str) -> bool:
+    """Whether a sentence says that the passages do not say something."""
+    lower = sentence.lower()
+    return bool(_DENIES.search(lower)) or denials.denies(lower)
 
 
 def _sentences(text: str) -> Iterator[str]:
