@@ -1,8 +1,42 @@
-"""Runs a check that compares an answer with its prompt."""
+"""Runs one check on an answer and the prompt that it answers."""
 
 from pipeline.answering.checks import known_checks
 from pipeline.answering.checks.base import Finding, Subject
-from pipeline.core.records import Completion, Message
+from pipeline.core.records import Claim, Completion, Message
+
+QUESTION = "Where is the code of the heron counter available (e.g., GitHub, Zenodo)?"
+
+
+def judged(check: str, answer: str, passages: str, question: str = QUESTION) -> Finding:
+    """What a check finds; the prompt is a system message, then the passages and the question."""
+    user = f"Passages:\n\n[1]\n{passages}\n\nQuestion: {question}"
+    subject = Subject(
+        Completion(answer, "stop"),
+        answer,
+        boilerplate="Passages: Question:",
+        max_words=399,
+        question=question,
+        messages=(Message("system", "You answer by the passages."), Message("user", user)),
+    )
+    finding = known_checks()[check].test(subject)
+    assert all(answer[claim.start : claim.end] == claim.text for claim in finding.claims)
+    assert finding.passed == (not unsupported(finding))
+    return finding
+
+
+def unsupported(finding: Finding) -> list[str]:
+    return [claim.text for claim in finding.claims if claim.kind == "unsupported"]
+
+
+def only_claim(finding: Finding) -> Claim:
+    (claim,) = finding.claims
+    return claim
+
+
+def source_of(claim: Claim, passages: str) -> str:
+    """The place of the prompt that a claim points at, which lies in the user's message."""
+    assert claim.message == 1
+    return f"Passages:\n\n[1]\n{passages}"[claim.source_start : claim.source_end]
 
 
 def finding(check: str, answer: str, *passages: str) -> Finding:
