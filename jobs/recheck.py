@@ -50,9 +50,14 @@ def main(console: Console, job: Job, debug: bool) -> tuple[int, dict[str, Any]]:
 
 def _document(verdict: Verdict) -> dict[str, Any]:
     was, now = (
-        {"status": status, "stance": stance, "missed_checks": list(missed)}
-        for status, stance, missed in zip(
-            verdict.status, verdict.stance, verdict.missed, strict=True
+        {
+            "status": status,
+            "stance": stance,
+            "answers_question": answers_question,
+            "missed_checks": list(missed),
+        }
+        for status, stance, answers_question, missed in zip(
+            verdict.status, verdict.stance, verdict.answers_question, verdict.missed, strict=True
         )
     )
     return {
@@ -92,4 +97,7 @@ def _description(verdict: Verdict) -> str:
     changes += [f"no longer misses {name}" for name in sorted(before - after)]
     if verdict.answer_changed:
         changes.append("other answer text")
-    return ", ".join(changes) or "a check's level changed"
+    was, now = verdict.answers_question
+    if was != now:
+        changes.append(f"answers the question: {was or 'not judged'} → {now or 'not judged'}")
+    return ", ".join(changes) or "a check's level or p_answered changed"

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from pipeline.answering.answers_question import Judged, judge
 from pipeline.answering.checks import Check, Unknown, chosen_checks, not_known, run_checks
 from pipeline.answering.checks.base import Subject
+from pipeline.answering.ground import Ground
 from pipeline.answering.reasoning import Splitter, split_completion, splitter_of
 from pipeline.answering.stance import stance_of
 from pipeline.config.schema import Job
@@ -92,15 +94,23 @@ def without_completion(why: str) -> EvaluatedAttempt:
 def best_of(prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:
     """The best attempt as the answer; of equally good ones, the latest."""
     best = max(reversed(attempts), key=lambda a: a.merit)
+    stance, prose = _stance(best.extracted), best.extracted.prose
+    judged = _judged(prose, stance, prompt) if prose else None
     return Answered(
         prompt=prompt,
         answer=best.answer,
         document=best.extracted.document,
-        stance=_stance(best.extracted),
+        stance=stance,
         completion=best.completion,
         checks=best.checks,
         attempts=tuple(a.attempt for a in attempts),
+        answers_question=judged and judged.verdict,
+        p_answered=judged and judged.probability,
     )
+
+
+def _judged(prose: str, stance: Stance, prompt: Prompt) -> Judged:
+    return judge(prose, stance, prompt.record.question, Ground(prompt.messages).text)
 
 
 def _stance(extracted: Extracted) -> Stance:

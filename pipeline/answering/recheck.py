@@ -35,6 +35,8 @@ EVALUATED = (
     "standing",
     "status",
     "stance",
+    "answers_question",
+    "p_answered",
     "answer",
     "completion",
     "reasoning",
@@ -88,6 +90,7 @@ class Verdict(NamedTuple):
     generation_key: str
     status: tuple[str, str]
     stance: tuple[str, str]
+    answers_question: tuple[str | None, str | None]
     missed: tuple[tuple[str, ...], tuple[str, ...]]  # checks not passed, at any level
     answer_changed: bool
     other_versions: tuple[str, ...]  # checks of the user's own that had other sources then
@@ -221,6 +224,11 @@ def _stored_split(text: str, reasoning: str) -> Split:
     return Split(reasoning, split_text(behind).content)
 
 
+def _as_stored(probability: float | None) -> float | None:
+    """A probability as a column of 32 bits holds it."""
+    return probability if probability is None else pa.scalar(probability, pa.float32()).as_py()
+
+
 def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdict | None:
     """What has changed, or None if nothing has; evidence in other words is no change."""
     before = [(c["name"], c["passed"], c["level"]) for c in row["checks"]]
@@ -232,6 +240,8 @@ def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdic
         before == after
         and row["status"] == now.status
         and row["stance"] == now.stance
+        and row["answers_question"] == now.answers_question
+        and row["p_answered"] == _as_stored(now.p_answered)
         and row["answer"] == now.answer
         and row["fields"] == now.document
         and row["failed_checks"] == list(now.failed_checks)
@@ -244,6 +254,7 @@ def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdic
         row["generation_key"],
         (row["status"], now.status),
         (row["stance"], now.stance),
+        (row["answers_question"], now.answers_question),
         (missed[0], missed[1]),
         row["answer"] != now.answer,
         other_versions,

@@ -1,19 +1,24 @@
 """Tells whether an answer answers, hedges, or says that it does not know.
 
-Goes by the answer's own words. An opening that *denies* (the passages do not say) abstains, unless
-a later sentence *concedes* something after all, which makes it hedged. An opening that only
-*infers* is hedged too. An answer that opens with a statement answers.
+Goes by the answer's own words, sentence by sentence. An opening that *denies* (the passages do not
+say) abstains, unless it or a later sentence *concedes* something after all, which makes it hedged.
+An opening that only *infers*, or that *generalises* (what is usual, not what was done), is hedged
+too. An answer that opens with a statement answers. That something does not exist or is not public
+is a statement about the world, and no denial.
 
-Denials are known in English and, in their common forms, in ten other languages; concessions and
-inferences in English alone.
+Denials are known in English and, in their common forms, in ten other languages; all else in English
+alone.
 """
 
 import re
 from collections.abc import Iterator
 from itertools import chain
+from typing import Literal, TypeAlias
 
 from pipeline.answering import denials
 from pipeline.core.records import Stance
+
+SentenceKind: TypeAlias = Literal["denies", "generalises", "infers", "states"]
 
 _SENTENCE = re.compile(r"[.!?]\s+|\n+|[。！？]\s*")
 
@@ -42,8 +47,26 @@ _DENIES = re.compile(
     rf"|none of\b(?:\W+\w+){{0,12}}?\W+{_REPORTS}\w* in (?:\w+ ){{1,3}}?{_TEXT}"
     r")"
 )
+_THINGS = (
+    r"(?:codes?|data\w*|software|scripts?|programs?|repositor(?:y|ies)|weights|recordings?|models?"
+    r"|materials?|images?)"
+)
+_WITHHELD = r"(?:availab\w+|shared|released|published|public|open|accessible|deposited|archived)\b"
+_OF_THE_WORLD = re.compile(
+    r"\b(?:"
+    rf"(?:not|n['’]t)(?: \w+){{0,2}}? (?:publicly|openly|freely) {_WITHHELD}"
+    rf"|{_THINGS}(?: itself| used)? (?:is|are|was|were|has|have)(?: not|n['’]t)"
+    rf"(?: yet| been| currently| made)* {_WITHHELD}"
+    rf"|no (?:\w+ )?{_THINGS} (?:is|are|was|were|has been|have been) (?:\w+ )?{_WITHHELD}"
+    r"|(?:no|not have|n['’]t have) (?:the )?permission to share"
+    r"|(?:can ?not|can['’]t|not) (?:be shared|share (?:the|their|its|any) )"
+    r")"
+    rf"(?![^.!?]*\b(?:in|from|within|by|of|on) (?:\w+ ){{1,3}}?{_TEXT})"
+)
+_INFORMATION = re.compile(r"\b(?:information|details?|mention\w*|specif\w+)\b")
 _ASIDE = re.compile(
-    r"^\W*(?:(?:the|this)(?: provided| given)? (?:context|text|passages?|excerpts?|paper)"
+    r"^\W*(?:the|your|this) (?:query|question) (?:asks|pertains|concerns|seeks|refers|is about)\b"
+    r"|^\W*(?:(?:the|this)(?: provided| given)? (?:context|text|passages?|excerpts?|paper)"
     r"|(?:while )?it)(?: \w+)?"
     r" (?:focus\w*|appears?|seems?|discuss\w*|mentions)\b"
 )
@@ -52,12 +75,21 @@ _CONCEDES = re.compile(
     r"\b(?:do(?:es)?|mentions?|stat\w+|describ\w+|discuss\w*|indicat\w+|used?|uses|provid\w+"
     r"|are|is|was|were)\b"
     r"(?!\W+(?:not?|n['’]t)\b)"
+    rf"|\b(?:it|they|{_TEXT}) (?:do(?:es)?|did) (?:mention|state|describe|note|report|say|give"
+    r"|list|indicate)s?\b"
 )
 _INFERS = re.compile(
     r"\b(?:infer(?:red|s|ence)?|implie[sd]|imply(?:ing)?|presum\w+|assum(?:e|ed)|speculat\w+"
     r"|likely|probabl[ey]|possibly|perhaps|might|suggest(?:s|ing|ed)?|it (?:appears|seems)"
     r"|(?:appears?|seems?) to have)\b"
 )
+_GENERALISES = re.compile(
+    r"\b(?:(?:typical|usual|general|common|normal)ly|often|in general|generally speaking"
+    r"|(?:can|may|could) (?:\w+ )?be (?:appli|us|employ|perform|taken|consider|implement|involv)\w*"
+    r"|(?:may|can|might) (?:include|involve|help)|it is (?:important|essential|recommended|advisable)"
+    r"|common (?:\w+ ){1,3}(?:include|are))\b"
+)
+_BUT = re.compile(r"[,;:–—-]\s*(?:but|although|though|yet|only|except)\b")
 """Patterns for text in lower case, in which they are found much faster."""
 
 
@@ -65,29 +97,59 @@ def stance_of(answer: str) -> Stance:
     """The stance of an answer, going by its words; an empty answer abstains."""
     if denials.is_none(answer):
         return "abstained"
-    sentences = _sentences(answer.lower())
+    sentences = sentences_of(answer.lower())
     asides: list[str] = []
     for opening in sentences:
         # "The text focuses on …" neither answers nor denies; the next sentence does.
-        is_denial = denies(opening)
-        if is_denial or not _ASIDE.search(opening):
+        if (kind := kind_of(opening)) == "denies" or not _ASIDE.search(opening):
             break
         asides.append(opening)
     else:
         return "answered" if asides else "abstained"
-    if not is_denial:
-        return "hedged" if _INFERS.search(opening) else "answered"
-    others = (s for s in chain(asides, sentences) if not _DENIES.search(s))
-    conceded = any(_CONCEDES.search(s) or _INFERS.search(s) for s in others)
-    return "hedged" if conceded else "abstained"
+    if kind != "denies":
+        return "answered" if kind == "states" else "hedged"
+    clauses = _BUT.split(opening)[1:]
+    if any(_tells(clause) for clause in clauses):
+        return "hedged"
+    others = chain(asides, sentences)
+    return "hedged" if any(concedes(s, kind_of(s)) for s in others) else "abstained"
+
+
+def kind_of(sentence: str) -> SentenceKind:
+    """What a sentence in lower case does."""
+    if _says_nothing(sentence):
+        return "denies"
+    if _GENERALISES.search(sentence):
+        return "generalises"
+    return "infers" if _INFERS.search(sentence) else "states"
+
+
+def concedes(sentence: str, kind: SentenceKind) -> bool:
+    """Whether a sentence in lower case, behind a denial, tells something of the paper after all."""
+    return kind == "infers" or (kind == "states" and bool(_CONCEDES.search(sentence)))
 
 
 def denies(sentence: str) -> bool:
-    """Whether a sentence says that the passages do not say something."""
+    """Whether a sentence says that something is not: not in the passages, or not in the world."""
     lower = sentence.lower()
     return bool(_DENIES.search(lower)) or denials.denies(lower)
 
 
-def _sentences(text: str) -> Iterator[str]:
+def sentences_of(text: str) -> Iterator[str]:
     """Sentences and lines that contain a letter or digit."""
     return (s for s in _SENTENCE.split(text) if any(map(str.isalnum, s)))
+
+
+def _says_nothing(sentence: str) -> bool:
+    """Whether a sentence in lower case denies that the passages tell something."""
+    if not denies(sentence):
+        return False
+    if _INFORMATION.search(sentence):
+        return True
+    rest = _OF_THE_WORLD.sub(" ", sentence)
+    return rest == sentence or bool(_DENIES.search(rest))
+
+
+def _tells(clause: str) -> bool:
+    """Whether what stands behind a "but" is more than another denial or what the text is about."""
+    return len(clause.split()) > 2 and not _ASIDE.search(clause) and not _says_nothing(clause)

@@ -285,6 +285,8 @@ class Answered:
     completion: Completion  # of the attempt that gave this answer
     checks: tuple[CheckResult, ...]
     attempts: tuple[Attempt, ...]
+    answers_question: Verdict | None = None  # of an answer in prose
+    p_answered: float | None = None  # the probability that it does
 
     @property
     def failed_checks(self) -> tuple[str, ...]:

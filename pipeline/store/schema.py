@@ -121,6 +121,8 @@ def answers_table(
         "messages": lists_of_structs([p.messages for p in prompts], MESSAGES),
         "status": [a.status for a in answers],
         "stance": [a.stance for a in answers],
+        "answers_question": [a.answers_question for a in answers],
+        "p_answered": [a.p_answered for a in answers],
         "answer": [a.answer for a in answers],
         "completion": [a.completion.text for a in answers],
         "reasoning": [a.completion.reasoning or None for a in answers],
