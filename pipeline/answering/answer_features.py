@@ -49,7 +49,7 @@ among thousands of words."""
 MOST_SENTENCES = 60
 """Looked at, from the front; an answer in circles would else take as long as it is."""
 
-_COMMON = frozenset(
+_COMMON_WORDS = (
     "a about according after all also an and any are as at authors based be been before being"
     " between both but by can context could did do document does during e each either for from g"
     " given had has have he her here his how however i if in into is it its know made may mention"
@@ -57,8 +57,9 @@ _COMMON = frozenset(
     " passages provided question query she should so some specific specifically state stated states"
     " study such text than that the their then there therefore these they this those through thus"
     " to under use used uses using was we were what when where which while who why will with within"
-    " would you".split()
+    " would you"
 )
+_COMMON = frozenset(_COMMON_WORDS.split())
 """Words of most answers and most prompts."""
 
 
@@ -93,7 +94,7 @@ def _terms(
     return {kind: frozenset(terms) for kind, terms in found.items()}
 
 
-def _kinds(sentences: Sequence[str], kinds: Sequence[SentenceKind]) -> Features:
+def _kinds(sentences: Sequence[str], kinds: Sequence[SentenceKind]) -> dict[str, float]:
     """What the sentences do: how many of them, which of them first and last, in which order."""
     if not sentences:
         return {}
@@ -128,7 +129,7 @@ def _overlap(
     kinds: Sequence[SentenceKind],
     asked: frozenset[str],
     ground: str,
-) -> Features:
+) -> dict[str, float]:
     """How many of the answer's own words, those that the question does not bring, the prompt holds:
     in all, in the sentences that deny nothing, and in the opening.
     """

@@ -6,6 +6,7 @@ of the file the verdict is *unsure*.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -129,11 +130,10 @@ def weights_of(data: bytes, name: str) -> dict[str, Any]:
     Raises `ConfigError` if its digest is not that of its content, as in a file that was cut off or
     changed by hand.
     """
-    try:
-        content = orjson.loads(data)
-        stated = content.pop("digest", None)
-    except (orjson.JSONDecodeError, AttributeError):
-        content, stated = {}, None
+    content: dict[str, Any] = {}
+    with suppress(orjson.JSONDecodeError, TypeError):
+        content = {**orjson.loads(data)}
+    stated = content.pop("digest", None)
     if not stated or stated != digest_of(content):
         raise ConfigError(
             f"{name}: its digest is not that of its content; install the package again"
@@ -147,6 +147,6 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 
 def as_file(content: Mapping[str, Any]) -> bytes:
-    """A file of weights with its digest, for `weights_of`; the same content gives the same bytes."""
+    """A file of weights with its digest; the same content gives the same bytes."""
     options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     return orjson.dumps({**content, "digest": digest_of(content)}, option=options)

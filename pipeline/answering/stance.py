@@ -86,8 +86,8 @@ _INFERS = re.compile(
 _GENERALISES = re.compile(
     r"\b(?:(?:typical|usual|general|common|normal)ly|often|in general|generally speaking"
     r"|(?:can|may|could) (?:\w+ )?be (?:appli|us|employ|perform|taken|consider|implement|involv)\w*"
-    r"|(?:may|can|might) (?:include|involve|help)|it is (?:important|essential|recommended|advisable)"
-    r"|common (?:\w+ ){1,3}(?:include|are))\b"
+    r"|(?:may|can|might) (?:include|involve|help)"
+    r"|it is (?:important|essential|recommended|advisable)|common (?:\w+ ){1,3}(?:include|are))\b"
 )
 _BUT = re.compile(r"[,;:–—-]\s*(?:but|although|though|yet|only|except)\b")
 """Patterns for text in lower case, in which they are found much faster."""

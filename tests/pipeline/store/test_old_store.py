@@ -158,8 +158,19 @@ def test_what_an_earlier_release_did_not_store_is_changed_where_the_job_sets_it(
 @pytest.mark.parametrize("name", JOBS)
 def test_a_recheck_changes_nothing_unless_a_limit_has_changed(store, name):
     job = old_job(name)
-    assert rechecked(job, store, job.answer.max_words) == []
-    assert len(rechecked(job, store, 4)) == 12
+    assert_only_judged(rechecked(job, store, job.answer.max_words))
+    assert {v.missed[1] for v in rechecked(job, store, 4)} == {("word_count",)}
+
+
+def assert_only_judged(verdicts: list[Verdict]) -> None:
+    """Whether an answer answers its question was not told in the release that wrote these rows."""
+    assert len(verdicts) == 12
+    for verdict in verdicts:
+        assert verdict.answers_question[0] is None
+        assert verdict.answers_question[1] in ("yes", "no", "unsure")
+        assert not verdict.answer_changed
+        for was, now in (verdict.status, verdict.stance, verdict.missed):
+            assert was == now
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -192,7 +203,7 @@ def test_answers_of_today_stand_beside_those_of_then(store):
     assert (
         read_answers("store").to_table().sort_by("written_at").equals(answers.sort_by("written_at"))
     )
-    assert len(rechecked(job, store, job.answer.max_words, names=())) == 12  # those of then
+    assert_only_judged(rechecked(job, store, job.answer.max_words))
 
 
 def test_run_files_are_read_and_their_jobs_still_valid(store):
