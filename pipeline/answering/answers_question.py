@@ -13,6 +13,7 @@ from hashlib import blake2b
 from importlib.resources import files
 from itertools import chain, repeat
 from math import exp, fsum, log
+from statistics import fmean
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -25,7 +26,7 @@ from pipeline.core.records import Stance, Verdict
 WEIGHTS = "answers_question.json"
 
 _LEAST = 1e-4
-"""No probability is nearer to 0 or 1, so that one answer outweighs no number of others."""
+"""For log odds no probability is nearer to 0 or 1, which have none."""
 
 
 _DIGITS = 4
@@ -41,7 +42,9 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """How much the other models' answers to a question say about one of them."""
+    """How much the other models' answers to a question say about one of them: the weights of its
+    own log odds, and of the mean of the others' probabilities.
+    """
 
     bias: float
     own: float
@@ -105,11 +108,7 @@ def judge_with_others(own: float, others: Sequence[float]) -> Judged:
 
 def combined(weights: Others, own: float, others: Sequence[float]) -> float:
     """The logarithm of the odds from an answer's own probability and those of others."""
-    return weights.bias + weights.own * log_odds(own) + weights.others * mean_log_odds(others)
-
-
-def mean_log_odds(probabilities: Sequence[float]) -> float:
-    return sum(map(log_odds, probabilities)) / len(probabilities)
+    return weights.bias + weights.own * log_odds(own) + weights.others * fmean(others)
 
 
 def log_odds(probability: float) -> float:

@@ -6,8 +6,8 @@ templates know it: `extra.status`. The top fields of documents are `fields.<name
 columns are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, Self
 
@@ -99,16 +99,32 @@ def chosen(columns: Sequence[str], known: Iterable[str]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Added:
+    """A column that the store does not hold: what it is made of, from rows with the columns
+    `needs`.
+    """
+
+    type: pa.DataType
+    needs: Sequence[str]
+    of: Callable[[pa.Table], pa.Array]
+
+
+NONE_ADDED: Mapping[str, Added] = {}
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The columns of a table with one row per record, by their headers.
 
-    `carried` gives the names and kinds of those among them that are carried ones.
+    `carried` gives the names and kinds of those among them that are carried ones, `added` those
+    that are made here; they stand last.
     """
 
     columns: tuple[str, ...]
     carried: Mapping[str, tuple[str, Kind]]
     met: frozenset[str]  # all carried columns
     human: Set[str] = frozenset()  # those among them that people fill
+    added: Mapping[str, Added] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -116,33 +132,36 @@ class Layout:
         kinds: Mapping[str, Kind],
         columns: Sequence[str] = (),
         human: Set[str] = frozenset(),
+        added: Mapping[str, Added] = NONE_ADDED,
     ) -> Self:
         """All columns, or those named. Raises `ConfigError` for an unknown one."""
-        headers = headers_of(kinds, ANSWERS.names)
+        headers = headers_of(kinds, (*ANSWERS.names, *added))
         carried = {header: (name, kinds[name]) for name, header in headers.items()}
         of_document = [name for name in carried if name.startswith(OF_DOCUMENT)]
         own = [name for name in carried if name not in of_document and name not in human]
-        known = side_by_side((*own, *FIRST, *of_document, *REST), human)
+        known = side_by_side((*own, *FIRST, *of_document, *REST, *added), human)
         names = chosen(columns, (*known, *SPREAD)) if columns else known
         wanted = {header: carried[header] for header in names if header in carried}
-        return cls(tuple(names), wanted, frozenset(kinds), human)
+        made = {header: added[header] for header in names if header in added}
+        return cls(tuple(names), wanted, frozenset(kinds), human, made)
 
     @property
     def stored(self) -> list[str]:
         """The columns of the store that are read for it."""
-        ours = [name for name in self.columns if name not in self.carried]
-        return list(dict.fromkeys([*ours, *SPREAD])) if self.carried else ours
+        ours = [n for n in self.columns if n not in self.carried and n not in self.added]
+        needed = [name for added in self.added.values() for name in added.needs]
+        return list(dict.fromkeys([*ours, *needed, *(SPREAD if self.carried else ())]))
 
     @property
     def schema(self) -> pa.Schema:
-        return pa.schema(
-            [
-                (header, self.carried[header][1].type)
-                if header in self.carried
-                else ANSWERS.field(header)
-                for header in self.columns
-            ]
-        )
+        return pa.schema([self._field(header) for header in self.columns])
+
+    def _field(self, header: str) -> pa.Field:
+        if header in self.carried:
+            return pa.field(header, self.carried[header][1].type)
+        if header in self.added:
+            return pa.field(header, self.added[header].type)
+        return ANSWERS.field(header)
 
     def table(self, rows: pa.Table) -> pa.Table:
         """Rows with the `stored` columns under this layout.
@@ -151,7 +170,7 @@ class Layout:
         """
         extras = self._extras(rows)
         arrays = [
-            self._array(header, extras) if header in self.carried else rows[header]
+            self._array(header, extras) if header in self.carried else self._ours(header, rows)
             for header in self.columns
         ]
         return pa.table(arrays, schema=self.schema)
@@ -162,10 +181,13 @@ class Layout:
         arrays = {
             header: [as_json(extra.get(self.carried[header][0])) for extra in extras]
             if header in self.carried
-            else rows[header]
+            else self._ours(header, rows)
             for header in self.columns
         }
         return pa.table(arrays)
+
+    def _ours(self, header: str, rows: pa.Table) -> pa.Array | pa.ChunkedArray:
+        return self.added[header].of(rows) if header in self.added else rows[header]
 
     def _extras(self, rows: pa.Table) -> list[dict[str, Any]]:
         extras = list(_entries(rows, self.human)) if self.carried else []

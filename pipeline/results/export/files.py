@@ -14,10 +14,11 @@ from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.corrections.standing import standing
 from pipeline.results.export import wide
-from pipeline.results.export.columns import SPREAD, Layout, carried_kinds
+from pipeline.results.export.columns import NONE_ADDED, SPREAD, Layout, carried_kinds
 from pipeline.results.export.people import SaidOfAnswers, said_by_people, with_people
 from pipeline.results.export.writers import RowWriter, write_csv, write_jsonl, write_parquet
 from pipeline.results.export.xlsx import check_row_limit, write_xlsx
+from pipeline.results.other_models import other_models
 from pipeline.store.reader import BY_GENERATION, BY_RECORD, count_rows, read_rows
 
 XLSX, JSONL = ".xlsx", ".jsonl"
@@ -55,7 +56,8 @@ def export_records(store: Location, to: str, storage: Storage, wanted: Wanted = 
         said = said_by_people(standing(store))
         human = frozenset[str]().union(*said.values())
         kinds = carried_kinds(_rows(store, SPREAD, said), wanted.carry, human)
-        layout = Layout.of(kinds, wanted.columns, human)
+        others = other_models(store)
+        layout = Layout.of(kinds, wanted.columns, human, others.added if others else NONE_ADDED)
         rows = _rows(store, layout.stored, said)
         if extension == JSONL:
             return write_jsonl(path, map(layout.json_table, rows), frozenset(layout.carried))

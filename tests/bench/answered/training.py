@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.answering.answers_question import LinearModel, Others, log_odds, mean_log_odds
+from pipeline.answering.answers_question import LinearModel, Others, log_odds
 from tests.bench.answered.examples import Example
 
 PENALTY = 0.1
@@ -118,9 +119,7 @@ def _others(
     with_others = [e for e in judged if beside[key_of(e)]]
     if not with_others:
         return dict(UNCALIBRATED["others"])
-    table = [
-        [log_odds(probabilities[key_of(e)]), mean_log_odds(beside[key_of(e)])] for e in with_others
-    ]
+    table = [[log_odds(probabilities[key_of(e)]), fmean(beside[key_of(e)])] for e in with_others]
     fitted = LogisticRegression(C=1e3).fit(table, [bool(e.answers) for e in with_others])
     values = (fitted.intercept_[0], *fitted.coef_[0])
     return {n: round(float(v), 4) for n, v in zip(Others.__slots__, values, strict=True)}
