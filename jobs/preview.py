@@ -95,6 +95,8 @@ def _side(side: PreviewedAnswer | Reject) -> Document:
         "prompt": side.text,
         "status": answered.status,
         "stance": answered.stance,
+        "answers_question": answered.answers_question,
+        "p_answered": answered.p_answered,
         "reasoning": answered.completion.reasoning,
         "completion": answered.completion.text,
         "content": answered.completion.content,

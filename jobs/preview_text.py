@@ -120,7 +120,9 @@ def _result(side: Document) -> Text:
     status = f"failed {', '.join(side['failed_checks'])}" if failed else "answered"
     reason = f", finish reason {side['finish_reason']}" if side["finish_reason"] else ""
     sure = "" if side["confidence"] is None else f", confidence {side['confidence']:.2f}"
-    stance = f"stance {side['stance']}{reason}{sure}"
+    p, verdict = side["p_answered"], side["answers_question"]
+    judged = "" if p is None else f", answers the question: {verdict} ({p:.2f})"
+    stance = f"stance {side['stance']}{judged}{reason}{sure}"
     return Text.assemble((status, "red" if failed else "green"), f"; {stance}")
 
 

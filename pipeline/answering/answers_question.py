@@ -29,8 +29,10 @@ _LEAST = 1e-4
 """For log odds no probability is nearer to 0 or 1, which have none."""
 
 
-_DIGITS = 4
-"""Of a probability: more say nothing, and would differ between machines."""
+_STEPS = 4096
+"""Of probabilities, between 0 and 1: finer ones say nothing and would differ between machines.
+Each is the same number in the 32 bits of the store.
+"""
 
 
 class Judged(NamedTuple):
@@ -83,7 +85,7 @@ class LinearModel:
         return fsum(chain([self.bias], values, *terms))  # the same in any order
 
     def judged(self, score: float) -> Judged:
-        probability = round(1 / (1 + exp(-max(score, -700.0))), _DIGITS)
+        probability = round(_STEPS / (1 + exp(-max(score, -700.0)))) / _STEPS
         low, high = self.unsure
         if low < probability < high:
             return Judged("unsure", probability)

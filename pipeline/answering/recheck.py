@@ -224,11 +224,6 @@ def _stored_split(text: str, reasoning: str) -> Split:
     return Split(reasoning, split_text(behind).content)
 
 
-def _as_stored(probability: float | None) -> float | None:
-    """A probability as a column of 32 bits holds it."""
-    return probability if probability is None else pa.scalar(probability, pa.float32()).as_py()
-
-
 def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdict | None:
     """What has changed, or None if nothing has; evidence in other words is no change."""
     before = [(c["name"], c["passed"], c["level"]) for c in row["checks"]]
@@ -241,7 +236,7 @@ def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdic
         and row["status"] == now.status
         and row["stance"] == now.stance
         and row["answers_question"] == now.answers_question
-        and row["p_answered"] == _as_stored(now.p_answered)
+        and row["p_answered"] == now.p_answered
         and row["answer"] == now.answer
         and row["fields"] == now.document
         and row["failed_checks"] == list(now.failed_checks)

@@ -54,7 +54,7 @@ _THINGS = (
 _WITHHELD = r"(?:availab\w+|shared|released|published|public|open|accessible|deposited|archived)\b"
 _OF_THE_WORLD = re.compile(
     r"\b(?:"
-    rf"(?:not|n['’]t)(?: \w+){{0,2}}? (?:publicly|openly|freely) {_WITHHELD}"
+    rf"(?:not|\w+n['’]t)(?: \w+){{0,2}}? (?:publicly|openly|freely) {_WITHHELD}"
     rf"|{_THINGS}(?: itself| used)? (?:is|are|was|were|has|have)(?: not|n['’]t)"
     rf"(?: yet| been| currently| made)* {_WITHHELD}"
     rf"|no (?:\w+ )?{_THINGS} (?:is|are|was|were|has been|have been) (?:\w+ )?{_WITHHELD}"

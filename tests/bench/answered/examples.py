@@ -104,7 +104,7 @@ def of_store(store: str, corrections: Iterable[Path]) -> list[Example]:
     """All answers of a store to records of which people judged one: newest words count."""
     said = _said(corrections)
     judged = {record_id for record_id, _, _ in said}
-    rows = read_answers(f"{store.rstrip('/')}/answers").to_table().to_pylist()
+    rows = read_answers(store).to_table().to_pylist()
     return [_of_row(row, said) for row in rows if row["record_id"] in judged]
 
 

@@ -1,9 +1,12 @@
 """Whether an answer answers its question: the model, its weights, and how they are learned."""
 
+import csv
 import random
 import subprocess
 import sys
 import time
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -24,10 +27,10 @@ from pipeline.answering.answers_question import (
 from pipeline.answering.stance import stance_of
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Place, Record
-from tests.bench.answered.examples import Example, of_corpus, was_shown
+from tests.bench.answered.examples import Example, of_corpus, of_store, was_shown
 from tests.bench.answered.figures import SPLITS, figures_of, held_out, kappa
 from tests.bench.answered.training import fit, folds_by
-from tests.support.jobs import ROOT, Corpus
+from tests.support.jobs import ROOT, Corpus, job, rows, run, stored, write_jsonl
 
 PACKAGED = ROOT / "pipeline" / "answering" / WEIGHTS
 QUESTION = "Which lens was used on the tower (e.g., wide, macro)?"
@@ -139,7 +142,7 @@ def test_others_that_agree_raise_a_probability_and_others_that_differ_lower_it(o
 
 def test_an_answer_without_others_stands_alone():
     for own in (0.02, 0.3, 0.55, 0.97):
-        assert judge_with_others(own, []).probability == pytest.approx(own, abs=1e-4)
+        assert judge_with_others(own, []).probability == pytest.approx(own, abs=2e-4)
 
 
 def synthetic(papers: int, seed: int) -> list[Example]:
@@ -255,3 +258,49 @@ def test_kappa_of_two_by_two_tables_is_the_textbooks():
     one = np.array([True] * 25 + [False] * 25)
     other = np.array([True] * 20 + [False] * 5 + [True] * 10 + [False] * 15)
     assert kappa(one, other) == pytest.approx(0.4)
+
+
+def corrections(store: Path) -> list[dict[str, str]]:
+    """A line for every answer of a store: yes for those about three herons."""
+    return [
+        {
+            "record_id": row["record_id"],
+            "generation_key": row["generation_key"],
+            "answer_sha256": sha256(row["answer"].encode()).hexdigest(),
+            "field": "answers_question",
+            "value": "yes" if "three" in row["answer"] else "no",
+            "annotator": "ibis",
+            "at": "2026-01-02T03:04:05Z",
+            "note": "",
+        }
+        for row in stored(store).to_pylist()
+    ]
+
+
+@pytest.fixture
+def corrected(tmp_path) -> Path:
+    """A store of twelve answers, every other of which says how many herons there were."""
+    said = ["There were three herons.", "The number of herons is not mentioned."] * 6
+    lines = [{**r, "recorded_answer": a} for r, a in zip(rows(range(12)), said, strict=True)]
+    write_jsonl(tmp_path / "in/a.jsonl", lines)
+    run(job(tmp_path / "in", tmp_path / "store", engine={"kind": "recorded"}))
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_corrections_of_a_store_are_judgements_to_learn_from(corrected, tmp_path, ending):
+    lines = corrections(corrected)
+    older = {**lines[0], "at": "2025-01-02T03:04:05Z", "value": "unsure"}
+    stale = {**lines[1], "at": "2026-02-02T03:04:05Z", "answer_sha256": "0" * 64, "value": "yes"}
+    path = tmp_path / f"corrections.{ending}"
+    if ending == "jsonl":
+        write_jsonl(path, [older, *lines, stale])
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(older))
+            writer.writeheader()
+            writer.writerows([older, *lines, stale])
+    examples = of_store(str(corrected), [path])
+    assert [e.answers for e in examples].count(True) == 6
+    assert [e.answers for e in examples].count(False) == 6
+    assert {e.paper for e in examples} == {"paper-0", "paper-1"}

@@ -69,6 +69,97 @@ def test_an_answer_without_words_abstains(answer: str) -> None:
     assert stance_of(answer) == "abstained"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The code is not publicly available.",
+        "The code isn't openly available.",
+        "The authors do not have permission to share data.",
+        "The recordings have not been released yet.",
+        "No code has been published.",
+        "The weights are not shared, as the harbour forbids it.",
+        "The software is not available.",
+        "The keepers cannot share their data.",
+    ],
+)
+def test_that_something_is_not_public_is_a_statement(answer: str) -> None:
+    assert stance_of(answer) == "answered"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The code is not available in the provided context.",
+        "The data is not shared in the given passages.",
+        "The context does not mention whether the code is publicly available.",
+        "Information on the recordings is not available.",
+        "Details of the software are not available.",
+        "The text does not say that the code was released.",
+        "The learning rate is not available.",
+    ],
+)
+def test_that_a_text_does_not_tell_of_it_abstains(answer: str) -> None:
+    assert stance_of(answer) == "abstained"
+
+
+@given(
+    st.sampled_from(
+        [
+            "The passages do not state the exact number",
+            "The lens is not named",
+            "The text doesn't specify the sites",
+        ]
+    ),
+    st.sampled_from([", but ", ", although ", "; yet ", ": but ", ", except "]),
+    st.sampled_from(
+        ["at least 14 sites were visited", "for the lens of 90 mm", "the towers are listed by name"]
+    ),
+)
+def test_a_denial_that_tells_something_in_the_same_sentence_hedges(
+    denial: str, but: str, rest: str
+) -> None:
+    assert stance_of(f"{denial}{but}{rest}.") == "hedged"
+
+
+@given(
+    st.sampled_from(["does not mention any lens", "doesn't name the film"]),
+    st.sampled_from(["describes towers", "focuses on herons", "discusses the tides of the bay"]),
+)
+def test_what_a_text_is_about_instead_tells_nothing(denial: str, topic: str) -> None:
+    assert stance_of(f"The text {topic} but {denial}.") == "abstained"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Before a survey, several steps can be taken to clean the lens.",
+        "Surveys typically use drones.",
+        "After a storm, common steps include drying the nets.",
+        "It is important to dry the nets.",
+    ],
+)
+def test_what_is_usual_hedges(answer: str) -> None:
+    assert stance_of(answer) == "hedged"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "In general, nets are dried at dawn.",
+        "However, surveys typically use drones.",
+        "Commonly, the lens is cleaned, but it may be replaced.",
+    ],
+)
+def test_what_is_usual_concedes_nothing_after_a_denial(rest: str) -> None:
+    assert stance_of(f"The context does not mention the nets. {rest}") == "abstained"
+
+
+def test_a_question_that_is_told_again_is_no_answer() -> None:
+    asks = "The query asks about the lens on the tower."
+    assert stance_of(f"{asks} None of the passages mentions it.") == "abstained"
+    assert stance_of(f"{asks} It was a macro lens.") == "answered"
+
+
 def test_a_denial_after_a_statement_takes_nothing_back() -> None:
     assert stance_of("Two buoys were used. Their maker is not mentioned.") == "answered"
 

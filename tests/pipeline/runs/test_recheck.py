@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cluster.in_process import InProcess
 from pipeline.runs.recheck import recheck_store
+from pipeline.store import read_answers
 from tests.support.jobs import ignore, job, rows, run, stored, write_jsonl
 
 TEMPLATE = (
@@ -106,3 +109,45 @@ def test_a_recheck_is_recorded_among_the_runs(task, tmp_path):
 def test_an_empty_store_has_nothing_to_recheck(task):
     _, changes = recheck(task())
     assert changes.rows == 0
+
+
+@pytest.fixture
+def without_verdicts(task, tmp_path) -> Path:
+    """A store whose rows do not say whether they answer, as an earlier release wrote them."""
+    run(task())
+    (part,) = (tmp_path / "store/answers").glob("part-*.parquet")
+    table = pq.read_table(part).drop(["answers_question", "p_answered"])
+    pq.write_table(table, part)
+    return tmp_path / "store"
+
+
+def test_a_recheck_says_of_older_answers_whether_they_answer(task, without_verdicts):
+    assert read_answers(str(without_verdicts)).to_table()["p_answered"].null_count == 10
+    _, changes = recheck(task())
+    assert {v.answers_question[0] for v in changes.verdicts} == {None}
+    rows_ = read_answers(str(without_verdicts)).to_table().to_pylist()
+    assert {v.record_id: v.answers_question[1] for v in changes.verdicts} == {
+        row["record_id"]: row["answers_question"] for row in rows_
+    }
+    assert all(0 <= row["p_answered"] <= 1 for row in rows_)
+    assert recheck(task())[1].verdicts == []
+
+
+def test_another_probability_alone_is_a_change_of_the_row(task, tmp_path):
+    run(task())
+    (part,) = (tmp_path / "store/answers").glob("part-*.parquet")
+    table = pq.read_table(part)
+    at = table.schema.get_field_index("p_answered")
+    other = pa.array([0.5] * table.num_rows, pa.float32())
+    pq.write_table(table.set_column(at, "p_answered", other), part)
+    told = {row["p_answered"] for row in newest(tmp_path / "store").values()}
+    assert told == {0.5}
+    _, changes = recheck(task())
+    assert len(changes.verdicts) == 10
+    assert 0.5 not in {row["p_answered"] for row in newest(tmp_path / "store").values()}
+
+
+def test_an_answer_without_prose_has_no_verdict(task, tmp_path):
+    run(task(answer={"choices": ["three", "none"]}))
+    found = stored(tmp_path / "store")
+    assert found["answers_question"].null_count == found["p_answered"].null_count == 10
