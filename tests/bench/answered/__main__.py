@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.answering.answers_question import WEIGHTS, as_file
+from pipeline.answering.answers_question import WEIGHTS, as_file, packaged_model
 from tests.bench.answered.examples import Example, of_corpus, of_store
 from tests.bench.answered.figures import (
     SPLITS,
@@ -14,11 +14,15 @@ from tests.bench.answered.figures import (
     figures_of,
     held_out,
     intervals_of,
+    outcomes_of,
 )
 from tests.bench.answered.training import fit
 from tests.support.jobs import ROOT, packed_corpus
 
 PACKAGED = ROOT / "pipeline" / "answering" / WEIGHTS
+
+FEWEST_PAPERS = 6
+"""With yes, and with no: of fewer, what is learned about some does not hold for the others."""
 
 PUBLISHED = {
     "source": "judgements of fusion-jena/information-retrieval-using-multiple-LLM-and-RAG, "
@@ -38,6 +42,8 @@ def main() -> None:
     examples = (
         of_store(chosen.store, chosen.corrections) if chosen.store else of_corpus(packed_corpus())
     )
+    if fault := too_few(examples):
+        parser.error(fault)
     about = {"source": chosen.source or chosen.store, "licence": chosen.licence or "not stated"}
     if chosen.write:
         content = {
@@ -46,10 +52,24 @@ def main() -> None:
         }
         PACKAGED.write_bytes(as_file(content))
         print(f"{PACKAGED}: {len(content['weights']):,} weights, {PACKAGED.stat().st_size:,} bytes")
+    if chosen.store:  # which the weights of the package have not learned from
+        print("\nby the weights of the package")
+        print("\n".join(table(outcomes_of(packaged_model(), examples, examples))))
     for name, (by, folds) in SPLITS.items():
         outcomes = held_out(examples, by, folds)
         print(f"\n{name} held out")
         print("\n".join(table(outcomes)))
+
+
+def too_few(examples: Sequence[Example]) -> str | None:
+    """Why nothing can be learned from these judgements; None if something can."""
+    yes, no = (len({e.paper for e in examples if e.answers is said}) for said in (True, False))
+    if min(yes, no) >= FEWEST_PAPERS:
+        return None
+    return (
+        f"yes about {yes} papers and no about {no} are too few to learn from: judge answers about "
+        f"{FEWEST_PAPERS} papers and more each way"
+    )
 
 
 def about_of(examples: Sequence[Example], origin: Mapping[str, str]) -> dict[str, Any]:

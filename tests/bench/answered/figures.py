@@ -53,13 +53,14 @@ def held_out(
     return [
         outcome
         for train, rest in parts
-        for outcome in _outcomes(LinearModel.of(fit(train, inner_folds)), rest, examples)
+        for outcome in outcomes_of(LinearModel.of(fit(train, inner_folds)), rest, examples)
     ]
 
 
-def _outcomes(
+def outcomes_of(
     model: LinearModel, rest: Sequence[Example], examples: Sequence[Example]
 ) -> list[Outcome]:
+    """What a model says of answers that people judged; `examples` has all beside them."""
     records = {e.record_id for e in rest}
     beside = [e for e in examples if e.record_id in records]
     judged = {key_of(e): model.judged(model.score(e.features)) for e in beside}

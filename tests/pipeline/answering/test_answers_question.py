@@ -27,6 +27,7 @@ from pipeline.answering.answers_question import (
 from pipeline.answering.stance import stance_of
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Place, Record
+from tests.bench.answered.__main__ import too_few
 from tests.bench.answered.examples import Example, of_corpus, of_store, was_shown
 from tests.bench.answered.figures import SPLITS, figures_of, held_out, kappa
 from tests.bench.answered.training import fit, folds_by
@@ -304,3 +305,10 @@ def test_corrections_of_a_store_are_judgements_to_learn_from(corrected, tmp_path
     assert [e.answers for e in examples].count(True) == 6
     assert [e.answers for e in examples].count(False) == 6
     assert {e.paper for e in examples} == {"paper-0", "paper-1"}
+
+
+def test_judgements_about_a_few_papers_are_too_few():
+    assert too_few(synthetic(20, seed=1)) is None
+    assert "too few" in (too_few(synthetic(3, seed=1)) or "")
+    only_yes = [e for e in synthetic(20, seed=1) if e.answers]
+    assert "no about 0" in (too_few(only_yes) or "")
