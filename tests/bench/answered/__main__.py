@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline.answering.answers_question import WEIGHTS, as_file, packaged_model
@@ -33,15 +32,14 @@ PUBLISHED = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.answered", description=__doc__)
-    parser.add_argument("--store", help="learn from this store, not from the published corpus")
-    parser.add_argument("--corrections", type=Path, nargs="+", default=[], metavar="FILE")
+    parser.add_argument(
+        "--store", help="learn from the corrections of this store, not from the published corpus"
+    )
     parser.add_argument("--source", help="where the judgements come from, for the file of weights")
     parser.add_argument("--licence", help="under which they may be used")
     parser.add_argument("--write", action="store_true", help=f"write {PACKAGED.name} anew")
     chosen = parser.parse_args()
-    examples = (
-        of_store(chosen.store, chosen.corrections) if chosen.store else of_corpus(packed_corpus())
-    )
+    examples = of_store(chosen.store) if chosen.store else of_corpus(packed_corpus())
     if fault := too_few(examples):
         parser.error(fault)
     about = {"source": chosen.source or chosen.store, "licence": chosen.licence or "not stated"}

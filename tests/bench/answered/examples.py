@@ -5,21 +5,20 @@ import gzip
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from pipeline.answering.answer_features import Features, features_of
 from pipeline.answering.ground import Ground
 from pipeline.answering.stance import stance_of
 from pipeline.config.schema import TextGrammar
+from pipeline.core.filesystem import Storage
 from pipeline.core.records import ANSWER_MARKER, Message, Place, Record
 from pipeline.formats.extract import extract_answer
 from pipeline.reading.text import text_record
+from pipeline.results.corrections.standing import consensus, standing
 from pipeline.store import read_answers
 
 OF_RECORDS = "mixtral_8_22b"
@@ -100,37 +99,27 @@ def was_shown(completion: str, answer: str) -> bool:
     return shown.split() == answer.split()
 
 
-def of_store(store: str, corrections: Iterable[Path]) -> list[Example]:
-    """All answers of a store to records of which people judged one: newest words count."""
-    said = _said(corrections)
-    judged = {record_id for record_id, _, _ in said}
-    rows = read_answers(store).to_table().to_pylist()
-    return [_of_row(row, said) for row in rows if row["record_id"] in judged]
-
-
-def _said(corrections: Iterable[Path]) -> dict[tuple[str, str, str], str]:
-    """The newest yes or no by record, generation key and digest of the answer."""
-    lines = sorted((line for path in corrections for line in _lines(path)), key=lambda c: c["at"])
-    return {
-        (line["record_id"], line["generation_key"], line["answer_sha256"]): line["value"]
-        for line in lines
-        if line["field"] == FIELD and line["value"] in ("yes", "no")
+def of_store(uri: str) -> list[Example]:
+    """All answers of a store to records of which people judged one, with what most of them say."""
+    said = {
+        answer: consensus(fields[FIELD])
+        for answer, fields in standing(Storage().at(uri)).counting.items()
+        if FIELD in fields
     }
+    judged = {record_id for record_id, _ in said}
+    rows = read_answers(uri).to_table().to_pylist()
+    return [
+        _of_row(row, said.get((row["record_id"], row["generation_key"])))
+        for row in rows
+        if row["record_id"] in judged
+    ]
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
-    return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-
-
-def _of_row(row: Mapping[str, Any], said: Mapping[tuple[str, str, str], str]) -> Example:
+def _of_row(row: Mapping[str, Any], said: str | None) -> Example:
     record = Record(
         row["record_id"], Place("", 0), row["paper_id"], row["question_id"], row["question"]
     )
     ground = Ground([Message(m["role"], m["content"]) for m in row["messages"]]).text
-    digest = sha256(row["answer"].encode()).hexdigest()
-    label = said.get((row["record_id"], row["generation_key"], digest))
+    label = said if said in ("yes", "no") else None
     question = row["question_id"] or row["question"] or ""
     return Example.of(record, ground, question, row["model"], row["answer"], label)

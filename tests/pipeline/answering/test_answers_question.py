@@ -1,11 +1,10 @@
 """Whether an answer answers its question: the model, its weights, and how they are learned."""
 
-import csv
 import random
 import subprocess
 import sys
 import time
-from hashlib import sha256
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,9 @@ from pipeline.answering.answers_question import (
 )
 from pipeline.answering.stance import stance_of
 from pipeline.core.errors import ConfigError
+from pipeline.core.filesystem import Storage
 from pipeline.core.records import Place, Record
+from pipeline.store.corrections import Correction, add_corrections, answer_sha256
 from tests.bench.answered.__main__ import too_few
 from tests.bench.answered.examples import Example, of_corpus, of_store, was_shown
 from tests.bench.answered.figures import SPLITS, figures_of, held_out, kappa
@@ -261,19 +262,18 @@ def test_kappa_of_two_by_two_tables_is_the_textbooks():
     assert kappa(one, other) == pytest.approx(0.4)
 
 
-def corrections(store: Path) -> list[dict[str, str]]:
-    """A line for every answer of a store: yes for those about three herons."""
+def corrections(store: Path) -> list[Correction]:
+    """What a person says of every answer of a store: yes for those about three herons."""
     return [
-        {
-            "record_id": row["record_id"],
-            "generation_key": row["generation_key"],
-            "answer_sha256": sha256(row["answer"].encode()).hexdigest(),
-            "field": "answers_question",
-            "value": "yes" if "three" in row["answer"] else "no",
-            "annotator": "ibis",
-            "at": "2026-01-02T03:04:05Z",
-            "note": "",
-        }
+        Correction(
+            row["record_id"],
+            row["generation_key"],
+            answer_sha256(row["answer"]),
+            "answers_question",
+            "yes" if "three" in row["answer"] else "no",
+            "ibis",
+            datetime(2026, 1, 2, tzinfo=UTC),
+        )
         for row in stored(store).to_pylist()
     ]
 
@@ -288,23 +288,21 @@ def corrected(tmp_path) -> Path:
     return tmp_path / "store"
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_corrections_of_a_store_are_judgements_to_learn_from(corrected, tmp_path, ending):
-    lines = corrections(corrected)
-    older = {**lines[0], "at": "2025-01-02T03:04:05Z", "value": "unsure"}
-    stale = {**lines[1], "at": "2026-02-02T03:04:05Z", "answer_sha256": "0" * 64, "value": "yes"}
-    path = tmp_path / f"corrections.{ending}"
-    if ending == "jsonl":
-        write_jsonl(path, [older, *lines, stale])
-    else:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(older))
-            writer.writeheader()
-            writer.writerows([older, *lines, stale])
-    examples = of_store(str(corrected), [path])
-    assert [e.answers for e in examples].count(True) == 6
-    assert [e.answers for e in examples].count(False) == 6
-    assert {e.paper for e in examples} == {"paper-0", "paper-1"}
+def test_corrections_of_a_store_are_judgements_to_learn_from(corrected):
+    first, second, third, *rest = corrections(corrected)
+    newer = first._replace(value="unsure", at=datetime(2026, 1, 3, tzinfo=UTC))
+    stale = second._replace(
+        value="yes", at=datetime(2026, 1, 3, tzinfo=UTC), answer_sha256="0" * 64
+    )
+    other = third._replace(field="stance", value="hedged")
+    add_corrections(
+        Storage().at(str(corrected)), [first, newer, second, stale, third, other, *rest]
+    )
+    said = {e.record_id: e.answers for e in of_store(str(corrected))}
+    assert len(said) == 12
+    assert said[first.record_id] is None
+    assert said[second.record_id] is (second.value == "yes")
+    assert [*said.values()].count(None) == 1
 
 
 def test_judgements_about_a_few_papers_are_too_few():
