@@ -66,13 +66,13 @@ class OtherModels:
 
 
 def other_models(store: Location) -> OtherModels | None:
-    """The answers of all models of a store; None if it holds only one model's.
+    """The judged answers of all models of a store; None if it holds those of fewer than two.
 
     They are kept in memory, some 200 bytes each.
     """
     models: set[str] = set()
-    for rows in read_rows(store, columns=["model"]):
-        models.update(rows["model"].unique().to_pylist())
+    for rows in read_rows(store, columns=["model", "p_answered"]):
+        models.update(rows.filter(rows["p_answered"].is_valid())["model"].unique().to_pylist())
     if len(models) < 2:
         return None
     answers: dict[Question, dict[str, Said]] = {}

@@ -67,8 +67,14 @@ def test_another_question_under_the_same_id_says_nothing(store, tmp_path):
     assert float(only[PROBABILITY]) == pytest.approx(0.45, abs=1e-3)
 
 
+def test_a_store_of_an_earlier_release_gets_no_further_columns(store):
+    store_part(store, [answer("a", "egret", None), answer("a", "heron", None)])
+    assert other_models(store) is None
+
+
 def test_an_answer_that_was_not_judged_stays_without_a_verdict(store, tmp_path):
-    store_part(store, [answer("a", "egret", 0.99), answer("a", "heron", None)])
+    store_part(store, [answer("a", "egret", 0.99), answer("a", "stork", 0.9)])
+    store_part(store, [answer("a", "heron", None)])
     (only,) = exported(store, tmp_path, "record_id", VERDICT, PROBABILITY)
     assert only == {"record_id": "a", VERDICT: "", PROBABILITY: ""}
 
