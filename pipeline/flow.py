@@ -5,6 +5,7 @@
     work ─ by paper, in the order that shares most ─▶ batches
     batches ─ replicas: generate ⇄ check ⇄ repair ─▶ answers/ and rejects/ ─▶ receipts
     current rows that lack columns of `output.carry` ─ filled in, part by part ─▶ answers/
+    current rows that lack a judgement ─ part by part ─ replicas: judge ─▶ answers/
 
 Every record that was read reaches a replica, once. Current and rejected ones ride along, so that
 one pass gives the exact accounting.
@@ -15,6 +16,8 @@ from functools import partial
 
 import pyarrow as pa
 
+from pipeline.answering.judge import Judge
+from pipeline.answering.judge_worker import JudgeWorker
 from pipeline.answering.prepare import Prepared
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.executor import Executor, Stage, Stream
@@ -29,6 +32,7 @@ from pipeline.prompting.own_ids import Settler
 from pipeline.prompting.render import to_prompts
 from pipeline.reading.source import read_tasks
 from pipeline.store.filling import Filling
+from pipeline.store.judging import CurrentAnswers, ToJudge
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import PartWriter
 from pipeline.store.reader import PartRows
@@ -44,10 +48,10 @@ PARTITION_ROWS = 16_000
 
 def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Totals]:
     """Runs the flow; yields the totals of each batch once all its answers are stored, then those of
-    each part whose carried columns were filled in.
+    each part whose carried columns were filled in, and of each batch of stored answers once judged.
     """
     job, source, reporter = prepared.job, prepared.source, executor.reporter
-    ledger = Ledger.of(prepared.store, prepared.selection, job.input.bucket, job.output.carry)
+    ledger = ledger_of(prepared)
     partitions = partitions_of(prepared)
     concurrent = max_concurrent_batches(job)
     arrange = partial(
@@ -64,16 +68,52 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     gather = partial(_together, partitions) if waits else partial(_streaming, rows)
     prompts = read_prompts(prepared, executor, executor.share(ledger), gather, waits=waits)
     batches = prompts.map(arrange).in_blocks(1)
-    replica = (job, source, prepared.evaluator, sink, reporter)
+    replica = (job, source, prepared.evaluator, sink, reporter, prepared.judge)
     outdated: list[pa.Table] = []
+    current: list[CurrentAnswers] = []
     stored = batches.through_replicas(BatchWorker, replica, job.engine, concurrent)
     for made in stored.receipts():
-        if isinstance(made, Totals):
-            yield made
-        else:
-            outdated.append(made)
+        match made:
+            case Totals():
+                yield made
+            case CurrentAnswers():
+                current.append(made)
+            case _:
+                outdated.append(made)
     if outdated and not reporter.is_ending():
         yield from _filled_in(outdated, prepared.store, sink, executor)
+    if prepared.judge and not reporter.is_ending():
+        to_judge = ToJudge.of(current, ledger.unjudged)
+        yield from _judged(to_judge, prepared.judge, prepared, sink, executor)
+
+
+def ledger_of(prepared: Prepared) -> Ledger:
+    """What the store holds of a job's answers."""
+    job, judge = prepared.job, prepared.judge
+    unjudged = judge.unjudged if judge else None
+    carry = job.output.carry
+    return Ledger.of(prepared.store, prepared.selection, job.input.bucket, carry, unjudged)
+
+
+def _judged(
+    to_judge: ToJudge, judge: Judge, prepared: Prepared, sink: Sink, executor: Executor
+) -> Iterator[Totals]:
+    job, sizes = prepared.job, prepared.store.join(ANSWERS_FOLDER).files()
+    shared = executor.share(to_judge)
+    tasks = [
+        (partial(_to_judge, part, shared, sink), sizes.get(part.path, 0))
+        for part in to_judge.parts(prepared.store)
+    ]
+    if tasks:
+        replica = (job, prepared.source, prepared.evaluator, sink, judge, executor.reporter)
+        rows = executor.read(tasks).in_blocks(1)
+        concurrent = max_concurrent_batches(job)
+        yield from rows.through_replicas(JudgeWorker, replica, job.engine, concurrent).receipts()
+
+
+def _to_judge(part: PartRows, to_judge: Callable[[], ToJudge], sink: Sink) -> Iterator[pa.Table]:
+    """Read task: batches of a part's rows that are to be judged."""
+    yield from to_judge().batches(part, sink)
 
 
 def _filled_in(

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from threading import Lock, Thread
 
 from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.judge import Judge
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
@@ -19,12 +20,18 @@ class EngineLoader:
     """Opens the engine of a replica once, in a thread, for all who wait for it."""
 
     def __init__(
-        self, job: Job, source: PromptSource, evaluator: Evaluator, reporter: Reporter
+        self,
+        job: Job,
+        source: PromptSource,
+        evaluator: Evaluator,
+        reporter: Reporter,
+        judge: Judge | None = None,
     ) -> None:
         self._job = job
         self._source = source
         self._evaluator = evaluator
         self._reporter = reporter
+        self._judge = judge
         self._lock = Lock()
         self._loading: Future[AnsweringLoop] | None = None
         self._deadline = 0.0
@@ -63,6 +70,7 @@ class EngineLoader:
             self._reporter.state("loading")
             engine = open_engine(job, self._source.sample)
             self._reporter.state("ready", engine.version)
-            loading.set_result(AnsweringLoop(engine, self._evaluator, most_attempts(job)))
+            loop = AnsweringLoop(engine, self._evaluator, most_attempts(job), self._judge)
+            loading.set_result(loop)
         except BaseException as error:  # noqa: BLE001  raised where the engine is wanted
             loading.set_exception(error)

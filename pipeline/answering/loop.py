@@ -3,17 +3,19 @@
 from dataclasses import dataclass
 
 from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
+from pipeline.answering.judge import Judge
 from pipeline.core.records import Answered, Ask, Prompt, failing
 from pipeline.engines.engine import Engine, GenerationError, Request
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweringLoop:
-    """An engine, the checks for its answers, and the most attempts per prompt."""
+    """An engine, the checks for its answers, the most attempts per prompt, and a judge, if any."""
 
     engine: Engine
     evaluator: Evaluator
     attempts: int
+    judge: Judge | None = None
 
     async def answer(self, prompt: Prompt) -> Answered:
         """The best answer to a prompt; every attempt is kept as evidence.
@@ -27,7 +29,8 @@ class AnsweringLoop:
             if not failing(last.checks):
                 break
             request = _next_request(request, last)
-        return best_of(prompt, evaluated)
+        best = best_of(prompt, evaluated)
+        return await self.judge.judged(best, self.engine) if self.judge else best
 
     async def _attempt(self, request: Request) -> EvaluatedAttempt:
         try:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.judge import Judge
 from pipeline.config.schema import Job
 from pipeline.config.selection import EVERYTHING, Selection
 from pipeline.core.errors import ConfigError
@@ -15,7 +16,7 @@ from pipeline.reading.shards import Listing, list_shards
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job that can run, with its template, its checks, its input and its store."""
+    """A job that can run, with its template, checks, judge, input and store."""
 
     job: Job
     source: PromptSource
@@ -24,6 +25,7 @@ class Prepared:
     listing: Listing
     store: Location
     selection: Selection = EVERYTHING
+    judge: Judge | None = None
 
     @property
     def input_bytes(self) -> int:
@@ -47,6 +49,7 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
             f"prompt.passages: {job.prompt.passages} needs a template; verbatim prompts stay as "
             "they are"
         )
+    judge = Judge.of(job)
     storage = Storage(job.storage)
     store = storage.at(job.output.uri)
     listing = list_shards(job.input.uri, storage)
@@ -55,7 +58,7 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
             f"output.uri: {job.output.uri} is inside the input; the job would read its own answers"
         )
     chosen = selection.under(job.input.fields)
-    return Prepared(job, source, evaluator, storage, listing, store, chosen)
+    return Prepared(job, source, evaluator, storage, listing, store, chosen, judge)
 
 
 def _holds(root: Location, listing: Listing, store: Location) -> bool:

@@ -3,29 +3,22 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self
 
-import orjson
 import pyarrow as pa
 
 from pipeline.answering.checks import Check, digests_of, not_known
-from pipeline.answering.checks.base import Finding, NotStored, Subject, UnknownPassages
+from pipeline.answering.checks.base import Finding, NotStored, Subject
 from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
 from pipeline.answering.past_runs import PastRuns
-from pipeline.answering.reasoning import split_text
+from pipeline.answering.stored_rows import Row, stored_completion, stored_prompt
 from pipeline.config.schema import TextGrammar
 from pipeline.core.arrow import carry
 from pipeline.core.records import (
     ENGINE_ERROR,
     Answered,
-    Completion,
     Fault,
-    Message,
-    Passage,
-    Place,
     Prompt,
-    Record,
-    Split,
 )
 from pipeline.prompting.template import PromptSource, boilerplate_of
 from pipeline.reading.text import text_boilerplate
@@ -51,8 +44,6 @@ EVALUATED = (
     "word_count",
 )
 """Columns that an evaluation decides; all others stay as they were generated."""
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +140,7 @@ def recheck_rows(
     today, evaluated, changed = digests_of(evaluator.checks), [], []
     for at, row in enumerate(stored):
         verdicts = StoredVerdicts(row, digests := runs.digests(row))
-        prompt = _prompt(row, boilerplates.of(row), runs)
+        prompt = stored_prompt(row, boilerplates.of(row), runs.columns(row))
         now = best_of(prompt, list(_attempts(row, evaluator, prompt, verdicts)))
         other = tuple(n for n, digest in today.items() if digests.get(n, digest) != digest)
         done.kept.update(verdicts.kept)
@@ -164,21 +155,6 @@ def recheck_rows(
     return pa.table(columns, schema=OUTCOMES), done
 
 
-def _prompt(row: Row, boilerplate: str, runs: PastRuns) -> Prompt:
-    """The prompt of a row, with its record as far as the store holds it."""
-    record = Record(
-        row["record_id"],
-        Place(row["source_uri"], row["source_row"]),
-        row["paper_id"],
-        row["question_id"],
-        row["question"],
-        passages=cast(tuple[Passage, ...], UnknownPassages()),
-        extra=runs.columns(row),
-    )
-    messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
-    return Prompt(record, messages, boilerplate, row["prompt_key"], row["generation_key"])
-
-
 def _attempts(
     row: Row, evaluator: Evaluator, prompt: Prompt, verdicts: StoredVerdicts
 ) -> Iterator[EvaluatedAttempt]:
@@ -187,41 +163,8 @@ def _attempts(
             causes = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
             yield without_completion(causes[0] if causes else "")
             continue
-        text, reasoning = attempt["completion"], attempt["reasoning"]
-        completion = Completion(
-            text,
-            attempt["finish_reason"],
-            attempt["prompt_tokens"],
-            attempt["cached_tokens"],
-            attempt["completion_tokens"],
-            attempt["seconds"],
-            reasoning_tokens=attempt["reasoning_tokens"] or 0,
-            split=_stored_split(text, reasoning) if reasoning else None,
-            **(_of_answer(row) if text == row["completion"] else {}),
-        )
+        completion = stored_completion(row, attempt)
         yield evaluator.evaluate(completion, prompt, verdicts)
-
-
-def _of_answer(row: Row) -> dict[str, Any]:
-    """What the store keeps of the attempt that became the answer, and of no other."""
-    probabilities = row["probabilities"]
-    return {
-        "confidence": row["confidence"],
-        "probabilities": orjson.loads(probabilities) if probabilities else None,
-    }
-
-
-def _stored_split(text: str, reasoning: str) -> Split:
-    """The split that a model's parser made, from the thought that it found. The marks alone may not
-    tell it: of a thought that the prompt opened and nothing closed there are none.
-    """
-    by_marks = split_text(text)
-    behind = text.partition(reasoning)[2]
-    if by_marks.reasoning == reasoning or reasoning not in text:
-        return by_marks
-    if not behind.strip():
-        return Split(reasoning, "", is_closed=False)
-    return Split(reasoning, split_text(behind).content)
 
 
 def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdict | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.answering.engine_loader import EngineLoader
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.flushing import BatchAnswers, Flusher
+from pipeline.answering.judge import Judge
 from pipeline.answering.stop_signal import StopSignal
 from pipeline.cluster.counters import EngineCounts
 from pipeline.cluster.reporter import Reporter
@@ -23,6 +24,7 @@ from pipeline.engines.engine import Engine
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
 from pipeline.store.filling import outdated_in
+from pipeline.store.judging import CurrentAnswers
 from pipeline.store.ledger import answer_digest
 from pipeline.store.reader import key_digest, row_keys
 from pipeline.store.schema import OUTCOMES, answers_table
@@ -48,12 +50,13 @@ class BatchWorker:
         evaluator: Evaluator,
         sink: Sink,
         reporter: Reporter = Reporter(),  # noqa: B008  it has no state
+        judge: Judge | None = None,
     ) -> None:
         self._job = job
         self._source = source
         self._sink = sink
         self._reporter = reporter
-        self._loader = EngineLoader(job, source, evaluator, reporter)
+        self._loader = EngineLoader(job, source, evaluator, reporter, judge)
         self._flusher = Flusher(
             sink, reporter, job.output.flush_seconds, self._as_rows, self._count_stored
         )
@@ -65,7 +68,7 @@ class BatchWorker:
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """Answers every `work` row of a packed batch; returns a receipt for all of its rows, and
-        one of the current rows in whose place others are to be stored.
+        one each of the current rows that may lack columns or a judgement.
 
         Once the run is to end, those for which there was no time count as not read.
         """
@@ -78,6 +81,8 @@ class BatchWorker:
             except OvernightError as error:
                 raise type(error)(str(error)) from None  # its causes may not travel to the driver
         receipts = [receipt(totals), *([receipt(outdated)] if outdated.num_rows else [])]
+        if self._job.judge:
+            receipts.append(receipt(CurrentAnswers.among(rest)))
         return pa.concat_tables(receipts)
 
     async def _answered(self, prompts: Sequence[Prompt]) -> Totals:
@@ -123,6 +128,7 @@ class BatchWorker:
         loop = await self._loader.loaded()
         answer = await loop.answer(prompt)
         self._flusher.add(batch, answer)
+        batch.totals.sums.update(answer.judging.nonzero)
         self._add(EngineCounts.of(answer))
 
     async def _as_rows(self, answers: Sequence[Answered]) -> pa.Table:

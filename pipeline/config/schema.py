@@ -229,6 +229,18 @@ class Answer(Section):
         return max((len(choice.split()) for choice in self.choices), default=self.max_words)
 
 
+class JudgeConfig(Section):
+    """A model's verdict on each answer, asked as the next turn of the same conversation."""
+
+    template: str = Field(default="conf/prompts/judge-answers.md", min_length=1)
+    choices: Annotated[list[str], Field(min_length=2), AfterValidator(checked_choices)] = [
+        "yes",
+        "no",
+        "unsure",
+    ]
+    when: Literal["always", "unsure"] = "always"
+
+
 def _carry(value: Any) -> Any:
     names = value if isinstance(value, (list, tuple)) else None
     if value == "all" or (names is not None and all(isinstance(n, str) and n for n in names)):
@@ -306,6 +318,7 @@ class Job(Section):
     sampling: Sampling = Sampling()
     answer: Answer = Answer()
     checks: Checks = {}
+    judge: JudgeConfig | None = None
     attempts: int = Field(default=3, gt=0)  # generations per record, at most
     failure_budget: float = Field(default=0.05, ge=0, le=1)  # share of answers that may fail
     reject_budget: float = Field(default=0.5, ge=0, le=1)  # share of records that may be rejects

@@ -111,8 +111,9 @@ class Totals:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts in `run.json`: records read, records by state, the failed of `current`, and
-        those of `current` whose carried columns were filled in.
+        """The counts in `run.json`: records read, records by state, the failed of `current`, those
+        of `current` whose carried columns were filled in; and answers that got a judgement, those
+        of `current` among them, and those that should have and did not.
 
         A record that was read twice, word for word, counts once.
         """
@@ -120,7 +121,10 @@ class Totals:
             "read": self.read,
             **{str(state): count for state, count in self.states.items()},
             "current_failed": self.standings["current_failed"],
-            "filled_in": self.sums["filled_in"],
+            **{
+                name: self.sums[name]
+                for name in ("filled_in", "judged", "judged_again", "unjudged")
+            },
         }
 
     @property

@@ -68,9 +68,6 @@ ITEMS = pa.schema(_BOOKKEEPING + _RECORD + _REJECTION)
 PROMPTS = pa.schema(_BOOKKEEPING + _RECORD + _KEYS + _PREDICTED_SUMS + _REJECTION)
 """Rows with the same `paper` belong together; a record without a paper has its own id there."""
 
-BATCHES = pa.schema([("rows", pa.list_(pa.struct(list(PROMPTS))))])
-"""Each row is a whole batch of prompts, so that Ray cannot split a batch between blocks."""
-
 
 def flow_schema(rows: pa.Schema) -> pa.Schema:
     """The schema of finished rows: bookkeeping, the store's columns `rows`, then a reject's."""
@@ -149,18 +146,19 @@ def receipts_in(table: pa.Table) -> list[Any]:
 
 
 def pack(tables: Sequence[pa.Table]) -> pa.Table:
-    """Packs tables of `PROMPTS` into a table of `BATCHES`, one per row."""
+    """Packs tables of one schema, each into one row, so that Ray cannot split it between blocks."""
     offsets = [0, *accumulate(table.num_rows for table in tables)]
-    (rows,) = pa.concat_tables(tables).combine_chunks().to_struct_array().chunks or [
-        pa.array([], BATCHES.field("rows").type.value_type)
-    ]
-    return pa.table([pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)], schema=BATCHES)
+    every = pa.concat_tables(tables)
+    type_ = pa.struct(list(every.schema))
+    (rows,) = every.combine_chunks().to_struct_array().chunks or [pa.array([], type_)]
+    packed = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)
+    return pa.table([packed], schema=pa.schema([("rows", pa.list_(type_))]))
 
 
 def unpack(packed: pa.Table) -> pa.Table:
-    """The batch, a table of `PROMPTS`, in a `BATCHES` table of one row."""
+    """The batch that a packed table of one row holds."""
     rows = packed["rows"].combine_chunks().flatten()
-    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(rows)], schema=PROMPTS)
+    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(rows)])
 
 
 def set_column(table: pa.Table, name: str, values: Any) -> pa.Table:

@@ -4,7 +4,7 @@ The smallest are named tuples: a run creates hundreds of millions of them, and f
 take several times as long.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -230,6 +230,7 @@ class Completion:
     split: Split | None = None  # by the engine; else by the rules of `answering.reasoning`
     confidence: float | None = None  # mean log probability of the answer's tokens
     probabilities: Mapping[str, float] | None = None  # of each choice, where the answer is one
+    tokens: Sequence[int] = ()  # as generated, where a judge goes on behind them
 
     @property
     def reasoning(self) -> str:
@@ -266,6 +267,30 @@ class CheckResult(NamedTuple):
     claims: tuple[Claim, ...] = ()
 
 
+class Judgement(NamedTuple):
+    """What a rater says of an answer; `key` tells what was judged, and how."""
+
+    rater: str
+    value: str
+    probability: float | None  # of the value; None where the engine gives none
+    evidence: str | None  # the probabilities of all choices, as JSON
+    key: str
+
+
+class JudgeCounts(NamedTuple):
+    """What judging took: verdicts, answers left without one, and the tokens of its requests."""
+
+    judged: int = 0
+    unjudged: int = 0
+    judge_prompt_tokens: int = 0
+    judge_cached_tokens: int = 0
+    judge_completion_tokens: int = 0
+
+    @property
+    def nonzero(self) -> dict[str, int]:
+        return {name: count for name, count in self._asdict().items() if count}
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One generation for a record in one run, with the checks at level `fail` that it failed."""
@@ -287,6 +312,8 @@ class Answered:
     attempts: tuple[Attempt, ...]
     answers_question: Verdict | None = None  # of an answer in prose
     p_answered: float | None = None  # the probability that it does
+    judgements: tuple[Judgement, ...] = ()
+    judging: JudgeCounts = JudgeCounts()  # noqa: RUF009  it cannot change
 
     @property
     def failed_checks(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.records import Message, Record
 from pipeline.engines.batch_lines import sampling_with
 from pipeline.engines.chat_template import CHAT_TEMPLATE, check_chat_template, template_of
-from pipeline.engines.engine import Engine
+from pipeline.engines.engine import Engine, judging_sampling
 from pipeline.engines.openai_options import Endpoint, endpoint_of
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.engines.vllm_options import check_vllm, option_names
@@ -36,6 +36,11 @@ def check_engine(job: Job) -> None:
         )
     if engine.generates and not engine.model:
         raise ConfigError(f"engine.model: missing; engine.kind {engine.kind} needs a model")
+    if job.judge and not engine.generates:
+        raise ConfigError(
+            f"judge: needs a model that judges; the {engine.kind} engine has none: set engine.kind "
+            "vllm or openai, or leave judge out"
+        )
     _check_model_settings(engine)
     check_chat_template(job)
     match engine.kind:
@@ -182,6 +187,21 @@ def settings_of(job: Job) -> dict[str, Any]:
     return {
         "decoding": f"enforced:{job.answer.max_words}" if enforced else "free",
         **{name: value for name, value in others.items() if value},
+    }
+
+
+def judging_identity(job: Job) -> dict[str, Any]:
+    """What a verdict depends on besides the conversation and its last turn."""
+    model, revision = model_of(job)
+    unused = ("decoding", "answer_format", "reasoning")  # a verdict has a format of its own
+    settings = {name: v for name, v in settings_of(job).items() if name not in unused}
+    return {
+        "model": model,
+        "model_revision": revision,
+        "adapter": job.engine.adapter,
+        "choices": list(job.judge.choices) if job.judge else [],
+        "sampling": judging_sampling(job),
+        **settings,
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
+from pipeline.config.schema import Job
 from pipeline.core.records import Ask, Completion, Message, Prompt
 from pipeline.engines.batch_lines import sampling_with
 
@@ -22,6 +23,8 @@ class Request:
     resampled: int = 0  # how many of them asked for another sample
     lengthened: int = 0  # how many times the token limit is doubled
     max_tokens: int | None = None  # a limit below the engine's own, for a trial
+    choices: tuple[str, ...] = ()  # of a judge's verdict; an answer has the job's own format
+    said: Completion | None = None  # the answer that a verdict is on
 
     @property
     def own_limit(self) -> int | None:
@@ -32,6 +35,17 @@ class Request:
     @classmethod
     def first(cls, prompt: Prompt) -> Self:
         return cls(prompt, prompt.messages)
+
+    @classmethod
+    def judging(
+        cls, prompt: Prompt, completion: Completion, turn: str, choices: tuple[str, ...]
+    ) -> Self:
+        """The request for a verdict on a completion, without the thought behind it; such a request
+        goes before first attempts, as long as the cache has the answer.
+        """
+        turns = Message("assistant", completion.content), Message("user", turn)
+        messages = (*prompt.messages, *turns)
+        return cls(prompt, messages, attempt=1, choices=choices, said=completion)
 
     def retry(
         self,
@@ -73,6 +87,16 @@ def sampling_for(request: Request, sampling: Mapping[str, Any]) -> dict[str, Any
     if request.resampled and varied.get("temperature") == 0:
         varied["temperature"] = RESAMPLING_TEMPERATURE
     return varied
+
+
+def judging_sampling(job: Job) -> dict[str, Any]:
+    """The sampling parameters of verdicts: on vLLM those of the likeliest token. An endpoint may
+    take few parameters: it gets the job's, with temperature 0 if the job sets one.
+    """
+    if job.engine.kind == "vllm":
+        return {"temperature": 0.0}
+    sampling = job.sampling.model_dump(exclude_none=True)
+    return {n: 0.0 if n == "temperature" else value for n, value in sampling.items()}
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ from pipeline.core.errors import EngineError, describe, nearest
 from pipeline.core.records import PLAIN, Completion, FinishReason
 from pipeline.core.redaction import redacted
 from pipeline.core.thoughts import as_text, is_thought, split_of, thought_of
-from pipeline.engines.engine import GenerationError, Request, sampling_for
+from pipeline.engines.engine import GenerationError, Request, judging_sampling, sampling_for
 from pipeline.engines.openai_options import NEW_LIMIT, endpoint_of
 from pipeline.formats import format_of
 from pipeline.formats.base import Schema
@@ -71,6 +71,7 @@ class OpenAIEngine:
         self._address = redacted(str(self._client.base_url))
         self._model = job.engine.model or ""
         self._sampling = job.sampling.model_dump(exclude_none=True)
+        self._judging = judging_sampling(job)
         kwargs = job.engine.chat_template_kwargs
         self._template = {"chat_template_kwargs": kwargs} if kwargs else {}
         self._body = endpoint.body
@@ -102,7 +103,8 @@ class OpenAIEngine:
 
     async def _post(self, request: Request, limit_name: str) -> Any:
         is_plain = request.messages[0].role == PLAIN
-        sampling = sampling_for(request, self._sampling)
+        is_verdict = bool(request.choices)
+        sampling = dict(self._judging) if is_verdict else sampling_for(request, self._sampling)
         sampling.pop("max_tokens", None)
         if limit := self._limit(request):
             sampling["max_tokens" if is_plain or limit_name == "auto" else limit_name] = limit
@@ -115,6 +117,8 @@ class OpenAIEngine:
             return await self._client.completions.create(prompt=text, extra_body=body, **options)
         messages: Any = [message._asdict() for message in request.messages]
         body = {**self._body, **self._response_format, **self._template, **extra}
+        if is_verdict:  # a form of the answer is none of the verdict
+            body.pop("response_format", None)
         create = self._client.chat.completions.create
         return await create(messages=messages, extra_body=body, **options)
 

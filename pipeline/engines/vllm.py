@@ -47,6 +47,7 @@ from pipeline.engines.vllm_processes import (
 )
 from pipeline.engines.vllm_reasoning import Opening, Parts, Reasoner
 from pipeline.engines.vllm_requests import Generated, sampling_params
+from pipeline.engines.vllm_verdict import conversation_tokens, verdict_of, verdict_sampling
 from pipeline.formats import format_of
 
 T = TypeVar("T")
@@ -141,13 +142,11 @@ class VllmProcess:
             self._llm = None
 
     async def generate(self, request: Request, on_tokens: Callable[[], None]) -> Completion:
+        if request.choices:
+            return await self._verdict(request, on_tokens)
         began = time.monotonic()
         tokens, opening = await self._in_thread(self._encode, request)
-        room = self._context - len(tokens)
-        if room < 1:
-            raise GenerationError(
-                f"the conversation has {len(tokens):,} tokens, the context {self._context:,}"
-            )
+        room = self._room(tokens)
         job, thinks = self._job, opening.thinks
         limit = token_limit(job.answer, job.sampling, request, room, thinks)
         thought = thought_limit(job.answer, job.sampling, request, limit, thinks)
@@ -167,9 +166,28 @@ class VllmProcess:
             split=parts.split,
             confidence=_confidence(job, generated, parts),
             probabilities=self._probabilities(generated, parts) if logprobs else None,
+            tokens=generated.tokens if job.judge else (),
         )
         enforced = job.answer.decoding == "enforced"
         return format_of(job.answer).closed(completion) if enforced else completion
+
+    async def _verdict(self, request: Request, on_tokens: Callable[[], None]) -> Completion:
+        encode = partial(conversation_tokens, self._encoder, self._reasoner, request)
+        tokens = await self._in_thread(encode)
+        self._room(tokens)
+        make = partial(verdict_sampling, request.choices)
+        generated = await self._generated(tokens, make, Opening(), on_tokens)
+        ends = frozenset(self._encoder.tokenizer.all_special_ids)
+        return verdict_of(request, generated, ends, len(tokens))
+
+    def _room(self, tokens: Sequence[int]) -> int:
+        """Tokens of the context that a conversation leaves; raises `GenerationError` for none."""
+        room = self._context - len(tokens)
+        if room < 1:
+            raise GenerationError(
+                f"the conversation has {len(tokens):,} tokens, the context {self._context:,}"
+            )
+        return room
 
     def _probabilities(self, generated: Generated, parts: Parts) -> Mapping[str, float] | None:
         ends = frozenset(self._encoder.tokenizer.all_special_ids)

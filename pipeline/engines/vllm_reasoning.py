@@ -74,6 +74,16 @@ class Reasoner:
             self._opening = Opening(text, tokens, thinks)
         return self._opening
 
+    def skipped_thought(self, opening: Opening) -> str:
+        """What a model reads in place of the thought that it would begin behind an opening."""
+        if self._parser is None or not opening.thinks:
+            return ""
+        if self._is_harmony:
+            return FINAL + MESSAGE
+        start, end = self._parser.reasoning_start_str, self._parser.reasoning_end_str
+        begun = "" if not start or start in opening.text else start
+        return f"{begun}\n\n{end}\n\n" if end else ""
+
     def parts(self, generated: Generated, opening: Opening) -> Parts:
         """Splits a completion, and counts the tokens of the thought without the tags around it."""
         if self._parser is None:

@@ -34,7 +34,7 @@ def to_batches(
     in_flight: float,
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
 ) -> pa.Table:
-    """Prompts as `BATCHES`, one a row, none larger than a part of the store.
+    """Prompts in packed batches, one a row, none larger than a part of the store.
 
     If a model reads them, a paper's prompts stand together, in the order in which they share the
     most prefix. `in_flight` batches are at work at a time.

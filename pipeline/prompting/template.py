@@ -6,7 +6,7 @@ field that the template uses is rejected.
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -34,6 +34,8 @@ _SAMPLE = Record(
     passages=(Passage("Text.", "p. 1"),) * 2,
     messages=(Message(PLAIN, "Text."),),
 )
+
+_OWN = "; columns of your own are extra.<name>"
 
 _environment = PromptEnvironment()
 
@@ -79,16 +81,27 @@ def load_prompt(template: str, answer: Answer) -> PromptSource:
     """
     if template == VERBATIM:
         return PromptSource(VERBATIM, "1")
+    source = load_source("prompt", template, format_of(answer).prompt_words, FIELDS)
+    _try_out(source)
+    return source
+
+
+def load_source(
+    key: str, template: str, words: PromptWords, fields: Collection[str]
+) -> PromptSource:
+    """The template at the path that a `key` of the job names, which may use these `fields`.
+
+    Raises `ConfigError` with file and line.
+    """
     try:
         text = read_text(template)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"prompt: {template}: the template cannot be read: {error}") from error
-    source = _parse(template, text, format_of(answer).prompt_words)
+        raise ConfigError(f"{key}: {template}: the template cannot be read: {error}") from error
+    source = _parse(template, text, words)
     for _, text, line in source.parts:
         tree = _tree(template, text, line)
-        _check_names(template, tree, line)
+        _check_names(template, tree, line, fields)
         _check_prints(template, tree, line)
-    _try_out(source)
     return source
 
 
@@ -102,11 +115,15 @@ def render(source: PromptSource, record: Record) -> tuple[tuple[Message, ...], s
             )
         return record.messages, record.boilerplate
     context = _context(record, source.words)
-    messages = tuple(
+    return render_parts(source, context), boilerplate_of(source)
+
+
+def render_parts(source: PromptSource, context: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The messages of a template in a context; raises `Fault` if a field it needs is missing."""
+    return tuple(
         Message(role, _rendered(source.path, text, line, context))
         for role, text, line in source.parts
     )
-    return messages, boilerplate_of(source)
 
 
 def _rendered(path: str, text: str, first_line: int, context: Mapping[str, Any]) -> str:
@@ -187,17 +204,17 @@ def _refuse_unrepeatable(name: str, line: int) -> None:
         raise TemplateSyntaxError(f"{name} gives another prompt every time; use a column", line)
 
 
-def _check_names(path: str, tree: nodes.Template, first_line: int) -> None:
+def _check_names(path: str, tree: nodes.Template, first_line: int, fields: Collection[str]) -> None:
     for other in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         raise ConfigError(
             f"{path}:{first_line + other.lineno - 1}: a prompt is one file; it includes no other"
         )
-    unknown = meta.find_undeclared_variables(tree) - FIELDS
+    unknown = meta.find_undeclared_variables(tree) - {*fields}
     for node in tree.find_all(nodes.Name):
         if node.name in unknown:
             raise ConfigError(
                 f"{path}:{first_line + node.lineno - 1}: no field {node.name!r} in a record"
-                f"{nearest(node.name, FIELDS)}; columns of your own are extra.<name>"
+                f"{nearest(node.name, fields)}{_OWN if 'extra' in fields else ''}"
             )
 
 

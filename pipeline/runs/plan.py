@@ -20,7 +20,7 @@ from pipeline.core.arrow import PROMPTS, batch_lines, carry, receipt, split_work
 from pipeline.core.records import BatchLine, Prompt
 from pipeline.engines import model_of, sampling_of, settings_of
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
-from pipeline.flow import partitions_of, read_prompts
+from pipeline.flow import ledger_of, partitions_of, read_prompts
 from pipeline.prompting.cache_estimate import is_sampled
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.own_ids import SETTLED_BY
@@ -29,6 +29,7 @@ from pipeline.runs.monitor import Monitor, Watcher
 from pipeline.runs.progress import InputBounds
 from pipeline.store.filling import outdated_in
 from pipeline.store.history import History, LastAnswer, Provenance
+from pipeline.store.judging import CurrentAnswers, ToJudge
 from pipeline.store.ledger import Ledger, answer_digest, contains
 from pipeline.store.schema import sampling_under
 
@@ -89,6 +90,7 @@ class WorkPlan:
     longest: Prompt | None = None
     ids: Mapping[str, Any] = field(default_factory=dict)
     to_fill_in: int = 0  # current records whose carried columns the store lacks, at most
+    to_judge: int = 0  # current records whose answers lack a judgement
 
     def add(self, other: Self) -> None:
         self.totals.add(other.totals)
@@ -97,6 +99,7 @@ class WorkPlan:
         self.examples.extend(other.examples)
         self.sample.extend(other.sample)
         self.to_fill_in += other.to_fill_in
+        self.to_judge += other.to_judge
         self.longest = max(self.longest, other.longest, key=_characters)
 
 
@@ -116,10 +119,8 @@ def make_plan(
 
 def _tables(prepared: Prepared, executor: Executor, examples: int) -> Iterator[WorkPlan]:
     """Runs the flow as far as prompts; yields the plan of each table of them."""
-    bucket = prepared.job.input.bucket
-    carries = prepared.job.output.carry
-    ledger = executor.share(Ledger.of(prepared.store, prepared.selection, bucket, carries))
-    history = executor.share(History.of(prepared.store, bucket))
+    ledger = executor.share(ledger_of(prepared))
+    history = executor.share(History.of(prepared.store, prepared.job.input.bucket))
     planner = Planner(
         prepared.job, prepared.source, ledger, history, examples, _sampled_share(prepared)
     )
@@ -168,6 +169,8 @@ class Planner:
         causes, answers = self._causes(work)
         plan = WorkPlan(Totals.of(prompts), Counter(causes))
         plan.to_fill_in = outdated_in(rest, self.job.output.carry).num_rows
+        if len(unjudged := self.ledger().unjudged):
+            plan.to_judge = len(ToJudge.of([CurrentAnswers.among(rest)], unjudged).answers)
         for cause, tokens in zip(causes, work["tokens"].to_pylist(), strict=True):
             plan.prompt_tokens[cause] += tokens
         has_texts = pc.is_valid(work["messages"]).to_pylist()

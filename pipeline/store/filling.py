@@ -43,12 +43,22 @@ OUTDATED = pa.schema([("answer", pa.binary(DIGEST_BYTES)), ("extra", pa.string()
 _MOMENT = pa.scalar(1, pa.duration("us"))
 
 
+def a_moment_later(rows: pa.Table) -> pa.Table:
+    """Rows that count in the place of those they are copies of, and of no others."""
+    later = pc.add(rows["written_at"], _MOMENT).cast(TIMESTAMP)
+    return set_column(rows, "written_at", later)
+
+
+def is_current(prompts: pa.Table) -> pa.ChunkedArray:
+    """Which prompts the store holds answers to."""
+    return pc.is_in(prompts["standing"], pa.array(["current", "current_failed"]))
+
+
 def outdated_in(prompts: pa.Table, carry: Carry) -> pa.Table:
     """The current rows among prompts whose columns are not known to be in the store."""
     if not carry:
         return OUTDATED.empty_table()
-    current = pc.is_in(prompts["standing"], pa.array(["current", "current_failed"]))
-    rows = prompts.filter(pc.and_(current, pc.is_valid(prompts["extra"])))
+    rows = prompts.filter(pc.and_(is_current(prompts), pc.is_valid(prompts["extra"])))
     keys = (rows[name].to_pylist() for name in BY_GENERATION)
     extras = [carried_json(orjson.loads(e), carry) for e in rows["extra"].to_pylist()]
     columns = [pa.array(map(answer_digest, *keys), OUTDATED.field("answer").type), extras]
@@ -104,8 +114,7 @@ class Filling:
             for old, new in zip(before, merged, strict=True)
         ]
         rows = set_column(rows, "extra", [carried_json(columns, "all") for columns in merged])
-        later = pc.add(rows["written_at"], _MOMENT).cast(TIMESTAMP)
-        return set_column(rows, "written_at", later).filter(pa.array(changes, pa.bool_()))
+        return a_moment_later(rows).filter(pa.array(changes, pa.bool_()))
 
     def _has(self, digests: Digests) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         return np.isin(digests, self.answers)

@@ -4,9 +4,9 @@ A run reads the ledger once, before it starts. It does not see what another run 
 both may generate the same record, and by the reader rule one of the two rows counts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,15 @@ from pipeline.store.reader import (
 from pipeline.store.schema import ANSWERS_FOLDER, REJECTS_FOLDER
 
 Mask = npt.NDArray[np.bool_]
+
+
+class RowTest(NamedTuple):
+    """What holds of some stored rows, and the columns by which that is known."""
+
+    columns: Sequence[str]
+    holds: Callable[[pa.Table], Sequence[bool]]
+
+
 SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
@@ -70,7 +79,8 @@ class Ledger:
     `again` holds those of `failed` that the run is to retry, `superseded` the answers under whose
     id another counting one is newer: a prompt was edited, or two records had the same id.
     `carrying` holds digests of the answers with the columns that the job carries, if it does carry
-    any. For one bucket, the ledger holds the bucket's answers and, since rejects do not name their
+    any; `unjudged` those of the answers that lack the judgement of the job's judge, if it has one.
+    For one bucket, the ledger holds the bucket's answers and, since rejects do not name their
     papers, all rejects in parts that may belong to the bucket.
     """
 
@@ -80,6 +90,7 @@ class Ledger:
     superseded: Digests
     own: OwnIds
     carrying: Digests
+    unjudged: Digests
     rejects: Digests
 
     @staticmethod
@@ -88,12 +99,15 @@ class Ledger:
         selection: Selection = EVERYTHING,
         bucket: Bucket = WHOLE,
         carry: Carry = NOTHING,
+        unjudged: RowTest | None = None,
     ) -> "Ledger":
         """Reads the key columns of a store, which may not exist yet."""
         answers, rejects = store.join(ANSWERS_FOLDER), store.join(REJECTS_FOLDER)
         return Ledger(
             *with_parts(
-                answers, lambda parts: _answers(answers, parts, selection, bucket, carry), bucket
+                answers,
+                lambda parts: _answers(answers, parts, selection, bucket, carry, unjudged),
+                bucket,
             ),
             rejects=with_parts(rejects, lambda parts: _rejects(rejects, parts, selection), bucket),
         )
@@ -101,7 +115,7 @@ class Ledger:
     @staticmethod
     def empty() -> "Ledger":
         none = as_digests([])
-        return Ledger(none, none, none, none, OwnIds.of([], []), none, none)
+        return Ledger(none, none, none, none, OwnIds.of([], []), none, none, none)
 
 
 def answer_digest(record_id: str, generation_key: str) -> bytes:
@@ -127,14 +141,21 @@ def contains(digests: Digests, wanted: Sequence[bytes]) -> list[bool]:
 
 
 def _answers(
-    folder: Location, parts: Sequence[str], selection: Selection, bucket: Bucket, carry: Carry
-) -> tuple[Digests, Digests, Digests, Digests, OwnIds, Digests]:
+    folder: Location,
+    parts: Sequence[str],
+    selection: Selection,
+    bucket: Bucket,
+    carry: Carry,
+    unjudged: RowTest | None,
+) -> tuple[Digests, Digests, Digests, Digests, OwnIds, Digests, Digests]:
     """Digests of the counting rows by what they are; see `Ledger`."""
     # Growing buffers: lists of arrays would take twice the memory while they are concatenated.
-    keys, times, failed, again, records, carrying = (bytearray() for _ in range(6))
+    keys, times, failed, again, records, carrying, lacking = (bytearray() for _ in range(7))
     own: dict[str, list[str]] = {name: [] for name in BY_GENERATION}
     wanted = [*BY_GENERATION, "status", "failed_checks", "written_at", *(["extra"] * bool(carry))]
-    columns = columns_in(bucket, wanted)
+    columns = columns_in(
+        bucket, [*dict.fromkeys([*wanted, *(unjudged.columns if unjudged else ())])]
+    )
     for part in read_parts(folder.fs, parts, columns):
         rows = rows_in(bucket, part)
         keys += row_digests(rows, BY_GENERATION).data
@@ -143,6 +164,7 @@ def _answers(
         failed += is_failed.data
         again += _to_retry(rows, is_failed, selection).data
         records += _hashes(rows["record_id"]).data
+        lacking += np.array(unjudged.holds(rows) if unjudged else (), bool).data
         carrying += b"".join(_carrying(rows, carry) if carry else ())
         with_own = rows.filter(pc.match_substring_regex(rows["record_id"], OWN_SUFFIX.pattern))
         for name in own:
@@ -157,6 +179,7 @@ def _answers(
         digests[_superseded(counting, np.frombuffer(records, np.int64), written)],
         OwnIds.of(*own.values()),
         np.sort(np.frombuffer(carrying, DIGEST_DTYPE)[counting]) if carry else as_digests([]),
+        digests[counting[np.frombuffer(lacking, bool)[counting]]] if unjudged else as_digests([]),
     )
 
 

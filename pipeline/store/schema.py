@@ -140,6 +140,8 @@ def answers_table(
         "extra": [carried_json(p.record.extra, carry) for p in prompts],
         **record_columns([p.record for p in prompts]),
     }
+    if any(a.judgements for a in answers):
+        columns["judgements"] = lists_of_structs([a.judgements for a in answers], JUDGEMENTS)
     lines = [p.record.batch for p in prompts]
     if any(lines) and (of_job := constants.get("sampling")):
         columns["sampling"] = [sampling_under(of_job, line) for line in lines]

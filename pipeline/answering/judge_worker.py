@@ -1,0 +1,91 @@
+"""Stage: stored answers to judged ones, by an engine that stays in memory; one a replica."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from pipeline.answering.engine_loader import EngineLoader
+from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.judge import COLUMNS, Judge, Verdict
+from pipeline.answering.stop_signal import StopSignal
+from pipeline.answering.stored_rows import Row, stored_prompt, stored_split
+from pipeline.cluster.counters import EngineCounts
+from pipeline.cluster.reporter import Reporter
+from pipeline.config.schema import Job
+from pipeline.core.accounting import Totals
+from pipeline.core.arrow import receipt, unpack
+from pipeline.core.errors import OvernightError
+from pipeline.core.records import Completion
+from pipeline.engines.engine import Engine
+from pipeline.prompting.template import PromptSource
+from pipeline.store.judging import with_judgements
+from pipeline.store.sink import Sink
+
+
+class JudgeWorker:
+    """Asks for verdicts on batches of stored answers, and stores those again that got one.
+
+    Nothing is generated but verdicts. What was judged since the batch was made is left as it is.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        source: PromptSource,
+        evaluator: Evaluator,
+        sink: Sink,
+        judge: Judge,
+        reporter: Reporter = Reporter(),  # noqa: B008  it has no state
+    ) -> None:
+        self._sink = sink
+        self._judge = judge
+        self._evaluator = evaluator
+        self._reporter = reporter
+        self._loader = EngineLoader(job, source, evaluator, reporter)
+        self._stop = StopSignal(reporter, lambda: reporter.worked(EngineCounts(), True))
+        reporter.state("placed")
+
+    async def __call__(self, batch: pa.Table) -> pa.Table:
+        """Judges a packed batch of stored rows; returns a receipt."""
+        rows = unpack(batch)
+        rows = rows.filter(pa.array(self._judge.lacking(rows.select(COLUMNS)), pa.bool_()))
+        totals = Totals()
+        if rows.num_rows and await self._stop.may_begin():
+            try:
+                totals = await self._judged(rows)
+            except OvernightError as error:
+                raise type(error)(str(error)) from None  # its causes may not travel to the driver
+        return receipt(totals)
+
+    async def _judged(self, rows: pa.Table) -> Totals:
+        engine = (await self._loader.loaded()).engine
+        tasks = [asyncio.create_task(self._verdict(row, engine)) for row in rows.to_pylist()]
+        every = asyncio.gather(*tasks)
+        if await self._stop.comes_before(every):
+            every.cancel()
+            await asyncio.wait([every])
+        else:
+            every.result()
+            self._reporter.state("answering", engine.version)
+        verdicts = [None if task.cancelled() else task.result() for task in tasks]
+        return await asyncio.to_thread(self._store, rows, verdicts)
+
+    async def _verdict(self, row: Row, engine: Engine) -> Verdict:
+        reasoning = row["reasoning"]
+        split = stored_split(row["completion"], reasoning) if reasoning else None
+        completion = self._evaluator.split(Completion(row["completion"], None, split=split))
+        return await self._judge.verdict(stored_prompt(row, "", {}), completion, row, engine)
+
+    def _store(self, rows: pa.Table, verdicts: Sequence[Verdict | None]) -> Totals:
+        """Stores the rows that got a judgement; counts all that were asked for."""
+        given = [v.judgement for v in verdicts if v and v.judgement]
+        judged = [bool(v and v.judgement) for v in verdicts]
+        totals = Totals()
+        for verdict in filter(None, verdicts):
+            totals.sums.update(verdict.counts.nonzero)
+        if given:
+            rows = with_judgements(rows.filter(pa.array(judged)), given)
+            size = self._sink.writer.write_as_it_is(self._sink.new_answers(), rows)
+            totals.sums.update(parts=1, part_bytes=size, judged_again=len(given))
+        return totals
