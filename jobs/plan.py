@@ -68,6 +68,7 @@ def main(
         "reasoning": described(job) if job.engine.kind == "vllm" else None,
         "over_budget": list(overruns(job, plan.totals, selection.limit)),
         **_cost(plan, job, rate, last_measured(prepared.store, job)),
+        **_judging(plan, prepared),
         "gpus": job.engine.gpus * job.engine.replicas.max,
         "context": asdict(context) if context else None,
         "prefix_cache": asdict(cache) if cache else None,
@@ -97,6 +98,7 @@ def _records(plan: WorkPlan, now: Provenance) -> dict[str, Any]:
         "current": totals.states["current"],
         "current_failed": totals.standings["current_failed"],
         "to_fill_in": plan.to_fill_in,
+        "to_judge": plan.to_judge,
         "carried": dict(totals.carried),
         "rejected": totals.states["rejected"],
         "rejects": dict(totals.reasons),
@@ -134,6 +136,16 @@ def _cost(
         "gpu_hours": (prompt_tokens + completion_tokens) / used / 3600 if used else None,
         "parts": ceil(records / job.rows_per_file),
     }
+
+
+def _judging(plan: WorkPlan, prepared: Prepared) -> dict[str, int]:
+    """Verdicts at most, and the tokens of the judge's turns; stored conversations are read again
+    before them.
+    """
+    judge = prepared.judge
+    verdicts = plan.to_judge + plan.totals.standings["work"] if judge else 0
+    each = judge.template.estimated_tokens if judge else 0
+    return {"verdicts": verdicts, "estimated_judge_tokens": verdicts * each}
 
 
 def _examples(plan: WorkPlan, prepared: Prepared, now: Provenance) -> Iterator[dict[str, Any]]:
@@ -191,12 +203,16 @@ def _show(console: Console, document: dict[str, Any], of_engine: Sequence[str]) 
     failed, to_fill_in = document["current_failed"], document["to_fill_in"]
     details = [f"{failed:,} failed earlier"] * bool(failed)
     details += [f"{to_fill_in:,} with columns to fill in"] * bool(to_fill_in)
+    details += [f"{document['to_judge']:,} to judge"] * bool(document["to_judge"])
     table.add_row("leave as current", f"{document['current']:,}", ", ".join(details))
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(document["rejects"].items()))
     table.add_row("reject", f"{document['rejected']:,}", reasons)
     table.add_row("read", f"{document['read']:,}")
     console.print(table)
     console.print(f"\n{_cost_line(document)}")
+    if verdicts := document["verdicts"]:
+        tokens = plural(document["estimated_judge_tokens"], "token")
+        console.print(f"judge: at most {plural(verdicts, 'verdict')}, about {tokens} of its own")
     reasoning = [f"reasoning: {document['reasoning']}"] if document["reasoning"] else []
     about = [*lines_about(document["ids"]), *carried.lines_about(document["carried"])]
     for line in (*reasoning, *of_engine, *document["over_budget"], *about):

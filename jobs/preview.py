@@ -105,6 +105,7 @@ def _side(side: PreviewedAnswer | Reject) -> Document:
         "confidence": answered.completion.confidence,
         "failed_checks": list(answered.failed_checks),
         "checks": [check._asdict() for check in answered.checks],
+        "judgements": [judgement._asdict() for judgement in answered.judgements],
         "attempts": _attempts(side),
         **{n: sum(getattr(a.completion, n) for a in answered.attempts) for n in TOKENS},
         "seconds": side.seconds,

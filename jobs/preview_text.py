@@ -93,6 +93,7 @@ def _facts(side: Document) -> dict[str, Text]:
         "answer": lambda s: _lines(s["answer"] or "(empty)"),
         "result": _result,
         "checks": _checks,
+        "judge": _judgements,
         "attempts": _attempts,
         "tokens": _tokens,
         "seconds": lambda s: Text(f"{s['seconds']:.2f}"),
@@ -134,6 +135,16 @@ def _check(check: Document) -> Text:
     sign = ("✓ ", "green") if check["passed"] else ("✗ ", "red")
     level = "" if check["passed"] else f" ({check['level']})"
     return Text.assemble(sign, f"{check['name']}{level}: {harmless(check['evidence'])}")
+
+
+def _judgements(side: Document) -> Text:
+    return Text("\n").join(_judgement(judgement) for judgement in side["judgements"])
+
+
+def _judgement(judgement: Document) -> Text:
+    share = judgement["probability"]
+    likely = "" if share is None else f" ({share:.2f})"
+    return Text(f"{harmless(judgement['value'])}{likely}, by {harmless(judgement['rater'])}")
 
 
 def _attempts(side: Document) -> Text:

@@ -1,5 +1,6 @@
 """`overnight run`: answers what the store does not hold yet."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from pipeline.config.selection import Selection
 from pipeline.core import carried
 from pipeline.core.errors import describe
 from pipeline.core.own_id import lines_about
-from pipeline.core.text import harmless
+from pipeline.core.text import harmless, plural
 from pipeline.results.pages.run_page import write_report
 from pipeline.runs.execute import execute
 from pipeline.runs.metrics import Metrics
@@ -70,6 +71,7 @@ def _show(console: Console, document: dict[str, Any], store: str) -> None:
             {
                 "failed earlier": counts["current_failed"],
                 "with columns filled in": counts["filled_in"],
+                "judged": counts["judged_again"],
             },
         ),
         ("read", {}),
@@ -79,10 +81,23 @@ def _show(console: Console, document: dict[str, Any], store: str) -> None:
     console.print(f"\nrun {run_id}: {document['status']} in {document['timings']['total']:.1f} s")
     columns = carried.lines_about(document["carried"])
     errors = (document["error"] or "").splitlines()
-    for line in [*errors, *lines_about(document["ids"]), *columns]:
+    for line in [*errors, *_judging(document), *lines_about(document["ids"]), *columns]:
         console.print(harmless(line), markup=False)
     console.print(f"answers   {store}/answers/\nrejects   {store}/rejects/")
     console.print(f"this run  {store}/runs/{run_id}/run.json")
+
+
+def _judging(document: dict[str, Any]) -> Iterator[str]:
+    """What became of the judge's questions, and what they took."""
+    counts, sums = document["counts"], document["sums"]
+    if counts["judged"] or counts["unjudged"]:
+        names = ("judge_prompt_tokens", "judge_cached_tokens", "judge_completion_tokens")
+        prompt, cached, completion = (sums.get(name, 0) for name in names)
+        without = f", {counts['unjudged']:,} left without a verdict" if counts["unjudged"] else ""
+        yield (
+            f"judge: {plural(counts['judged'], 'verdict')}{without}; {prompt - cached:,} tokens "
+            f"read beyond the prefix cache, {completion:,} written"
+        )
 
 
 def _largest_first(counts: dict[str, int]) -> str:

@@ -11,15 +11,16 @@ Every record that was read reaches a replica, once. Current and rejected ones ri
 one pass gives the exact accounting.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
 
-from pipeline.answering.judge import Judge
 from pipeline.answering.judge_worker import JudgeWorker
 from pipeline.answering.prepare import Prepared
 from pipeline.answering.replica import BatchWorker
+from pipeline.cluster.counters import StageCounts
 from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
@@ -46,9 +47,19 @@ PARTITION_ROWS = 16_000
 """About as much, if the input says that a paper's records stand together."""
 
 
-def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Totals]:
-    """Runs the flow; yields the totals of each batch once all its answers are stored, then those of
-    each part whose carried columns were filled in, and of each batch of stored answers once judged.
+def outcomes(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Totals]:
+    """Runs the flow of a job; yields totals as soon as what they count is stored."""
+    job = prepared.job
+    writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
+    sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
+    flow = answer if job.input.store is None else judge_stored
+    return flow(prepared, executor, sink)
+
+
+def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Totals]:
+    """Answers what the store does not hold; yields the totals of each batch once all its answers
+    are stored, then of each part whose carried columns were filled in, and of each batch of stored
+    answers that was judged.
     """
     job, source, reporter = prepared.job, prepared.source, executor.reporter
     ledger = ledger_of(prepared)
@@ -61,8 +72,6 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
         in_flight=_rivals(job.engine.replicas.max) * (concurrent + 1) / partitions,
         reporter=reporter,
     )
-    writer = PartWriter(run_id, job.input.bucket, job.output.append_only)
-    sink = Sink(job.output.uri, prepared.storage, writer, job.rows_per_file)
     waits = partitions == 1 or (job.engine.generates and not job.input.grouped)
     rows = PARTITION_ROWS if job.engine.generates else job.rows_per_file
     gather = partial(_together, partitions) if waits else partial(_streaming, rows)
@@ -83,8 +92,22 @@ def answer(prepared: Prepared, executor: Executor, run_id: str) -> Iterator[Tota
     if outdated and not reporter.is_ending():
         yield from _filled_in(outdated, prepared.store, sink, executor)
     if prepared.judge and not reporter.is_ending():
-        to_judge = ToJudge.of(current, ledger.unjudged)
-        yield from _judged(to_judge, prepared.judge, prepared, sink, executor)
+        yield from _judged(ToJudge.of(current, ledger.unjudged), prepared, executor, sink)
+
+
+def judge_stored(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Totals]:
+    """Judges the counting answers of a store; yields their number, then totals of each batch."""
+    ledger, limit = ledger_of(prepared), prepared.selection.limit
+    totals = stored_totals(ledger)
+    executor.reporter.counted(StageCounts.of(totals))
+    yield totals
+    yield from _judged(ToJudge(ledger.unjudged[:limit]), prepared, executor, sink)
+
+
+def stored_totals(ledger: Ledger) -> Totals:
+    """The answers of a store as records that a run has read."""
+    standings = {"current": len(ledger.answered), "current_failed": len(ledger.failed)}
+    return Totals(Counter(standings), sums=Counter(read=sum(standings.values())))
 
 
 def ledger_of(prepared: Prepared) -> Ledger:
@@ -96,19 +119,17 @@ def ledger_of(prepared: Prepared) -> Ledger:
 
 
 def _judged(
-    to_judge: ToJudge, judge: Judge, prepared: Prepared, sink: Sink, executor: Executor
+    to_judge: ToJudge, prepared: Prepared, executor: Executor, sink: Sink
 ) -> Iterator[Totals]:
-    job, sizes = prepared.job, prepared.store.join(ANSWERS_FOLDER).files()
-    shared = executor.share(to_judge)
-    tasks = [
-        (partial(_to_judge, part, shared, sink), sizes.get(part.path, 0))
-        for part in to_judge.parts(prepared.store)
-    ]
-    if tasks:
-        replica = (job, prepared.source, prepared.evaluator, sink, judge, executor.reporter)
-        rows = executor.read(tasks).in_blocks(1)
-        concurrent = max_concurrent_batches(job)
-        yield from rows.through_replicas(JudgeWorker, replica, job.engine, concurrent).receipts()
+    """Stored answers with verdicts, a batch at a time; the model is loaded if there are any."""
+    job, parts = prepared.job, to_judge.parts(prepared.store)
+    if not parts:
+        return
+    sizes, shared = prepared.store.join(ANSWERS_FOLDER).files(), executor.share(to_judge)
+    tasks = [(partial(_to_judge, part, shared, sink), sizes.get(part.path, 0)) for part in parts]
+    worker = (job, prepared.source, prepared.evaluator, sink, prepared.judge, executor.reporter)
+    rows, concurrent = executor.read(tasks).in_blocks(1), max_concurrent_batches(job)
+    yield from rows.through_replicas(JudgeWorker, worker, job.engine, concurrent).receipts()
 
 
 def _to_judge(part: PartRows, to_judge: Callable[[], ToJudge], sink: Sink) -> Iterator[pa.Table]:

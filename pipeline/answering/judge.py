@@ -65,6 +65,11 @@ class Judge:
             job.judge.when == "unsure",
         )
 
+    def described(self) -> dict[str, Any]:
+        """Rater, template and choices, for the run file."""
+        source, choices = self.template.source, list(self.template.choices)
+        return {"rater": self.rater, **source.described(), "choices": choices}
+
     def wants(self, answer: Mapping[str, Any]) -> bool:
         """Whether an answer is to be judged: one with a text, and unsure if the job says so."""
         is_unsure = answer["answers_question"] == "unsure"

@@ -1,6 +1,6 @@
 """Checks every part of a job before anything is started or changed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.judge import Judge
@@ -53,9 +53,14 @@ def prepare(job: Job, selection: Selection = EVERYTHING) -> Prepared:
     storage = Storage(job.storage)
     store = storage.at(job.output.uri)
     listing = list_shards(job.input.uri, storage)
-    if _holds(storage.at(job.input.uri), listing, store):
+    if job.input.store is None and _holds(storage.at(job.input.uri), listing, store):
         raise ConfigError(
             f"output.uri: {job.output.uri} is inside the input; the job would read its own answers"
+        )
+    if job.input.store and replace(selection, limit=None) != EVERYTHING:
+        raise ConfigError(
+            "--only, --retry: a job with input.store judges whatever lacks a judgement; leave them "
+            "out, or see input.bucket and --limit"
         )
     chosen = selection.under(job.input.fields)
     return Prepared(job, source, evaluator, storage, listing, store, chosen, judge)

@@ -156,6 +156,7 @@ class RayData:
         self._debug = debug
         self._block = ExitStack()
         self._coordinator: Any = None
+        self._places: dict[str, Any] | None = None
         self.reporter: Reporter = Reporter()
 
     def __enter__(self) -> Self:
@@ -188,8 +189,12 @@ class RayData:
         return ClusterIdentities(self._block.enter_context(actor_beside_driver(Identities)))
 
     def places(self, engine: EngineConfig) -> dict[str, Any]:
-        """How Ray places the replicas; the places are free again at the end of the block."""
-        return self._block.enter_context(placement(engine))
+        """How Ray places the replicas; the places are free again at the end of the block. Streams
+        that follow each other have replicas in the same places.
+        """
+        if self._places is None:
+            self._places = self._block.enter_context(placement(engine))
+        return self._places
 
     def end(self, seconds: float) -> None:
         self._coordinator.end.remote(seconds)

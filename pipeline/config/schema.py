@@ -81,6 +81,7 @@ class Fields(Section):
 
 class Input(Section):
     uri: str = Field(min_length=1)  # a file, folder or glob
+    store: str | None = Field(default=None, min_length=1)  # in place of `uri`: answers to judge
     format: InputFormat = "auto"
     fields: Fields = Fields()
     bucket: Annotated[Bucket, PlainValidator(Bucket.parse), PlainSerializer(str)] = WHOLE
@@ -89,6 +90,17 @@ class Input(Section):
     overflow: Literal["reject", "drop_passages"] = "reject"
     grouped: bool = False  # whether the records of a paper are adjacent in the input
     text: TextGrammar = TextGrammar()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_store(cls, value: Any) -> Any:
+        """Of a store the answers are the input."""
+        if not isinstance(value, dict) or not isinstance(store := value.get("store"), str):
+            return value
+        uri = f"{store.rstrip('/')}/answers"
+        if value.get("uri", uri) != uri:
+            raise ValueError("store: stands in place of uri; keep one of them")
+        return {**value, "uri": uri}
 
     @model_validator(mode="after")
     def _has_columns(self) -> Self:
@@ -327,6 +339,18 @@ class Job(Section):
     report: Report = Report()
     notify: Notify = Notify()
     storage: Annotated[dict[str, Any], AfterValidator(_by_scheme)] = {}  # or flat, for s3://
+
+    @model_validator(mode="after")
+    def _judges_in_place(self) -> Self:
+        store = self.input.store
+        if store is not None and self.judge is None:
+            raise ValueError("judge: missing; the answers of input.store are there to be judged")
+        if store is not None and store.rstrip("/") != self.output.uri.rstrip("/"):
+            raise ValueError(
+                "output.uri: judgements stand in the rows of the answers that they judge; write "
+                f"{store} here too, as in input.store"
+            )
+        return self
 
     @property
     def rows_per_file(self) -> int:

@@ -84,14 +84,16 @@ def _shared_bytes(a: bytes, b: bytes) -> int:
 def verdict_of(
     request: Request, generated: Generated, ends: Collection[int], prompt_tokens: int
 ) -> Completion:
-    """The choice that was written, or that was begun."""
-    begun = [c for c in request.choices if c.startswith(generated.text)]
-    text = generated.text if generated.text in begun or len(begun) != 1 else begun[0]
+    """The likeliest choice: of one that several tokens may begin, the first alone may be less
+    likely than another choice, and be written for all that.
+    """
+    shares = choice_probabilities(request.choices, generated.steps(0, ends))
+    text = max(shares, key=lambda choice: shares[choice]) if shares else generated.text
     return Completion(
         text=text,
-        finish_reason="stop" if text in request.choices else generated.finish_reason,
+        finish_reason="stop" if shares else generated.finish_reason,
         prompt_tokens=prompt_tokens,
         cached_tokens=generated.cached_tokens,
         completion_tokens=len(generated.tokens),
-        probabilities=choice_probabilities(request.choices, generated.steps(0, ends)),
+        probabilities=shares,
     )

@@ -10,11 +10,15 @@ from typing import Any, Self
 from pipeline.config.schema import JudgeConfig
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Fault
+from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
 from pipeline.formats.choice import Choice
 from pipeline.prompting.template import PromptSource, load_source, render_parts
 
 OF_ANSWER = ("record_id", "paper_id", "question_id", "question", "answer")
 """Columns of an answer that a judge template may use; `answer` is the one that was extracted."""
+
+TURN_TOKENS = 8
+"""About what chat templates write around a turn, and the verdict itself."""
 
 FIELDS = (*OF_ANSWER, "choices", "answer_format")
 
@@ -47,6 +51,12 @@ class JudgeTemplate:
     @property
     def described(self) -> str:
         return f"{self.source.name}@{self.source.version}"
+
+    @property
+    def estimated_tokens(self) -> int:
+        """Of a turn and its verdict, by the characters of the template."""
+        characters = len(self.source.body) + sum(map(len, self.choices))
+        return characters // CHARACTERS_PER_TOKEN + TURN_TOKENS
 
     def turn(self, answer: Mapping[str, Any]) -> str:
         """The words of the turn for an answer; raises `Fault` if it lacks a field that they use."""

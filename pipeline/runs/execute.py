@@ -8,7 +8,7 @@ from pipeline.answering.prepare import Prepared
 from pipeline.cluster.executor import Executor
 from pipeline.core.accounting import Totals
 from pipeline.engines.reasoning_parsers import described
-from pipeline.flow import answer
+from pipeline.flow import outcomes
 from pipeline.runs.monitor import Monitor, Watcher
 from pipeline.runs.progress import InputBounds
 from pipeline.runs.recorder import Document, RunRecorder
@@ -39,7 +39,7 @@ def execute(
             monitor.watching(),
             shutdown_on_sigterm(job.grace_seconds, executor.end) as record.stop,
         ):
-            for stored in answer(prepared, executor, file.run_id):
+            for stored in outcomes(prepared, executor, file.run_id):
                 if record.timings.first_rows is None and stored.sums["parts"]:
                     record.timings.first_rows = record.timings.now()
                 monitor.add(stored)
@@ -53,4 +53,5 @@ def _run_file(prepared: Prepared, run_id: str | None) -> RunFile:
     store, job, prompt = prepared.store, prepared.job, prepared.source.described()
     file = RunFile.named(store, job, prompt, run_id) if run_id else RunFile.new(store, job, prompt)
     own_checks = digests_of(prepared.evaluator.checks)
-    return replace(file, reasoning=described(job), own_checks=own_checks)
+    judge = prepared.judge.described() if prepared.judge else None
+    return replace(file, reasoning=described(job), own_checks=own_checks, judge=judge)

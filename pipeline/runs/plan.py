@@ -20,7 +20,7 @@ from pipeline.core.arrow import PROMPTS, batch_lines, carry, receipt, split_work
 from pipeline.core.records import BatchLine, Prompt
 from pipeline.engines import model_of, sampling_of, settings_of
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
-from pipeline.flow import ledger_of, partitions_of, read_prompts
+from pipeline.flow import ledger_of, partitions_of, read_prompts, stored_totals
 from pipeline.prompting.cache_estimate import is_sampled
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.own_ids import SETTLED_BY
@@ -107,6 +107,10 @@ def make_plan(
     prepared: Prepared, executor: Executor, watcher: Watcher, examples: int = 0
 ) -> WorkPlan:
     """Plans a run, with at most this many examples; changes nothing."""
+    if prepared.job.input.store:
+        ledger = ledger_of(prepared)
+        limited = ledger.unjudged[: prepared.selection.limit]
+        return WorkPlan(stored_totals(ledger), to_judge=len(limited))
     plan = WorkPlan()
     bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
     with executor, Monitor(bounds, plan.totals, executor.counts, [watcher]).watching():

@@ -18,6 +18,7 @@ from pipeline.answering.prepare import Prepared
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
+from pipeline.core.errors import ConfigError
 from pipeline.core.extra import dump_extra
 from pipeline.core.records import Answered, Completion, Fault, Message, Prompt, Record, Reject
 from pipeline.engines import generation_identity
@@ -70,8 +71,10 @@ def preview(
     """Answers records under the job's template and those of `against`.
 
     `show` gets each record once it is answered, and each reject that is met before the last of
-    them. Raises `EngineError` and `StorageError`.
+    them. Raises `EngineError` and `StorageError`, and `ConfigError` for a job that only judges.
     """
+    if prepared.job.input.store:
+        raise ConfigError("input.store: a preview answers records; overnight plan counts verdicts")
     with _processes_ended():
         asyncio.run(_preview(prepared, (prepared.source, *against), show))
 
@@ -150,7 +153,7 @@ class _Answerer:
 
     def __init__(self, prepared: Prepared, sources: Sequence[PromptSource]) -> None:
         job, self._sources = prepared.job, sources
-        self._loader = EngineLoader(job, sources[0], prepared.evaluator, Reporter())
+        self._loader = EngineLoader(job, sources[0], prepared.evaluator, Reporter(), prepared.judge)
         self._text = _text_for_model(job, sources)
 
     async def answer(self, number: int, prompts: Sequence[Rendered]) -> PreviewedRecord:

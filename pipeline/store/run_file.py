@@ -58,6 +58,7 @@ class RunFile:
     resumed: Sequence[Mapping[str, Any]] = ()
     reasoning: str | None = None  # how completions are split
     own_checks: Mapping[str, str] = field(default_factory=dict)  # digests, by name
+    judge: Mapping[str, Any] | None = None  # its rater, template and choices
 
     @classmethod
     def new(
@@ -103,6 +104,7 @@ class RunFile:
             "ended_at": None if status == "running" else now,
             "job": redacted_values(self.job.model_dump(mode="json")),
             "prompt": dict(self.prompt),
+            "judge": dict(self.judge) if self.judge else None,
             "reasoning": self.reasoning,
             "own_checks": dict(self.own_checks),
             "versions": versions(),

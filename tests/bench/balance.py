@@ -148,7 +148,7 @@ def balance(scratch: Path, records: Path) -> Balance:
 
 def _ours(prepared: Prepared, executor: RayData) -> None:
     with patch.object(flow, "BatchWorker", Simulated):
-        for _ in flow.answer(prepared, executor, "bench"):
+        for _ in flow.outcomes(prepared, executor, "bench"):
             pass
 
 
