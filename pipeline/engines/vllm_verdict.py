@@ -19,6 +19,9 @@ from pipeline.engines.vllm_reasoning import Reasoner
 from pipeline.engines.vllm_requests import Generated
 from pipeline.formats.choice import Choice
 
+REPLACEMENT = "\ufffd"
+"""What bytes that are no character are read as."""
+
 
 def conversation_tokens(encoder: PromptEncoder, reasoner: Reasoner, request: Request) -> list[int]:
     """The conversation that a verdict ends, with no room for a thought before it.
@@ -42,7 +45,7 @@ def _behind_answer(encoder: PromptEncoder, request: Request) -> list[int]:
     if not said or not tokens or not encoder.formats(prompt):
         return []
     before, whole = encoder.text(prompt) + said.text, encoder.text(request.messages)
-    if not whole.startswith(before) or said.text != _decoded(encoder, tokens):
+    if not whole.startswith(before) or not _are_tokens_of(said.text, encoder, tokens):
         return []
     return [*encoder.encode(prompt), *tokens, *_encoded(encoder, whole[len(before) :])]
 
@@ -51,9 +54,11 @@ def _encoded(encoder: PromptEncoder, text: str) -> list[int]:
     return list(encoder.tokenizer.encode(text, add_special_tokens=False)) if text else []
 
 
-def _decoded(encoder: PromptEncoder, tokens: Sequence[int]) -> str:
+def _are_tokens_of(text: str, encoder: PromptEncoder, tokens: Sequence[int]) -> bool:
+    """Whether tokens give a text; one that was cut off may end within a character."""
     options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-    return str(encoder.tokenizer.decode(tokens, **options))
+    decoded = str(encoder.tokenizer.decode(tokens, **options))
+    return decoded.rstrip(REPLACEMENT) == text.rstrip(REPLACEMENT)
 
 
 def verdict_sampling(choices: Sequence[str]) -> SamplingParams:

@@ -7,6 +7,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.judge import Judge
 from pipeline.answering.loop import AnsweringLoop
 from pipeline.config.schema import Job
 from pipeline.core.records import Answered, Completion, Prompt
@@ -47,8 +48,8 @@ class LocalVllm:
             return self._run(self.process.generate(request, lambda: None))
 
     def answer_as(self, job: Job, *prompts: Prompt) -> list[Answered]:
-        """What becomes of prompts that are all open at once: generated, checked and repaired."""
-        loop = AnsweringLoop(self.supervisor, Evaluator.of(job), job.attempts)
+        """What becomes of prompts that are all open at once: answered, checked and judged."""
+        loop = AnsweringLoop(self.supervisor, Evaluator.of(job), job.attempts, Judge.of(job))
 
         async def answer() -> list[Answered]:
             return await asyncio.gather(*map(loop.answer, prompts))
