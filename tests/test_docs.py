@@ -53,11 +53,16 @@ def table_rows(page: Path) -> Iterator[list[str]]:
             yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 def keys(section: type[BaseModel] = Job, prefix: str = "") -> dict[str, FieldInfo]:
     """Every key of the job file that holds a value, by its dotted name."""
     found: dict[str, FieldInfo] = {}
     for name, field in section.model_fields.items():
-        inner = field.annotation
+        may_be_left_out = get_args(field.annotation) if section is Job else ()
+        inner = next(filter(is_section, may_be_left_out), field.annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             found |= keys(inner, f"{prefix}{name}.")
         else:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.store.run_file import versions
-from tests.bench import balance, engines, gpu, masks, prefixes, start, without_model
+from tests.bench import balance, engines, gpu, judging, masks, prefixes, start, without_model
 from tests.support.jobs import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -18,6 +18,7 @@ SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "engines": engines.section,
     "gpu": gpu.section,
     "prefixes": prefixes.section,
+    "judge": judging.section,
     "balance": balance.section,
     "decoding": masks.section,
     "start": start.section,
