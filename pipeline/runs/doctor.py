@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pipeline.answering.checks import chosen_checks
+from pipeline.answering.judge import Judge
 from pipeline.cluster.session import cluster, cluster_resources
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, OvernightError
@@ -101,8 +102,9 @@ def _checks(job: Job) -> str:
 
 
 def _template(job: Job) -> str:
-    source = _source(job)
-    return f"{source.name}, version {source.version}"
+    source, judge = _source(job), Judge.of(job)
+    said = f"{source.name}, version {source.version}"
+    return f"{said}; {judge.rater}" if judge else said
 
 
 def _input(job: Job) -> str:
@@ -120,6 +122,10 @@ def _input(job: Job) -> str:
 
 def _records(job: Job) -> str:
     """Renders a sample of the records; the job is at fault if too few of them make a prompt."""
+    if job.input.store and (judge := Judge.of(job)):
+        held = Ledger.of(_store(job), bucket=job.input.bucket, unjudged=judge.unjudged)
+        answers = plural(len(held.answered) + len(held.failed), "answer")
+        return f"{answers} in the store, {len(held.unjudged):,} of them to judge"
     shards, ledger = _listing(job).shards, Ledger.of(_store(job))
     sample, ids = take_sample(job, shards, _source(job), ledger)
     said = f"{sample.prompts:,} of {sample.records:,} sampled records make a prompt"

@@ -126,7 +126,7 @@ def _answer(task: dict[str, Any]) -> JudgeUse:
 def section(scratch: Path) -> list[str]:
     """Its part of docs/benchmarks.md."""
     use = measure(scratch)
-    ratios = use.ratios
+    ratios, median = use.ratios, statistics.median(use.ratios)
     return [
         "## A judge",
         "",
@@ -138,8 +138,8 @@ def section(scratch: Path) -> list[str]:
         "",
         "| | |",
         "|---|---:|",
-        f"| seconds with a judge ÷ without, median (least to most) | {statistics.median(ratios):.2f}"
-        f" ({ratios[0]:.2f} to {ratios[-1]:.2f}) |",
+        f"| seconds with a judge ÷ without: median (least to most) | {median:.2f} ({ratios[0]:.2f} "
+        f"to {ratios[-1]:.2f}) |",
         f"| tokens of a judge's turn, behind prompt and answer | {use.turn:.1f} |",
         f"| tokens read for a verdict, beyond the prefix cache: mean, most | {use.prefilled:.1f}, "
         f"{use.most_prefilled} |",

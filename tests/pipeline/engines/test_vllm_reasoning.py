@@ -150,3 +150,23 @@ def test_a_parser_without_its_tags_in_the_vocabulary_is_refused():
 
 def test_the_parsers_are_those_of_vllm():
     assert parser_names() == set(ReasoningParserManager.list_registered())
+
+
+# A verdict has no thought before it.
+
+
+@pytest.mark.parametrize("is_opened", [False, True])
+@pytest.mark.parametrize("parser", TAGS)
+def test_a_thought_that_is_skipped_has_ended_for_the_parser(parser, is_opened):
+    begin = TAGS[parser][0] if is_opened else ""
+    splitter = reasoner(parser, begin)
+    opening = splitter.opening(CHAT)
+    text = opening.text + splitter.skipped_thought(opening)
+    assert splitter._parser.is_reasoning_end(tokenizer().encode(text))
+    assert text.count(TAGS[parser][1]) == opening.thinks
+
+
+def test_no_thought_is_skipped_that_the_template_has_closed():
+    splitter = reasoner("qwen3", "<think>\n\n</think>\n\n")
+    assert splitter.skipped_thought(splitter.opening(CHAT)) == ""
+    assert reasoner(None).skipped_thought(Opening()) == ""
