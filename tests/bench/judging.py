@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-PAPERS, ROUNDS, ANSWER_TOKENS = 2, 5, 100
+PAPERS, ROUNDS, ANSWER_TOKENS = 1, 5, 100
 BLOCK_TOKENS = 32
 """The smallest that vLLM's CPU build takes; half of a block is read again for a verdict."""
 
@@ -130,7 +130,7 @@ def section(scratch: Path) -> list[str]:
     return [
         "## A judge",
         "",
-        f"{use.records} records of {PAPERS} papers of the published corpus, {ANSWER_TOKENS} tokens "
+        f"{use.records} records of a paper of the published corpus, {ANSWER_TOKENS} tokens "
         f"an answer, a Llama of 25 million random parameters on {os.cpu_count()} cores, blocks of "
         f"{BLOCK_TOKENS} tokens, the template `judge-answers`. The same records are answered "
         f"without a judge and with `judge.when: always`, by turns, {ROUNDS} rounds, each with an "

@@ -1,27 +1,34 @@
 """A judge gives verdicts on answers, new or stored, and generates no answer for that."""
 
 import asyncio
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.answering.judge import Judge
+from pipeline.answering.judge_worker import JudgeWorker
 from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import InProcess
+from pipeline.cluster.reporter import Reporter
 from pipeline.config.loading import load_job
 from pipeline.config.schema import Job
+from pipeline.core.arrow import pack, receipts_in
 from pipeline.core.errors import ConfigError, EngineError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.core.records import Answered, Completion, Judgement, Prompt
+from pipeline.runs.doctor import diagnose
 from pipeline.runs.recheck import recheck_store
 from pipeline.store.compaction import compact
 from pipeline.store.parts import PartWriter
 from pipeline.store.reader import read_rows
+from pipeline.store.sink import Sink
 from tests.pipeline.runs.test_carry import NOW
 from tests.support.jobs import (
     ROOT,
@@ -373,6 +380,40 @@ def test_an_old_store_is_judged(model, tmp_path, monkeypatch):
     assert by_key(after) == by_key(before)
 
 
+class Ending(Reporter):
+    """Tells replicas that the run goes on so many times, and then that no time is left."""
+
+    def __init__(self, beats: int) -> None:
+        self.beats = beats
+
+    async def heartbeat(self) -> float | None:
+        self.beats -= 1
+        return None if self.beats >= 0 else 0.0
+
+
+@pytest.mark.parametrize(("beats", "expected"), [(0, 0), (1, 3)])
+def test_a_run_that_ends_keeps_the_verdicts_that_it_has(
+    model, shards, monkeypatch, beats, expected
+):
+    """Of six, three never come."""
+    run(judged(model, shards, judge=None))
+    prepared = prepare(judged(model, shards))
+
+    async def generate(self, request):
+        if int(request.prompt.record.record_id[-1]) % 2:
+            await asyncio.sleep(600)
+        return Completion("yes", "stop")
+
+    monkeypatch.setattr("pipeline.engines.openai.OpenAIEngine.generate", generate)
+    sink = Sink(prepared.store.uri, prepared.storage, PartWriter("run"), 10)
+    worker = JudgeWorker(
+        *(prepared.job, prepared.source, prepared.evaluator, sink, prepared.judge, Ending(beats))
+    )
+    (totals,) = receipts_in(asyncio.run(worker(pack([stored(shards.parent / "store")]))))
+    assert totals.sums["judged"] == expected
+    assert sum(map(bool, verdicts(shards).values())) == expected
+
+
 # Another model's verdict.
 
 
@@ -487,3 +528,57 @@ def test_a_judgement_has_the_fields_of_the_store():
 
     struct = JUDGEMENTS.value_type
     assert tuple(struct.field(n).name for n in range(struct.num_fields)) == Judgement._fields
+
+
+# What people see.
+
+
+def test_plan_counts_verdicts_and_estimates_their_tokens(model, shards, command):
+    run(judged(model, shards, judge=None))
+    write_jsonl(shards / "b.jsonl", rows(range(6, 9)))
+    file = job_file(shards.parent / "job.yaml", judged(model, shards))
+    done = command("plan", file, "--json")
+    document = json.loads(done.stdout)
+    assert (document["to_judge"], document["verdicts"]) == (6, 9)
+    assert document["estimated_judge_tokens"] == 9 * (document["estimated_judge_tokens"] // 9) > 0
+    assert "6 to judge" in done.stderr
+    assert "judge: at most 9 verdicts" in done.stderr
+    assert json.loads(command("plan", file, "judge=null", "--json").stdout)["verdicts"] == 0
+
+
+def test_plan_of_a_job_over_a_store_counts_its_answers(model, shards, command):
+    run(judged(model, shards, judge=None))
+    file = job_file(shards.parent / "job.yaml", judged_by(model, shards, "second"))
+    document = json.loads(command("plan", file, "--json", "--limit", 4).stdout)
+    assert {n: document[n] for n in ("read", "current", "work", "to_judge", "verdicts")} == {
+        **dict.fromkeys(("read", "current"), 6),
+        **dict.fromkeys(("to_judge", "verdicts"), 4),
+        "work": 0,
+    }
+
+
+def test_preview_shows_the_verdict(model, shards, command):
+    file = job_file(shards.parent / "job.yaml", judged(model, shards))
+    (first, *_) = json.loads(command("preview", file, "--json").stdout)["records"]
+    assert [j["value"] for j in first["judgements"]] == ["yes"]
+    assert f"yes, by {RATER}" in command("preview", file).stderr
+    store = job_file(shards.parent / "other.yaml", judged_by(model, shards, "second"))
+    (shards.parent / "store/answers").mkdir(parents=True, exist_ok=True)
+    run(judged(model, shards))
+    assert "a preview answers records" in command("preview", store).stderr
+
+
+def test_doctor_names_the_judge_and_what_it_has_to_do(model, shards):
+    run(judged(model, shards, judge=None))
+    checks = islice(diagnose(judged_by(model, shards, "second")), 7)
+    said = {diagnosis.name: diagnosis.message for diagnosis in checks}
+    assert said["template"].endswith("; judge:answers@1:second")
+    assert said["records"] == "6 answers in the store, 6 of them to judge"
+
+
+def test_the_run_file_says_which_judge_it_was(model, shards):
+    document = run(judged(model, shards))
+    assert document["judge"]["rater"] == RATER
+    assert document["judge"]["choices"] == ["yes", "no", "unsure"]
+    assert document["judge"]["body"].startswith("Does that answer the question?")
+    assert run(judged(model, shards, judge=None))["judge"] is None
