@@ -69,6 +69,7 @@ def test_one_poison_record_among_two_hundred_fails_alone(tmp_path, template, tin
         "rejected": 0,
         "current_failed": 0,
         "filled_in": 0,
+        **dict.fromkeys(("judged", "judged_again", "unjudged"), 0),
     }
     written = stored(tmp_path / "store").to_pylist()
     assert len(written) == len({row["record_id"] for row in written}) == 200

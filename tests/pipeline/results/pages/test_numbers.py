@@ -102,7 +102,7 @@ def test_every_figure_equals_a_query(report):
         "counts.read": last["counts"]["read"],
         "counts.current": last["counts"]["current"],
         "counts.current_failed": last["counts"]["current_failed"],
-        "counts.filled_in": 0,
+        **{f"counts.{n}": 0 for n in ("filled_in", "judged", "judged_again", "unjudged")},
         "counts.rejected": last["counts"]["rejected"],
         "timings.total": last["timings"]["total"],
     }
