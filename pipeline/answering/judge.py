@@ -33,7 +33,7 @@ COLUMNS = (*OF_ANSWER, "generation_key", "answers_question", "judgements")
 """Columns by which a stored answer is known to lack a judgement."""
 
 
-class Verdict(NamedTuple):
+class Reply(NamedTuple):
     """A judgement, or None where the model gave none; and what asking for it took."""
 
     judgement: Judgement | None
@@ -109,26 +109,26 @@ class Judge:
         if not self.wants(answer):
             return answered
         try:
-            verdict = await self.verdict(answered.prompt, answered.completion, answer, engine)
+            reply = await self.ask(answered.prompt, answered.completion, answer, engine)
         except (EngineError, asyncio.CancelledError):
-            verdict = Verdict(None, JudgeCounts(unjudged=1))
-        judgements = (verdict.judgement,) if verdict.judgement else ()
-        return replace(answered, judgements=judgements, judging=verdict.counts)
+            reply = Reply(None, JudgeCounts(unjudged=1))
+        judgements = (reply.judgement,) if reply.judgement else ()
+        return replace(answered, judgements=judgements, judging=reply.counts)
 
-    async def verdict(
+    async def ask(
         self, prompt: Prompt, completion: Completion, answer: Mapping[str, Any], engine: Engine
-    ) -> Verdict:
+    ) -> Reply:
         """Asks for a verdict on an answer; raises `EngineError` if the engine answers nobody."""
         try:
             turn = self.template.turn(answer)
             request = Request.judging(prompt, completion, turn, self.template.choices)
             said = await engine.generate(request)
         except (Fault, GenerationError):
-            return Verdict(None, JudgeCounts(unjudged=1))
+            return Reply(None, JudgeCounts(unjudged=1))
         tokens = said.prompt_tokens, said.cached_tokens, said.completion_tokens
         format_ = Choice(self.template.choices)
         if format_.fault(said.content):
-            return Verdict(None, JudgeCounts(0, 1, *tokens))
+            return Reply(None, JudgeCounts(0, 1, *tokens))
         value, shares = format_.extract(said.content).answer, said.probabilities
         judgement = Judgement(
             self.rater,
@@ -137,7 +137,7 @@ class Judge:
             orjson.dumps(shares).decode() if shares else None,
             self._key(answer, turn),
         )
-        return Verdict(judgement, JudgeCounts(1, 0, *tokens))
+        return Reply(judgement, JudgeCounts(1, 0, *tokens))
 
     def _key(self, answer: Mapping[str, Any], turn: str) -> str:
         of_answer = {name: answer[name] for name in ("generation_key", "answer")}
@@ -151,13 +151,8 @@ def columns_of(answered: Answered) -> dict[str, Any]:
         **{name: getattr(record, name) for name in OF_ANSWER if name != "answer"},
         "answer": answered.answer,
         "generation_key": answered.prompt.generation_key,
-        "answers_question": _answers_question(answered),
+        "answers_question": answered.answers_question,
     }
-
-
-def _answers_question(answered: Answered) -> str | None:
-    """Null until something decides it."""
-    return getattr(answered, "answers_question", None)
 
 
 def _named_model(job: Job) -> str:

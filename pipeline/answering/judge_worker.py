@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipeline.answering.engine_loader import EngineLoader
 from pipeline.answering.evaluate import Evaluator
-from pipeline.answering.judge import COLUMNS, Judge, Verdict
+from pipeline.answering.judge import COLUMNS, Judge, Reply
 from pipeline.answering.stop_signal import StopSignal
 from pipeline.answering.stored_rows import Row, stored_prompt, stored_split
 from pipeline.cluster.counters import EngineCounts
@@ -60,7 +60,7 @@ class JudgeWorker:
 
     async def _judged(self, rows: pa.Table) -> Totals:
         engine = (await self._loader.loaded()).engine
-        tasks = [asyncio.create_task(self._verdict(row, engine)) for row in rows.to_pylist()]
+        tasks = [asyncio.create_task(self._reply(row, engine)) for row in rows.to_pylist()]
         every = asyncio.gather(*tasks)
         if await self._stop.comes_before(every):
             every.cancel()
@@ -68,22 +68,22 @@ class JudgeWorker:
         else:
             every.result()
             self._reporter.state("answering", engine.version)
-        verdicts = [None if task.cancelled() else task.result() for task in tasks]
-        return await asyncio.to_thread(self._store, rows, verdicts)
+        replies = [None if task.cancelled() else task.result() for task in tasks]
+        return await asyncio.to_thread(self._store, rows, replies)
 
-    async def _verdict(self, row: Row, engine: Engine) -> Verdict:
+    async def _reply(self, row: Row, engine: Engine) -> Reply:
         reasoning = row["reasoning"]
         split = stored_split(row["completion"], reasoning) if reasoning else None
         completion = self._evaluator.split(Completion(row["completion"], None, split=split))
-        return await self._judge.verdict(stored_prompt(row, "", {}), completion, row, engine)
+        return await self._judge.ask(stored_prompt(row, "", {}), completion, row, engine)
 
-    def _store(self, rows: pa.Table, verdicts: Sequence[Verdict | None]) -> Totals:
+    def _store(self, rows: pa.Table, replies: Sequence[Reply | None]) -> Totals:
         """Stores the rows that got a judgement; counts all that were asked for."""
-        given = [v.judgement for v in verdicts if v and v.judgement]
-        judged = [bool(v and v.judgement) for v in verdicts]
+        given = [r.judgement for r in replies if r and r.judgement]
+        judged = [bool(r and r.judgement) for r in replies]
         totals = Totals()
-        for verdict in filter(None, verdicts):
-            totals.sums.update(verdict.counts.nonzero)
+        for reply in filter(None, replies):
+            totals.sums.update(reply.counts.nonzero)
         if given:
             rows = with_judgements(rows.filter(pa.array(judged)), given)
             size = self._sink.writer.write_as_it_is(self._sink.new_answers(), rows)

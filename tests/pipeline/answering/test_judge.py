@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.answering.answers_question import Judged
 from pipeline.answering.judge import Judge
 from pipeline.answering.judge_worker import JudgeWorker
 from pipeline.answering.prepare import prepare
@@ -176,6 +178,32 @@ def test_a_judge_of_the_unsure_judges_no_others(model, shards):
     answers = [{"answer": "Some.", "answers_question": v} for v in ("yes", "no", None, "unsure")]
     assert judge
     assert [judge.wants(answer) for answer in answers] == [False, False, False, True]
+
+
+def unsure_of_even_ponds(answer: str, *_: object) -> Judged:
+    """In place of the weights, so that both kinds are there."""
+    (pond,) = (int(n) - 3 for n in re.findall(r"\d+", answer))
+    return Judged("no" if pond % 2 else "unsure", 0.5)
+
+
+def test_a_run_asks_the_judge_of_the_unsure_about_these_alone(model, shards, monkeypatch):
+    monkeypatch.setattr("pipeline.answering.evaluate.judge", unsure_of_even_ponds)
+    unsure = [(RATER, "yes")]
+    document = run(judged(model, shards, judge={"when": "unsure"}))
+    assert document["counts"]["judged"] == len(model.judged) == 3
+    assert verdicts(shards) == {f"paper-0_Q{n}": [] if n % 2 else unsure for n in range(6)}
+    assert plan(judged(model, shards, judge={"when": "unsure"})).to_judge == 0
+    # asked about all, it is not asked about these again
+    model.forget()
+    assert counts(run(judged(model, shards)))["judged"] == len(model.judged) == 3
+    assert all(found == unsure for found in verdicts(shards).values())
+
+
+def test_stored_answers_of_which_nobody_is_sure_are_judged(model, shards, monkeypatch):
+    monkeypatch.setattr("pipeline.answering.evaluate.judge", unsure_of_even_ponds)
+    run(judged(model, shards, judge=None))
+    document = run(judged(model, shards, judge={"when": "unsure"}))
+    assert (document["counts"]["judged_again"], len(model.judged)) == (3, 3)
 
 
 def test_a_verdict_cut_off_by_the_end_of_the_run_leaves_the_answer(model, shards):
