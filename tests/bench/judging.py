@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-PAPERS, ROUNDS, ANSWER_TOKENS = 1, 5, 100
+RECORDS, ROUNDS, ANSWER_TOKENS = 16, 7, 100
 BLOCK_TOKENS = 32
 """The smallest that vLLM's CPU build takes; half of a block is read again for a verdict."""
+
+TEMPLATE = "conf/prompts/judge-answers.md"
 
 OPTIONS = {
     "block_size": BLOCK_TOKENS,
@@ -46,14 +48,16 @@ class JudgeUse:
         return sorted(judged / without for judged, without in pairs)
 
 
-def measure(scratch: Path, papers: int = PAPERS, rounds: int = ROUNDS) -> JudgeUse:
+def measure(scratch: Path, records: int = RECORDS, rounds: int = ROUNDS) -> JudgeUse:
     from tests.support.jobs import unpacked, write_jsonl
     from tests.support.models import MIDDLING, make_model
     from tests.support.structured import as_row, structured
 
     scratch.mkdir(parents=True)
-    lines = [as_row(r) for paper in structured(unpacked(scratch), papers) for r in paper]
-    texts = [text for line in lines for text in line["passages"]]  # type: ignore[attr-defined]
+    (paper,) = structured(unpacked(scratch), 1)
+    lines = [as_row(record) for record in paper[:records]]
+    # As every tokenizer of a real model knows the judge's words.
+    texts = [*(p.text for r in paper for p in r.passages), *[Path(TEMPLATE).read_text()] * 100]
     task = {
         "model": str(make_model(scratch / "model", MIDDLING, texts=texts)),
         "records": str(write_jsonl(scratch / "records.jsonl", lines)),
