@@ -23,6 +23,7 @@ from pipeline.runs.preview import PreviewedAnswer, PreviewedRecord, preview
 Document = dict[str, Any]
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+CHECKED = ("name", "passed", "level", "evidence")
 
 
 def main(
@@ -104,7 +105,8 @@ def _side(side: PreviewedAnswer | Reject) -> Document:
         "finish_reason": answered.completion.finish_reason,
         "confidence": answered.completion.confidence,
         "failed_checks": list(answered.failed_checks),
-        "checks": [check._asdict() for check in answered.checks],
+        "checks": [{name: getattr(c, name) for name in CHECKED} for c in answered.checks],
+        "claims": [{"check": name, **claim._asdict()} for name, claim in answered.claims],
         "judgements": [judgement._asdict() for judgement in answered.judgements],
         "attempts": _attempts(side),
         **{n: sum(getattr(a.completion, n) for a in answered.attempts) for n in TOKENS},

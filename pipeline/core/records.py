@@ -320,6 +320,11 @@ class Answered:
         return failing(self.checks)
 
     @property
+    def claims(self) -> list[tuple[str, Claim]]:
+        """What the answer states and its prompt does not hold, by the checks that found it."""
+        return [(check.name, claim) for check in self.checks for claim in check.claims]
+
+    @property
     def status(self) -> Status:
         return "failed" if self.failed_checks else "answered"
 

@@ -132,7 +132,7 @@ def answers_table(
         "finish_reason": [a.completion.finish_reason for a in answers],
         "failed_checks": [a.failed_checks for a in answers],
         "checks": lists_of_structs([a.checks for a in answers], CHECKS),
-        "claims": lists_of_structs([_claims(a) for a in answers], CLAIMS, _claim_cell),
+        "claims": lists_of_structs([a.claims for a in answers], CLAIMS, _claim_cell),
         "attempts": lists_of_structs([a.attempts for a in answers], ATTEMPTS, _attempt_cell),
         "word_count": [count_words(a.answer) for a in answers],
         **{name: [_tokens(a, name) for a in answers] for name, _ in _TOKENS},
@@ -162,10 +162,6 @@ def _as_json(probabilities: Mapping[str, float] | None) -> str | None:
 
 def _tokens(answer: Answered, name: str) -> int:
     return sum(getattr(attempt.completion, name) for attempt in answer.attempts)
-
-
-def _claims(answer: Answered) -> list[tuple[str, Claim]]:
-    return [(check.name, claim) for check in answer.checks for claim in check.claims]
 
 
 def _claim_cell(field: str) -> Callable[[tuple[str, Claim]], Any]:
