@@ -407,7 +407,7 @@ def test_recheck_lists_what_changed_and_compact_leaves_one_part(command, edited,
     rechecked = json.loads(command("recheck", edited, here, "answer.max_words=2", "--json").stdout)
     assert rechecked["rows"] == 24
     assert rechecked["now_failed"] == rechecked["changed"] == len(rechecked["verdicts"]) > 0
-    assert rechecked["verdicts"][0]["now"]["missed_checks"] == ["word_count"]
+    assert all("word_count" in v["now"]["missed_checks"] for v in rechecked["verdicts"])
     compacted = json.loads(command("compact", edited, here, "--drop-superseded", "--json").stdout)
     assert (compacted["parts_before"] > 2, compacted["parts_after"]) == (True, 1)
     assert compacted["superseded_dropped"] == rechecked["changed"]

@@ -5,9 +5,8 @@ the passages make in much the same words is theirs.
 """
 
 from pipeline.answering.checks.base import Finding, Subject
-from pipeline.answering.grounding.nearest import claim_at
-from pipeline.answering.grounding.remarks import USUAL, general_sentences, says_so
-from pipeline.core.records import Ask, Level
+from pipeline.answering.grounding.remarks import general_sentences, may_generalise, says_so
+from pipeline.core.records import Ask, Claim, Level
 from pipeline.core.text import content_words, quote
 
 LEVEL: Level = "label"
@@ -16,6 +15,9 @@ OF_PROSE = True
 COVERED = 0.7
 """Share of a remark's words in one sentence of the prompt that makes it the prompt's own."""
 
+BEGINNING = 4
+"""Letters of a word that inflections leave alone."""
+
 _ASK = Ask(
     "Your answer contains general remarks, which say nothing about this paper. Give your answer "
     "again, with what the passages say alone."
@@ -23,16 +25,22 @@ _ASK = Ask(
 
 
 def test(subject: Subject) -> Finding:
-    if not USUAL.search(subject.answer):
+    answer = subject.answer
+    if not may_generalise(answer):
         return Finding(True, "no general remark")
-    remarks = [s for s in general_sentences(subject.answer) if says_so(s.text)]
-    own = [s for s in remarks if not _is_of_prompt(subject, s.text)]
+    remarks = [sentence for sentence in general_sentences(answer) if says_so(sentence.text)]
+    own = [sentence for sentence in remarks if not _is_of_prompt(subject, sentence.text)]
     if not own:
         return Finding(True, "no general remark")
-    claims = tuple(claim_at(subject, "general", s.start, s.end) for s in own)
+    claims = tuple(Claim("general", answer[s.start : s.end], s.start, s.end) for s in own)
     return Finding(False, quote(f"general remark: {own[0].text}"), _ASK, claims)
 
 
 def _is_of_prompt(subject: Subject, remark: str) -> bool:
     words = content_words(remark)
-    return any(len(words & known) >= COVERED * len(words) for _, known in subject.ground.sentences)
+    least = COVERED * len(words)
+    # Its sentences are looked at one by one only where they could hold that many of the words.
+    text = subject.ground.text.lower()
+    if sum(word[:BEGINNING] in text for word in words) < least:
+        return False
+    return any(len(words & known) >= least for _, known in subject.ground.sentences)

@@ -6,7 +6,7 @@ well-known software and data into them, which are no claims about the paper.
 
 import re
 
-from pipeline.answering.grounding.remarks import USUAL
+from pipeline.answering.grounding.remarks import is_usual
 
 _TEXT = r"(?:texts?|contexts?|passages?|articles?|documents?|excerpts?)"
 _OF_PAPER = re.compile(
@@ -74,7 +74,7 @@ def is_background(sentence: str, at: int) -> bool:
         return True
     if _OF_PAPER.search(sentence):
         return False
-    if USUAL.search(sentence) or _DEFINES.match(sentence):
+    if is_usual(sentence) or _DEFINES.match(sentence):
         return True
     return not _DONE.search(sentence) and bool(
         _EXPLAINS.match(sentence) or _SUCH_AS.search(sentence[:at])

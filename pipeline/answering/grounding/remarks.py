@@ -23,18 +23,33 @@ _USUAL = (
 )
 _EXAMPLE = r"(?:for (?:example|instance)|e\.g\.|such as|like|say|let['’]s say|suppose|if)"
 _MAY = r"(?:can|could|may|might|would|should)"
-USUAL = re.compile(rf"(?i)(?<![\w-])(?:{_USUAL})(?![\w-])")
+_IS_USUAL = re.compile(rf"(?<![\w-])(?:{_USUAL})(?![\w-])")
 _HYPOTHETICAL = re.compile(
-    rf"(?i)\b{_EXAMPLE}\b[^.!?]*\b{_MAY}\b|\b{_MAY}\b[^.!?]*\b{_EXAMPLE}(?![\w-])"
+    rf"\b{_EXAMPLE}\b[^.!?]*\b{_MAY}\b|\b{_MAY}\b[^.!?]*\b{_EXAMPLE}(?![\w-])"
 )
-PAPER = re.compile(
-    r"(?i)\b(?:authors?|stud(?:y|ies|ied)|papers?|contexts?|texts?|passages?|articles?|documents?"
+_OF_PAPER = re.compile(
+    r"\b(?:authors?|stud(?:y|ies|ied)|papers?|contexts?|texts?|passages?|articles?|documents?"
     r"|excerpts?|provided|mention\w*|stat(?:es?|ed|ing)|report\w*|section|table|figure|et al"
     r"|they|their|our|does(?: not|n['’]t)|was|were"
     r"|this (?:\w+ )?(?:model|case|work|research|pipeline))\b"
 )
+"""Patterns for text in lower case, in which they are found much faster."""
+
 _IN_BRACKETS = re.compile(r"\((?:e\.g\.|for example|for instance|such as)[^()]*$")
 _ITEM = re.compile(r"\s*(?:[-*•+–]|\(?\d{1,3}[.):]|\*\*)")
+
+
+_USUAL_PARTS = (
+    *("typical", "usual", "common", "often", "general", "normally", "frequently", "practice"),
+    *("many cases", "widely", "popular", "standard"),
+)
+"""Each match of `_USUAL` has one of these."""
+
+
+def may_generalise(answer: str) -> bool:
+    """Whether an answer has any word of a general remark; takes microseconds."""
+    lower = answer.lower()
+    return any(part in lower for part in _USUAL_PARTS) and is_usual(lower)
 
 
 def general_sentences(answer: str) -> Iterator[Sentence]:
@@ -48,7 +63,8 @@ def general_sentences(answer: str) -> Iterator[Sentence]:
             is_item = bool(_ITEM.match(answer[begin : begin + 12]))
             going = led if is_item else False
             last_line = begin
-        is_remark = says_so(sentence.text) or (going and not PAPER.search(sentence.text))
+        lower = sentence.text.lower()
+        is_remark = says_so(sentence.text) or (going and not _OF_PAPER.search(lower))
         going = is_remark
         if is_remark:
             yield sentence
@@ -58,8 +74,14 @@ def general_sentences(answer: str) -> Iterator[Sentence]:
 
 def says_so(sentence: str) -> bool:
     """Whether a sentence is a general remark by its own words."""
-    is_remark = USUAL.search(sentence) or _HYPOTHETICAL.search(sentence)
-    return bool(is_remark) and not PAPER.search(sentence)
+    lower = sentence.lower()
+    is_remark = _IS_USUAL.search(lower) or _HYPOTHETICAL.search(lower)
+    return bool(is_remark) and not _OF_PAPER.search(lower)
+
+
+def is_usual(text: str) -> bool:
+    """Whether a text speaks of what is usual."""
+    return bool(_IS_USUAL.search(text.lower()))
 
 
 def is_general_at(answer: str, at: int) -> bool:
