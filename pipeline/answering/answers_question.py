@@ -35,7 +35,7 @@ Each is the same number in the 32 bits of the store.
 """
 
 
-class Judged(NamedTuple):
+class Estimate(NamedTuple):
     """A verdict with the probability that the answer gives what is asked for."""
 
     verdict: Verdict
@@ -84,28 +84,28 @@ class LinearModel:
         values = (self.values.get(name, 0.0) * value for name, value in features.values.items())
         return fsum(chain([self.bias], values, *terms))  # the same in any order
 
-    def judged(self, score: float) -> Judged:
+    def estimate(self, score: float) -> Estimate:
         probability = round(_STEPS / (1 + exp(-max(score, -700.0)))) / _STEPS
         low, high = self.unsure
         if low < probability < high:
-            return Judged("unsure", probability)
-        return Judged("yes" if probability >= high else "no", probability)
+            return Estimate("unsure", probability)
+        return Estimate("yes" if probability >= high else "no", probability)
 
 
-def judge(answer: str, stance: Stance, question: str | None, ground: str) -> Judged:
+def estimate(answer: str, stance: Stance, question: str | None, ground: str) -> Estimate:
     """Whether an answer in prose, of this stance, answers the question of the prompt `ground`."""
     model = packaged_model()
-    return model.judged(model.score(features_of(answer, stance, question, ground)))
+    return model.estimate(model.score(features_of(answer, stance, question, ground)))
 
 
-def judge_with_others(own: float, others: Sequence[float]) -> Judged:
+def estimate_with_others(own: float, others: Sequence[float]) -> Estimate:
     """The verdict on an answer, given `p_answered` of it and of other models' answers to the same
     record and question; without any, that on the answer alone.
     """
     model = packaged_model()
     if not others:
-        return model.judged(log_odds(own))
-    return model.judged(combined(model.others, own, others))
+        return model.estimate(log_odds(own))
+    return model.estimate(combined(model.others, own, others))
 
 
 def combined(weights: Others, own: float, others: Sequence[float]) -> float:

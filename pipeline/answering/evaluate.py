@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from pipeline.answering.answers_question import Judged, judge
+from pipeline.answering.answers_question import Estimate, estimate
 from pipeline.answering.checks import Check, Unknown, chosen_checks, not_known, run_checks
 from pipeline.answering.checks.base import Subject
 from pipeline.answering.ground import Ground
@@ -95,7 +95,7 @@ def best_of(prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:
     """The best attempt as the answer; of equally good ones, the latest."""
     best = max(reversed(attempts), key=lambda a: a.merit)
     stance, prose = _stance(best.extracted), best.extracted.prose
-    judged = _judged(prose, stance, prompt) if prose else None
+    estimated = _estimate(prose, stance, prompt) if prose else None
     return Answered(
         prompt=prompt,
         answer=best.answer,
@@ -104,13 +104,13 @@ def best_of(prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:
         completion=best.completion,
         checks=best.checks,
         attempts=tuple(a.attempt for a in attempts),
-        answers_question=judged and judged.verdict,
-        p_answered=judged and judged.probability,
+        answers_question=estimated and estimated.verdict,
+        p_answered=estimated and estimated.probability,
     )
 
 
-def _judged(prose: str, stance: Stance, prompt: Prompt) -> Judged:
-    return judge(prose, stance, prompt.record.question, Ground(prompt.messages).text)
+def _estimate(prose: str, stance: Stance, prompt: Prompt) -> Estimate:
+    return estimate(prose, stance, prompt.record.question, Ground(prompt.messages).text)
 
 
 def _stance(extracted: Extracted) -> Stance:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.answering.answers_question import Judged, judge_with_others
+from pipeline.answering.answers_question import Estimate, estimate_with_others
 from pipeline.core.filesystem import Location
 from pipeline.results.export.columns import Added
 from pipeline.store.reader import read_rows
@@ -45,7 +45,7 @@ class OtherModels:
             PROBABILITY: Added(pa.float32(), NEEDED, self._probabilities),
         }
 
-    def judged(self, row: Mapping[str, Any]) -> Judged | None:
+    def estimate(self, row: Mapping[str, Any]) -> Estimate | None:
         """The verdict on a row with the columns `NEEDED`; None where there is none without the
         others either.
         """
@@ -53,16 +53,16 @@ class OtherModels:
             return None
         beside = self.answers.get((row["record_id"], row["question"]), {})
         others = [said.probability for model, said in beside.items() if model != row["model"]]
-        return judge_with_others(row["p_answered"], others)
+        return estimate_with_others(row["p_answered"], others)
 
     def _verdicts(self, rows: pa.Table) -> pa.Array:
-        return pa.array([j and j.verdict for j in self._judged(rows)], pa.string())
+        return pa.array([j and j.verdict for j in self._estimate(rows)], pa.string())
 
     def _probabilities(self, rows: pa.Table) -> pa.Array:
-        return pa.array([j and j.probability for j in self._judged(rows)], pa.float32())
+        return pa.array([j and j.probability for j in self._estimate(rows)], pa.float32())
 
-    def _judged(self, rows: pa.Table) -> list[Judged | None]:
-        return [self.judged(row) for row in rows.select(NEEDED).to_pylist()]
+    def _estimate(self, rows: pa.Table) -> list[Estimate | None]:
+        return [self.estimate(row) for row in rows.select(NEEDED).to_pylist()]
 
 
 def other_models(store: Location) -> OtherModels | None:

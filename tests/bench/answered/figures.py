@@ -60,18 +60,18 @@ def held_out(
 def outcomes_of(
     model: LinearModel, rest: Sequence[Example], examples: Sequence[Example]
 ) -> list[Outcome]:
-    """What a model says of answers that people judged; `examples` has all beside them."""
+    """What a model says of answers that people labelled; `examples` has all beside them."""
     records = {e.record_id for e in rest}
     beside = [e for e in examples if e.record_id in records]
-    judged = {key_of(e): model.judged(model.score(e.features)) for e in beside}
-    probabilities = {key: j.probability for key, j in judged.items()}
+    estimates = {key_of(e): model.estimate(model.score(e.features)) for e in beside}
+    probabilities = {key: j.probability for key, j in estimates.items()}
     others = others_of(beside, probabilities)
     return [
         Outcome(
             e.paper,
             e.model,
             e.answers,
-            judged[key_of(e)].verdict,
+            estimates[key_of(e)].verdict,
             probabilities[key_of(e)],
             _with_others(model, probabilities[key_of(e)], others[key_of(e)]),
         )
@@ -83,7 +83,7 @@ def outcomes_of(
 def _with_others(model: LinearModel, own: float, others: Sequence[float]) -> float:
     if not others:
         return own
-    return model.judged(combined(model.others, own, others)).probability
+    return model.estimate(combined(model.others, own, others)).probability
 
 
 def figures_of(outcomes: Sequence[Outcome]) -> Figures:

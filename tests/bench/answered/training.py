@@ -42,10 +42,10 @@ def fit(examples: Sequence[Example], inner_folds: int = INNER_FOLDS) -> dict[str
     give the same weights.
     """
     scores = held_out_scores(examples, inner_folds)
-    judged = [e for e in examples if e.answers is not None]
-    said = np.array([e.answers for e in judged])
-    slope, offset = _calibration(np.array([scores[key_of(e)] for e in judged]), said)
-    content = _weights(judged)
+    labelled = [e for e in examples if e.answers is not None]
+    said = np.array([e.answers for e in labelled])
+    slope, offset = _calibration(np.array([scores[key_of(e)] for e in labelled]), said)
+    content = _weights(labelled)
     calibrated = {key: slope * score + offset for key, score in scores.items()}
     content["bias"] = round(slope * content["bias"] + offset, 5)
     content["weights"] = {
@@ -53,8 +53,8 @@ def fit(examples: Sequence[Example], inner_folds: int = INNER_FOLDS) -> dict[str
         for name, weight in sorted(content["weights"].items())
         if abs(slope * weight) >= SMALLEST
     }
-    content["unsure"] = _unsure(np.array([calibrated[key_of(e)] for e in judged]))
-    content["others"] = _others(judged, examples, calibrated)
+    content["unsure"] = _unsure(np.array([calibrated[key_of(e)] for e in labelled]))
+    content["others"] = _others(labelled, examples, calibrated)
     return content
 
 
@@ -81,17 +81,17 @@ def folds_by(
     ]
 
 
-def _weights(judged: Sequence[Example]) -> dict[str, Any]:
-    named = [e.features.named() for e in judged]
+def _weights(labelled: Sequence[Example]) -> dict[str, Any]:
+    named = [e.features.named() for e in labelled]
     papers: dict[str, set[str]] = defaultdict(set)
-    for example, features in zip(judged, named, strict=True):
+    for example, features in zip(labelled, named, strict=True):
         for name in features:
             papers[name].add(example.paper)
     known = {name for name, of in papers.items() if len(of) >= MIN_PAPERS}
     vectorizer = DictVectorizer()
     table = vectorizer.fit_transform([{n: f[n] for n in f if n in known} for f in named])
     regression = LogisticRegression(C=PENALTY, max_iter=5000)
-    regression.fit(table, [bool(e.answers) for e in judged])
+    regression.fit(table, [bool(e.answers) for e in labelled])
     weights = dict(zip(vectorizer.feature_names_, regression.coef_[0].tolist(), strict=True))
     return {"bias": float(regression.intercept_[0]), "weights": weights, **UNCALIBRATED}
 
@@ -111,12 +111,14 @@ def _unsure(scores: npt.NDArray[np.float64]) -> list[float]:
 
 
 def _others(
-    judged: Sequence[Example], examples: Sequence[Example], scores: Mapping[tuple[str, str], float]
+    labelled: Sequence[Example],
+    examples: Sequence[Example],
+    scores: Mapping[tuple[str, str], float],
 ) -> dict[str, float]:
     """How much weight an answer's own score has, and how much that of the other models' answers."""
     probabilities = {key: 1 / (1 + float(np.exp(-score))) for key, score in scores.items()}
     beside = others_of(examples, probabilities)
-    with_others = [e for e in judged if beside[key_of(e)]]
+    with_others = [e for e in labelled if beside[key_of(e)]]
     if not with_others:
         return dict(UNCALIBRATED["others"])
     table = [[log_odds(probabilities[key_of(e)]), fmean(beside[key_of(e)])] for e in with_others]

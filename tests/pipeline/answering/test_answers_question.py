@@ -18,8 +18,8 @@ from pipeline.answering.answers_question import (
     WEIGHTS,
     LinearModel,
     as_file,
-    judge,
-    judge_with_others,
+    estimate,
+    estimate_with_others,
     packaged_model,
     weights_of,
 )
@@ -41,14 +41,14 @@ PROMPT = f"Answer from the context.\n{PASSAGE}\n{QUESTION}"
 
 
 def probability(answer: str) -> float:
-    return judge(answer, stance_of(answer), QUESTION, PROMPT).probability
+    return estimate(answer, stance_of(answer), QUESTION, PROMPT).probability
 
 
 def test_a_statement_from_the_passages_answers_and_a_denial_does_not():
     told = "The herons were counted with a macro lens of 90 mm, from the tower at dawn."
     denied = "I don't know. The provided context does not mention which lens was used."
-    assert judge(told, stance_of(told), QUESTION, PROMPT).verdict == "yes"
-    assert judge(denied, stance_of(denied), QUESTION, PROMPT).verdict == "no"
+    assert estimate(told, stance_of(told), QUESTION, PROMPT).verdict == "yes"
+    assert estimate(denied, stance_of(denied), QUESTION, PROMPT).verdict == "no"
 
 
 def test_general_remarks_answer_less_than_what_the_passages_hold():
@@ -74,7 +74,7 @@ def test_words_stand_under_what_their_sentence_does():
 @settings(max_examples=200, deadline=None)
 @given(st.text(), st.one_of(st.none(), st.text()), st.text())
 def test_any_answer_to_any_question_has_a_probability(answer, question, ground):
-    verdict, p = judge(answer, stance_of(answer), question, ground)
+    verdict, p = estimate(answer, stance_of(answer), question, ground)
     low, high = packaged_model().unsure
     assert 0 <= p <= 1
     assert verdict == ("no" if p <= low else "yes" if p >= high else "unsure")
@@ -82,8 +82,8 @@ def test_any_answer_to_any_question_has_a_probability(answer, question, ground):
 
 def test_an_answer_has_one_probability_in_every_process():
     code = (
-        "from pipeline.answering.answers_question import judge;"
-        f"print(judge('A macro lens of 90 mm was used.', 'answered', {QUESTION!r}, {PROMPT!r}))"
+        "from pipeline.answering.answers_question import estimate;"
+        f"print(estimate('A macro lens of 90 mm was used.', 'answered', {QUESTION!r}, {PROMPT!r}))"
     )
     runs = [
         subprocess.run(
@@ -102,7 +102,7 @@ def test_neither_weights_nor_a_training_library_are_read_before_an_answer_is_jud
     code = (
         "import sys; from pipeline.answering import answers_question as a, evaluate;"
         "assert a.packaged_model.cache_info().currsize == 0;"
-        "a.judge('A lens.', 'answered', None, '');"
+        "a.estimate('A lens.', 'answered', None, '');"
         "assert not {'sklearn', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
@@ -137,14 +137,14 @@ def test_weights_that_are_not_as_they_were_made_are_refused(damage):
 
 @given(st.floats(0, 1), st.lists(st.floats(0, 1), max_size=6))
 def test_others_that_agree_raise_a_probability_and_others_that_differ_lower_it(own, others):
-    between = judge_with_others(own, others).probability
-    assert judge_with_others(own, [*others, *[1.0] * 9]).probability >= between - 1e-3
-    assert judge_with_others(own, [*others, *[0.0] * 9]).probability <= between + 1e-3
+    between = estimate_with_others(own, others).probability
+    assert estimate_with_others(own, [*others, *[1.0] * 9]).probability >= between - 1e-3
+    assert estimate_with_others(own, [*others, *[0.0] * 9]).probability <= between + 1e-3
 
 
 def test_an_answer_without_others_stands_alone():
     for own in (0.02, 0.3, 0.55, 0.97):
-        assert judge_with_others(own, []).probability == pytest.approx(own, abs=2e-4)
+        assert estimate_with_others(own, []).probability == pytest.approx(own, abs=2e-4)
 
 
 def synthetic(papers: int, seed: int) -> list[Example]:
@@ -251,7 +251,7 @@ def test_judging_an_answer_takes_little_time():
     spent = []
     for _ in range(300):
         start = time.perf_counter()
-        judge(answer, "answered", QUESTION, passages)
+        estimate(answer, "answered", QUESTION, passages)
         spent.append(time.perf_counter() - start)
     assert min(spent) < 0.0003
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.answering.answers_question import Judged
+from pipeline.answering.answers_question import Estimate
 from pipeline.answering.judge import Judge
 from pipeline.answering.judge_worker import JudgeWorker
 from pipeline.answering.prepare import prepare
@@ -180,10 +180,10 @@ def test_a_judge_of_the_unsure_judges_no_others(model, shards):
     assert [judge.wants(answer) for answer in answers] == [False, False, False, True]
 
 
-def unsure_of_even_ponds(answer: str, *_: object) -> Judged:
+def unsure_of_even_ponds(answer: str, *_: object) -> Estimate:
     """In place of the weights, so that both kinds are there."""
     (pond,) = (int(n) - 3 for n in re.findall(r"\d+", answer))
-    return Judged("no" if pond % 2 else "unsure", 0.5)
+    return Estimate("no" if pond % 2 else "unsure", 0.5)
 
 
 def test_a_run_asks_the_judge_of_the_unsure_about_these_alone(model, shards, monkeypatch):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.answering.answers_question import judge_with_others
+from pipeline.answering.answers_question import estimate_with_others
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.results.export.files import Wanted, export_records
@@ -44,7 +44,7 @@ def test_other_models_that_answer_raise_an_answer_that_stands_alone_no_longer(st
     store_part(store, [answer("a", "heron", 0.45), answer("b", "heron", 0.45)])
     raised, alone = exported(store, tmp_path)
     assert raised["model"] == alone["model"] == "heron"
-    expected = judge_with_others(0.45, [0.99, 0.99])
+    expected = estimate_with_others(0.45, [0.99, 0.99])
     assert raised[VERDICT] == expected.verdict
     assert float(raised[PROBABILITY]) == pytest.approx(expected.probability, abs=1e-3)
     assert float(raised[PROBABILITY]) > float(alone[PROBABILITY]) == pytest.approx(0.45, abs=1e-3)
@@ -56,8 +56,8 @@ def test_the_newest_answer_of_a_model_counts_and_its_own_never(store):
     store_part(store, [answer("a", "egret", 0.99), answer("a", "heron", 0.2, generation_key="n")])
     others = other_models(store)
     assert others is not None
-    judged = others.judged(answer("a", "heron", 0.2))
-    assert judged == judge_with_others(0.2, [0.99])
+    estimated = others.estimate(answer("a", "heron", 0.2))
+    assert estimated == estimate_with_others(0.2, [0.99])
 
 
 def test_another_question_under_the_same_id_says_nothing(store, tmp_path):
