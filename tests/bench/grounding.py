@@ -1,20 +1,21 @@
-"""How the checks that compare an answer with its prompt judge the published answers.
+"""How the checks that compare an answer with its prompt do on the published answers.
 
-`OVERNIGHT_CORPUS=… python -m tests.bench.grounding [check …]` prints for each check the share of
-answers flagged, per model; the share of planted faults that it finds; the precision by reading,
-from `readings/`; the odds that people say yes; and the time an answer takes, in CPU milliseconds.
+`OVERNIGHT_CORPUS=… python -m tests.bench.grounding [check …]` prints a row a check: the share
+of answers that miss it, by model; precision, by the flags that were read in `readings/`; how many
+planted faults it finds; the odds that people say yes to an answer that misses it, over those of any
+other; and processor milliseconds an answer.
 """
 
 import csv
 import gzip
 import json
-import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 from pipeline.answering.checks import Check, known_checks
@@ -60,7 +61,7 @@ def subject(record: Record, text: str) -> Subject:
 
 
 def flags(check: Check, all_answers: Answers) -> tuple[set[tuple[str, str]], float]:
-    """Which answers do not pass, by record and model, and CPU milliseconds an answer."""
+    """Which answers do not pass, by record and model, and processor milliseconds an answer."""
     fresh = [(record, model, replace(one)) for record, model, one in all_answers]
     began = time.process_time()
     flagged = {(record, model) for record, model, one in fresh if not check.test(one).passed}
@@ -68,21 +69,21 @@ def flags(check: Check, all_answers: Answers) -> tuple[set[tuple[str, str]], flo
 
 
 def found(check: Check, planter: Planter, all_answers: Answers) -> tuple[int, int]:
-    """How many faults were planted in answers that passed, and how many of them are found."""
-    chance, planted, hits = random.Random(SEED), 0, 0
+    """How many faults that were planted in answers without claims are found, and of how many."""
+    chance, results = Random(SEED), []
     for _, _, one in chance.sample(all_answers, len(all_answers)):
-        faulty = planter(one.answer, one.ground.text, chance)
-        if faulty is None or not check.test(one).passed:
+        faulty = planter(one, chance)
+        if faulty in (None, one.answer) or check.test(one).claims:
             continue
-        planted, hits = planted + 1, hits + (not check.test(replace(one, answer=faulty)).passed)
-        if planted == FAULTS:
+        results.append(not check.test(replace(one, answer=faulty)).passed)
+        if len(results) == FAULTS:
             break
-    return planted, hits
+    return sum(results), len(results)
 
 
-def odds_ratio(flagged: set[tuple[str, str]], labels: Path) -> float:
+def odds_ratio(flagged: set[tuple[str, str]]) -> float:
     """The odds that people say yes to a flagged answer, over those of any other."""
-    with labels.open(encoding="utf-8") as file:
+    with (packed_corpus() / "labels.csv").open(encoding="utf-8") as file:
         seen = Counter(
             ((row["record"], row["model"]) in flagged, row["answered"])
             for row in csv.DictReader(file)
@@ -93,26 +94,34 @@ def odds_ratio(flagged: set[tuple[str, str]], labels: Path) -> float:
     )
 
 
+def precision(name: str) -> str:
+    lines = (READINGS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    right = sum(json.loads(line)["is_right"] for line in lines)
+    return f"{right / len(lines):.2f} of {len(lines)}"
+
+
 def main(names: list[str]) -> None:
     with TemporaryDirectory() as folder:
         all_answers = list(answers(Path(folder)))
     totals = Counter(model for _, model, _ in all_answers)
+    print("| check | missed |", *(f"{model} |" for model in sorted(totals)), end=" ")
+    print("precision | planted faults found | odds ratio of yes | ms |")
     for name in names or CHECKS:
         check = known_checks()[name]
         flagged, milliseconds = flags(check, all_answers)
         by_model = Counter(model for _, model in flagged)
-        print(f"{name}: {len(flagged) / len(all_answers):.2%} flagged, {milliseconds:.3f} ms")
-        for model, total in sorted(totals.items()):
-            print(f"  {model}: {by_model[model] / total:.2%}")
-        readings = (READINGS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        true = sum(json.loads(line)["verdict"] == "true" for line in readings)
-        print(f"  precision by reading: {true} of {len(readings)}")
-        labels = packed_corpus() / "labels.csv"
-        print(f"  odds ratio of yes: {odds_ratio(flagged, labels):.2f}")
-        for fault, (of, planter) in PLANTED.items():
-            if of == name:
-                planted, hits = found(check, planter, all_answers)
-                print(f"  {fault}: {hits} of {planted} found")
+        shares = [by_model[model] / total for model, total in sorted(totals.items())]
+        hits = {
+            fault: found(check, planter, all_answers)
+            for fault, (of, planter) in PLANTED.items()
+            if of == name
+        }
+        planted = ", ".join(
+            f"{fault}: {right / total:.2f}" for fault, (right, total) in hits.items()
+        )
+        print(f"| `{name}` | {len(flagged) / len(all_answers):.2%} |", end=" ")
+        print(*(f"{share:.2%} |" for share in shares), f"{precision(name)} | {planted}", end=" ")
+        print(f"| {odds_ratio(flagged):.2f} | {milliseconds:.2f} |")
 
 
 if __name__ == "__main__":
