@@ -73,7 +73,7 @@ def test_annotator_and_field_may_be_said_once(command, job_path, tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "said"),
-    [("nowhere.csv", "no such file"), (".", "no such file"), ("c.xlsx", "save the sheet as")],
+    [("nowhere.csv", "no such file"), (".", "no such file"), ("c.xlsx", "not an Excel workbook")],
 )
 def test_a_file_that_cannot_be_read_ends_with_2(command, job_path, tmp_path, file, said):
     (tmp_path / "c.xlsx").write_bytes(b"PK")
