@@ -56,8 +56,8 @@ S3_KEY, S3_SECRET = "OVERNIGHT-TESTS-KEY", "OVERNIGHT-TESTS-SECRET"
 
 
 GROUPS = {
-    # Fixtures of which a process has one: an engine, a server, a browser.
-    "engines": re.compile(r"\b(chromium|local_vllm|vllm_server)\b"),
+    # Fixtures of which a process has one: an engine, a server.
+    "engines": re.compile(r"\b(local_vllm|vllm_server)\b"),
     # The shared Ray cluster.
     "cluster": re.compile(r"\bray_cluster\b"),
     # What starts clusters or engines of its own: most of the time such tests wait.
@@ -72,8 +72,6 @@ GROUPS = {
 def group_of(path: Path) -> str | None:
     """The group of a test file by what it uses; None if it may run in any process."""
     text = path.read_text(encoding="utf-8")
-    if GROUPS["cluster"].search(text) and "tiny_model" in text:
-        return "engines"  # on a cluster: as many as there are other tests on one
     return next((name for name, used in GROUPS.items() if used.search(text)), None)
 
 

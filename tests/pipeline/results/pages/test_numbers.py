@@ -77,6 +77,16 @@ def test_every_figure_equals_a_query(report):
             store,
             "SELECT 'reading.' || status, count(*) FROM NEWEST WHERE status = 'failed' GROUP BY 1",
         ),
+        **query_dict(
+            store,
+            "SELECT 'reading.unsupported', count(*) FROM NEWEST "
+            "WHERE list_contains([c.kind FOR c IN claims], 'unsupported') HAVING count(*) > 0",
+        ),
+        **query_dict(
+            store,
+            "SELECT 'reading.unsure', count(*) FROM NEWEST "
+            "WHERE answers_question = 'unsure' HAVING count(*) > 0",
+        ),
         **dict(query(store, "SELECT 'counts.' || status, count(*) FROM MINE GROUP BY 1")),
         **dict(
             query(
