@@ -187,7 +187,7 @@ def unsure_of_even_ponds(answer: str, *_: object) -> Estimate:
 
 
 def test_a_run_asks_the_judge_of_the_unsure_about_these_alone(model, shards, monkeypatch):
-    monkeypatch.setattr("pipeline.answering.evaluate.judge", unsure_of_even_ponds)
+    monkeypatch.setattr("pipeline.answering.evaluate.estimate", unsure_of_even_ponds)
     unsure = [(RATER, "yes")]
     document = run(judged(model, shards, judge={"when": "unsure"}))
     assert document["counts"]["judged"] == len(model.judged) == 3
@@ -200,7 +200,7 @@ def test_a_run_asks_the_judge_of_the_unsure_about_these_alone(model, shards, mon
 
 
 def test_stored_answers_of_which_nobody_is_sure_are_judged(model, shards, monkeypatch):
-    monkeypatch.setattr("pipeline.answering.evaluate.judge", unsure_of_even_ponds)
+    monkeypatch.setattr("pipeline.answering.evaluate.estimate", unsure_of_even_ponds)
     run(judged(model, shards, judge=None))
     document = run(judged(model, shards, judge={"when": "unsure"}))
     assert (document["counts"]["judged_again"], len(model.judged)) == (3, 3)

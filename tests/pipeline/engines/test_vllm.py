@@ -3,11 +3,13 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pipeline.answering.checks import chosen_checks, run_checks
 from pipeline.answering.checks.base import Subject
+from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, EngineError
 from pipeline.core.records import PLAIN, Ask, BatchLine, Completion, Message, Prompt
 from pipeline.engines import check_engine, generation_identity
@@ -30,8 +32,13 @@ def request(messages: tuple[Message, ...] = CHAT, **fields) -> Request:
     return replace(Request.first(Prompt(record(), messages, "", "", "")), **fields)
 
 
-def test_an_answer_comes_with_its_counts_and_finish_reason(local_vllm):
-    (completion,) = local_vllm.generate(request(max_tokens=20))
+def to_the_limit(model: Path) -> Job:
+    """A random model ends its turn now and then; under this job it does not."""
+    return vllm_job(model, sampling={"ignore_eos": True})
+
+
+def test_an_answer_comes_with_its_counts_and_finish_reason(local_vllm, tiny_model):
+    (completion,) = local_vllm.generate_as(to_the_limit(tiny_model), request(max_tokens=20))
     assert completion.text
     assert (completion.finish_reason, completion.completion_tokens) == ("length", 20)
     assert not completion.context_full
@@ -52,8 +59,9 @@ def test_a_prompt_comes_from_the_prefix_cache_the_second_time(local_vllm):
     assert first.prompt_tokens - 129 <= second.cached_tokens < first.prompt_tokens
 
 
-def test_many_requests_run_as_one_batch(local_vllm):
-    completions = local_vllm.generate(*(request(max_tokens=n) for n in range(1, 60)))
+def test_many_requests_run_as_one_batch(local_vllm, tiny_model):
+    requests = (request(max_tokens=n) for n in range(1, 60))
+    completions = local_vllm.generate_as(to_the_limit(tiny_model), *requests)
     assert [s.completion_tokens for s in completions] == list(range(1, 60))
 
 
