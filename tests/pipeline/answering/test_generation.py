@@ -74,7 +74,7 @@ def test_every_row_records_its_engine_model_and_tokens(enforced):
         (attempt,) = row["attempts"]
         assert attempt["completion"] == row["completion"]
         assert attempt["prompt_tokens"] == row["prompt_tokens"] > 300
-        assert attempt["completion_tokens"] == row["completion_tokens"] > MAX_WORDS
+        assert attempt["completion_tokens"] == row["completion_tokens"] > 0
         assert attempt["seconds"] > 0
     sums = document["sums"]
     assert sums["prompt_tokens"] == sum(row["prompt_tokens"] for row in answers)
