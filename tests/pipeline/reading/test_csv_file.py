@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.schema import Fields
@@ -16,6 +16,7 @@ from pipeline.core.records import PAYLOAD_BYTES, Fault, Record, Reject
 from pipeline.reading.columns import Columns
 from pipeline.reading.csv_file import cell_value, csv_items
 from pipeline.reading.csv_lines import RowLines
+from pipeline.reading.mojibake import repair_text
 from pipeline.reading.row_reader import RowReader
 from tests.support.hostile import CSV_HEADER, csv_row
 
@@ -198,6 +199,7 @@ def test_a_bad_row_costs_no_row_before_it(rows: list[tuple[str, str]], bad: byte
 def test_what_a_careful_writer_wrote_is_read_as_it_was(
     rows: list[tuple[str, str]], sign: str
 ) -> None:
+    assume(not any(repair_text(f"{b}\n{a}")[1] for a, b in rows))  # by chance it is mojibake
     sink = io.StringIO()
     writer = csv.writer(sink, delimiter=sign)
     writer.writerow(["id", "question", "passages", "note"])
