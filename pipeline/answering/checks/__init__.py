@@ -32,7 +32,7 @@ from pipeline.config.checks import (
     is_file,
     level_of,
 )
-from pipeline.core.errors import ConfigError, nearest
+from pipeline.core.errors import ConfigError, describe, nearest
 from pipeline.core.records import Ask as Ask
 from pipeline.core.records import CheckResult, Level, Repair
 from pipeline.prompting.keys import canonical, short_digest
@@ -164,3 +164,5 @@ def _found(check: Check, subject: Subject, unknown: Unknown) -> Finding:
         return check.test(subject)
     except NotStored as why:
         return unknown(check, subject, why)
+    except Exception as error:  # noqa: BLE001  a fault of a check must not cost a night
+        return Finding(False, f"a fault of the check itself: {describe(error)}")

@@ -101,9 +101,10 @@ def _sums(numbers: Sequence[float]) -> Iterator[float]:
 
 
 def _quotients(a: float, b: float, is_percent: bool) -> Iterator[float]:
-    yield a / b
+    if b:
+        yield a / b
     if is_percent:
-        yield from (100 * a / b, 100 * a / (a + b))
+        yield from (100 * a / whole for whole in (b, a + b) if whole)
 
 
 def _beside(numeral: Numeral, answer: str, known: Sequence[Numeral]) -> list[float]:

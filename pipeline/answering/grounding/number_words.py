@@ -59,7 +59,7 @@ _SHARES = {"half": (1, 2), "halves": (1, 2), "third": (1, 3), "quarter": (1, 4),
 
 _WORD = "|".join(sorted(_VALUES, key=len, reverse=True))
 _RUN = re.compile(
-    rf"\b(?:{_WORD})(?:(?:[\s-]|\sand\s)*(?:{_WORD}|hundred|thousand|million|billion))*(?=s?\b|fold)"
+    rf"\b(?:{_WORD})(?:(?:[\s-]|\sand\s)+(?:{_WORD}|hundred|thousand|million|billion))*(?=s?\b|fold)"
     r"|\b(?:a\s)?(?:hundred|thousand|million|billion)\b"
 )
 _SHARE = re.compile(rf"(?:\b({_WORD})[\s-])?\b(half|halves|third|quarter|fifth|tenth)s?\b")

@@ -7,10 +7,10 @@ from pipeline.core.records import Claim, Completion, Message
 QUESTION = "Where is the code of the heron counter available (e.g., GitHub, Zenodo)?"
 
 
-def judged(check: str, answer: str, passages: str, question: str = QUESTION) -> Finding:
-    """What a check finds; the prompt is a system message, then the passages and the question."""
+def subject(answer: str, passages: str, question: str = QUESTION) -> Subject:
+    """An answer whose prompt is a system message, then the passages and the question."""
     user = f"Passages:\n\n[1]\n{passages}\n\nQuestion: {question}"
-    subject = Subject(
+    return Subject(
         Completion(answer, "stop"),
         answer,
         boilerplate="Passages: Question:",
@@ -18,7 +18,11 @@ def judged(check: str, answer: str, passages: str, question: str = QUESTION) -> 
         question=question,
         messages=(Message("system", "You answer by the passages."), Message("user", user)),
     )
-    finding = known_checks()[check].test(subject)
+
+
+def judged(check: str, answer: str, passages: str, question: str = QUESTION) -> Finding:
+    """What a check finds in an answer to such a prompt."""
+    finding = known_checks()[check].test(subject(answer, passages, question))
     assert all(answer[claim.start : claim.end] == claim.text for claim in finding.claims)
     assert finding.passed == (not unsupported(finding))
     return finding

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
-from pipeline.answering.checks import chosen_checks, known_checks
+from pipeline.answering.checks import chosen_checks, known_checks, run_checks
+from pipeline.answering.checks.base import Finding, Subject
 from pipeline.core.errors import ConfigError
+from tests.pipeline.answering.checks.grounded import subject as a_subject
 from tests.pipeline.answering.checks.look import look
 
 
@@ -94,3 +98,15 @@ def test_a_quote_from_the_passages_is_not_an_echo():
 def test_no_check_chokes_on_hostile_text(name, text):
     assert isinstance(look(name, text).passed, bool)
     assert len(look(name, text).evidence) < 1000
+
+
+def test_a_fault_of_a_check_costs_the_check_alone():
+    def faulty(subject: Subject) -> Finding:
+        return Finding(True, str(1 / (len(subject.answer) - len(subject.answer))))
+
+    (check,) = (c for c in chosen_checks({}) if c.name == "numbers")
+    results, _ = run_checks(
+        (replace(check, test=faulty),), a_subject("Twelve herons nested.", "Herons nested.")
+    )
+    assert [(r.passed, r.level) for r in results] == [(False, "label")]
+    assert results[0].evidence == "a fault of the check itself: ZeroDivisionError: division by zero"
