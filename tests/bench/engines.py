@@ -1,14 +1,10 @@
 """Overnight beside vLLM's own offline class, its batch command and `ray.data.llm`.
 
 The same records, chats, sampling and engine options; every way in a process of its own, in turn,
-round after round. What counts are rows a second between the engine's first token and its last.
+round after round, with a core for the model's worker and another one for all else.
 """
 
-import json
-import os
 import statistics
-import struct
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,11 +14,12 @@ from pipeline.config.schema import Answer
 from pipeline.core.records import Record
 from pipeline.prompting.template import load_prompt, render
 from tests.bench.contenders import WAYS
-from tests.support.jobs import BETTER_PROMPT, ROOT, unpacked, write_jsonl
+from tests.bench.measured import Measured, measured
+from tests.support.jobs import BETTER_PROMPT, unpacked, write_jsonl
 from tests.support.models import MIDDLING, make_model
 from tests.support.structured import as_row, structured
 
-PAPERS, ANSWER_TOKENS, ROUNDS = 3, 100, 3
+PAPERS, ANSWER_TOKENS, ROUNDS = 10, 32, 6
 OPTIONS = {
     "dtype": "bfloat16",
     "enforce_eager": True,
@@ -35,20 +32,44 @@ OPTIONS = {
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Rows a second of every way, round by round."""
+class Figures:
+    """Of one way in one round."""
 
-    rounds: list[dict[str, float]]
+    rate: float  # rows a second
+    busy: float
+    full: float
+    steps: int
+    prefilled: int
+    outside: float  # processor seconds a row outside the worker
 
-    def median(self, way: str) -> float:
-        return statistics.median(r[way] for r in self.rounds)
+    @classmethod
+    def of(cls, measured: Measured, records: int) -> "Figures":
+        work = measured.work
+        full = work.full(records, OPTIONS["max_num_seqs"], OPTIONS["max_num_batched_tokens"])
+        rate, outside = records / work.seconds, measured.outside / records
+        return cls(rate, work.busy, full, len(work.steps), work.prefilled, outside)
 
-    def ratios(self, way: str) -> list[float]:
-        """Overnight over another way, pair by pair."""
-        return sorted(r["overnight"] / r[way] for r in self.rounds)
+
+@dataclass(frozen=True)
+class Rounds:
+    """The figures of every way, round by round."""
+
+    rounds: list[dict[str, Figures]]
+
+    def median(self, way: str, figure: str) -> float:
+        return statistics.median(getattr(r[way], figure) for r in self.rounds)
+
+    def ratios(self, one: str, other: str, figure: str = "rate") -> list[float]:
+        """One way over another, pair by pair, from the least.
+
+        The least and the most of six rounds hold the median with a probability of 0.97 (the sign
+        test's interval).
+        """
+        pairs = ((getattr(r[one], figure), getattr(r[other], figure)) for r in self.rounds)
+        return sorted(a / b for a, b in pairs)
 
 
-def compare(scratch: Path, rounds: int = ROUNDS) -> Rates:
+def compare(scratch: Path, rounds: int = ROUNDS) -> Rounds:
     """Has every way answer all records, `rounds` times."""
     scratch.mkdir(parents=True)
     records = [record for paper in structured(unpacked(scratch), PAPERS) for record in paper]
@@ -65,9 +86,9 @@ def compare(scratch: Path, rounds: int = ROUNDS) -> Rates:
         "gpus": 0,
     }
     ways, count = list(enumerate(WAYS)), len(records)
-    return Rates(
+    return Rounds(
         [
-            {way: _rate(way, task, count, scratch / f"{n}-{at}") for at, way in ways}
+            {way: _figures(way, task, count, scratch / f"{n}-{at}") for at, way in ways}
             for n in range(rounds)
         ]
     )
@@ -80,63 +101,61 @@ def _chats(records: Iterable[Record]) -> Iterator[tuple[str, list[dict[str, str]
         yield record.record_id, [message._asdict() for message in messages]
 
 
-def _rate(way: str, task: dict[str, object], records: int, folder: Path) -> float:
-    rate = records / seconds_at_work(way, task, folder)
-    print(f"{way}: {rate:.2f} rows a second", file=sys.stderr, flush=True)
-    return rate
-
-
-def seconds_at_work(way: str, task: dict[str, object], folder: Path) -> float:
-    """From the first step of a way's engine to its last; the way runs in a process of its own."""
-    folder.mkdir()
-    clock, described = folder / "clock", folder / "task.json"
-    described.write_text(json.dumps({**task, "folder": str(folder)}))
-    path = [str(ROOT / "tests" / "bench" / "clock"), str(ROOT)]
-    with (folder / "log.txt").open("wb") as log:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.contenders", way, str(described)],
-            cwd=ROOT,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={
-                **os.environ,
-                "OVERNIGHT_BENCH_CLOCK": str(clock),
-                "PYTHONPATH": os.pathsep.join(path),
-                "HF_HUB_OFFLINE": "1",
-                "VLLM_NO_USAGE_STATS": "1",
-            },
-            check=False,
-        )
-    if done.returncode:
-        raise RuntimeError(f"{way}: {(folder / 'log.txt').read_text()[-3000:]}")
-    first, last = struct.unpack("dd", clock.read_bytes())
-    return last - first
+def _figures(way: str, task: dict[str, object], records: int, folder: Path) -> Figures:
+    figures = Figures.of(measured(way, task, folder), records)
+    print(f"{way}: {figures}", file=sys.stderr, flush=True)
+    return figures
 
 
 def section(scratch: Path) -> list[str]:
     """Its part of docs/benchmarks.md."""
-    rates, cores = compare(scratch), os.cpu_count()
-    model = f"a Llama of 25 million random parameters on {cores} cores, the CPU build of vLLM"
-    rows = [f"| {way} | {rates.median(way):.2f} | {_spread(rates.ratios(way))} |" for way in WAYS]
+    rounds = compare(scratch)
+    ours, given = "overnight", "overnight, passages as given"
     return [
         "## Compared with other ways to run the same model",
         "",
         f"{PAPERS} papers of the published corpus with 28 questions each, in their order, contexts "
         f"split into passages at blank lines, template `instructions-first`; {ANSWER_TOKENS} "
-        f"tokens per answer, {model}. All ways have the same records, sampling and engine options "
+        "tokens per answer, a Llama of 25 million random parameters, the CPU build of vLLM. The "
+        "model's worker has a core of its own and everything else another one, as a GPU has cores "
+        "of its own. All ways have the same records, sampling and engine options "
         f"({_listed(OPTIONS)}) and the prefix cache; each runs in a process of its own, in turn, "
-        f"{len(rates.rounds)} rounds. Overnight runs with `prompt.passages: shared_first`, and "
-        "once more with the passages as given, which gives the very prompts the others get. Rows "
-        "per second are counted from the engine's first step to its last; Overnight's include "
-        "arranging, checks and Parquet. Ratios are Overnight over the other way, round by round.",
+        f"{len(rounds.rounds)} rounds. Overnight runs with `prompt.passages: shared_first`, and "
+        "once more with the passages as given, which gives the very prompts the others get; "
+        "arranging, checks and Parquet are in its time. Figures are between the worker's first "
+        "step and its last, medians of the rounds: *busy* is the share of that time in which the "
+        "worker computes, *full* the share in which no more could have been in its batch, "
+        "*outside* the processor time a row of all else.",
         "",
-        "| way | rows per second, median | Overnight ÷ it: median (least to most) |",
+        "| way | rows per second | busy | full | steps | tokens prefilled | outside, ms a row |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        *(_row(rounds, way) for way in WAYS),
+        "",
+        "Ratios of rows per second, round by round: median (least to most). The two ends hold the "
+        f"true median with a probability of {1 - 2 * 0.5 ** len(rounds.rounds):.2f}.",
+        "",
+        "| other way | `shared_first` ÷ it | as given ÷ it |",
         "|---|---:|---:|",
-        *rows,
+        *(
+            f"| {way} | {' | '.join(_spread(rounds.ratios(one, way)) for one in (ours, given))} |"
+            for way in WAYS
+            if way not in (ours, given)
+        ),
         "",
         "On a GPU, 8 billion parameters: see [below](#on-a-gpu).",
         "",
     ]
+
+
+def _row(rounds: Rounds, way: str) -> str:
+    rate, busy, full = (rounds.median(way, name) for name in ("rate", "busy", "full"))
+    steps, prefilled, outside = (
+        rounds.median(way, name) for name in ("steps", "prefilled", "outside")
+    )
+    return (
+        f"| {way} | {rate:.2f} | {busy:.3f} | {full:.3f} | {steps:,.0f} | {prefilled:,.0f} "
+        f"| {outside * 1000:.0f} |"
+    )
 
 
 def _listed(options: dict[str, object]) -> str:

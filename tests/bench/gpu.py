@@ -29,7 +29,7 @@ from pipeline.core.records import Prompt, Record
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import load_prompt, render
 from pipeline.store.run_file import versions
-from tests.bench.engines import seconds_at_work
+from tests.bench.measured import measured
 from tests.bench.shapes import SHAPES, make_shape
 from tests.support.jobs import BETTER_PROMPT, ROOT, Corpus, write_jsonl
 from tests.support.structured import as_row, structured
@@ -173,15 +173,15 @@ def _arm(
     given = [record for paper in papers for record in paper]
     records = given if arm == "as_given" else _shared_first(papers)
     chats = write_jsonl(scratch / f"{arm}.jsonl", list(_chats(records)))
-    measured: dict[str, list[dict[str, Any]]] = {"overnight": [], OFFLINE: []}
+    rates: dict[str, list[dict[str, Any]]] = {"overnight": [], OFFLINE: []}
     for number in range(rounds):
         for name, way in (("overnight", ARMS[arm]), (OFFLINE, OFFLINE)):
             folder = scratch / f"{arm}-{name}-{number}"
-            seconds = seconds_at_work(way, {**task, "chats": str(chats), "folder": ""}, folder)
-            measured[name].append(_rates(_tokens(folder), seconds, max(task["gpus"], 1)))
-            print(f"{arm}: {name}: {measured[name][-1]}", file=sys.stderr, flush=True)
-    pairs = zip(measured["overnight"], measured[OFFLINE], strict=True)
-    return {**measured, "overnight_over_offline": [b["seconds"] / a["seconds"] for a, b in pairs]}
+            work = measured(way, {**task, "chats": str(chats)}, folder, pinned=False).work
+            rates[name].append(_rates(_tokens(folder), work.seconds, max(task["gpus"], 1)))
+            print(f"{arm}: {name}: {rates[name][-1]}", file=sys.stderr, flush=True)
+    pairs = zip(rates["overnight"], rates[OFFLINE], strict=True)
+    return {**rates, "overnight_over_offline": [b["seconds"] / a["seconds"] for a, b in pairs]}
 
 
 def _tokens(folder: Path) -> dict[str, int]:
