@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.identity import id_digest
+from pipeline.results.agreement.raters import OF_SUPPORT
 
 Reason: TypeAlias = Literal[
     "failed",  # a check failed it
@@ -38,9 +39,6 @@ COLUMNS = (
     "judgements.list.element.value",
 )
 """Columns of answers, and fields of nested ones, that the order depends on; all are small."""
-
-OF_SUPPORT = r"^judge:supported@"
-"""Raters that say whether the passages hold all of an answer, not whether it answers."""
 
 SIDES = ("yes", "no")
 _WEIGHTS = 2 ** np.arange(len(REASONS))[::-1]
@@ -155,7 +153,7 @@ def _judged(rows: pa.Table) -> tuple[dict[str, Mask], dict[str, Mask]]:
         return (dict.fromkeys(SIDES, np.zeros(len(rows), bool)),) * 2
     lists = rows["judgements"].combine_chunks()
     judgements = pc.list_flatten(lists)
-    of_support = as_mask(pc.match_substring_regex(judgements.field("rater"), OF_SUPPORT))
+    of_support = as_mask(pc.starts_with(judgements.field("rater"), f"judge:{OF_SUPPORT}"))
     values = {verdict: as_mask(pc.equal(judgements.field("value"), verdict)) for verdict in SIDES}
     supported = {verdict: _any(lists, is_it & of_support) for verdict, is_it in values.items()}
     answers = {verdict: _any(lists, is_it & ~of_support) for verdict, is_it in values.items()}
