@@ -84,7 +84,7 @@ def _replica_in_worker(replica: type[Any], on_gpus: bool) -> type[Any]:
     """The same for a class of replicas."""
 
     def in_worker(self: Any, *arguments: Any) -> None:
-        set_up_worker(on_gpus)
+        set_up_worker(on_gpus, has_engine=True)
         replica.__init__(self, *arguments)
 
     return type(replica.__name__, (replica,), {"__init__": in_worker})

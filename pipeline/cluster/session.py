@@ -83,6 +83,7 @@ def _start(replicas: int, debug: bool) -> None:
         logging_level=logging.INFO if debug else logging.ERROR,
         include_dashboard=None if address else False,
         num_cpus=None if address else cpus,
+        _system_config=None if address else {"worker_niceness": 0},  # Ray's 15 slows engines too
         object_store_memory=None if address else cpus * STORE_BYTES_PER_CPU,
     )
     start_patiently(started, ray.shutdown)

@@ -48,17 +48,24 @@ def output_to(target: int) -> Iterator[None]:
             os.close(original)
 
 
+NICENESS = 10
+"""How much reading and arranging give way to engines on the same cores."""
+
+
 @cache
-def set_up_worker(on_gpus: bool = False) -> None:
+def set_up_worker(on_gpus: bool = False, has_engine: bool = False) -> None:
     """Sets up the process of a worker, once.
 
     Ray shows all GPUs of a node to a process that asked for none; they are hidden, so that no
-    library can take memory on them. The modules of Ray and pandas are exempt from garbage
+    library can take memory on them. One without an engine gives way to those with one, so that
+    a GPU never waits for a core that reads. The modules of Ray and pandas are exempt from garbage
     collection, which would otherwise take a tenth of the time. Arrow's default allocator keeps the
     memory of finished blocks; jemalloc, if the build has it, returns it.
     """
     if not on_gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if not has_engine:
+        os.nice(NICENESS)
     gc.collect()
     gc.freeze()
     with suppress(NotImplementedError):

@@ -3,7 +3,8 @@
 A dead engine is restarted, and its pending requests are sent again. Innocent records cost that one
 retry. The record at fault is found by trials, during which the engine gets nothing else:
 
-- *Probe.* A record that has not produced a token is sent alone, for a single token.
+- *Probe.* A record that has not produced a token is sent alone, for a single token: the first
+  ones, as many as the engine computes at a time. The others were not begun.
 - *Halves.* Records that have, and were in the engine at two deaths, are sent by halves, and the
   half that dies is halved again (group testing: Dorfman, "The Detection of Defective Members of
   Large Populations", 1943).
@@ -87,15 +88,19 @@ class Trial:
 
 
 class Supervisor:
-    """Sends up to `capacity` requests at a time to an engine; retries go before first attempts.
+    """Sends up to `capacity` requests at a time to an engine that computes `sequences` of them and
+    lets the others wait; retries go before first attempts.
 
     `stall_seconds` with pending requests and no token count as a death. All of it runs in one event
     loop and needs no locks.
     """
 
-    def __init__(self, engine: EngineProcess, capacity: int, stall_seconds: float) -> None:
+    def __init__(
+        self, engine: EngineProcess, capacity: int, sequences: int, stall_seconds: float
+    ) -> None:
         self._engine = engine
         self._capacity = capacity
+        self._sequences = sequences
         self._stall_seconds = stall_seconds
         self._waiting: list[PendingRequest] = []  # a heap
         self._running: set[PendingRequest] = set()
@@ -209,11 +214,11 @@ class Supervisor:
         suspects = [victim for victim in victims if victim.has_tokens and victim.deaths > 1]
         middle = (len(suspects) + 1) // 2
         halves = [Trial(half) for half in (suspects[:middle], suspects[middle:]) if half]
-        probes = [Trial([victim], is_probe=True) for victim in without_tokens]
+        probes = [Trial([v], is_probe=True) for v in without_tokens[: self._sequences]]
         self._trials.extendleft(reversed([*probes, *halves]))
-        for victim in victims:
-            if victim.has_tokens and victim.deaths == 1:
-                heapq.heappush(self._waiting, victim)
+        accused_once = [victim for victim in victims if victim.has_tokens and victim.deaths == 1]
+        for victim in (*accused_once, *without_tokens[self._sequences :]):
+            heapq.heappush(self._waiting, victim)
 
     async def _restart(self) -> None:
         for delay in RESTART_DELAYS:

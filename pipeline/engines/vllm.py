@@ -61,8 +61,9 @@ vocabulary of 128,000; xgrammar, which `auto` would choose, takes hundreds (`mak
 STREAM_TOKENS = 64
 """Tokens of a request between two updates; its first token is always reported at once."""
 
-SEQUENCES_PER_SPARE = 8
-"""Sequences of a batch for each request that waits in the engine, ready for a free place."""
+REQUESTS_PER_SEQUENCE = 2
+"""Requests in the engine for each sequence that it computes. Those that wait there are ready for
+its next step; answers of one length end in the same step, a whole batch of them."""
 
 
 class VllmEngine:
@@ -83,9 +84,9 @@ class VllmEngine:
         encoder.check_shape(sample)
         process = VllmProcess(job, encoder)
         process.start()
-        batch = process.max_num_seqs
-        capacity = batch + max(batch // SEQUENCES_PER_SPARE, 4)
-        self._supervisor = Supervisor(process, capacity, job.engine.stall_seconds)
+        sequences = process.max_num_seqs
+        capacity = REQUESTS_PER_SEQUENCE * sequences
+        self._supervisor = Supervisor(process, capacity, sequences, job.engine.stall_seconds)
 
     async def generate(self, request: Request) -> Completion:
         return await self._supervisor.generate(request)
@@ -152,7 +153,7 @@ class VllmProcess:
         thought = thought_limit(job.answer, job.sampling, request, limit, thinks)
         logprobs = _logprobs(job, thinks)
         make = partial(sampling_params, job, request, limit, thought, logprobs, self._defaults)
-        generated = await self._generated(tokens, make, opening, on_tokens)
+        generated = await self._generated(request, tokens, make, opening, on_tokens)
         parts = await self._in_thread(self._reasoner.parts, generated, opening)
         completion = Completion(
             text=generated.text,
@@ -176,7 +177,7 @@ class VllmProcess:
         tokens = await self._in_thread(encode)
         self._room(tokens)
         make = partial(verdict_sampling, request.choices)
-        generated = await self._generated(tokens, make, Opening(), on_tokens)
+        generated = await self._generated(request, tokens, make, Opening(), on_tokens)
         ends = frozenset(self._encoder.tokenizer.all_special_ids)
         return verdict_of(request, generated, ends, len(tokens))
 
@@ -196,6 +197,7 @@ class VllmProcess:
 
     async def _generated(
         self,
+        request: Request,
         tokens: Sequence[int],
         make_sampling: Callable[[], SamplingParams],
         opening: Opening,
@@ -209,9 +211,8 @@ class VllmProcess:
             prompt, number = tokens_input(list(tokens)), str(next(self._request_ids))
             arguments = self._reasoner.arguments(opening)
             lora = await self._adapter.request(self._llm)
-            async for update in self._llm.generate(
-                prompt, sampling, number, lora_request=lora, **arguments
-            ):
+            arguments |= {"lora_request": lora, "priority": -request.attempt}
+            async for update in self._llm.generate(prompt, sampling, number, **arguments):
                 on_tokens()
                 generated.add(update)
         except EngineDeadError as error:
@@ -241,6 +242,7 @@ class VllmProcess:
         arguments: dict[str, Any] = {
             "max_model_len": self._context,
             "stream_interval": STREAM_TOKENS,
+            "scheduling_policy": "priority",  # retries find their conversation in the cache
             "disable_log_stats": True,
         }
         if self._parser:

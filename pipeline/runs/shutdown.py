@@ -10,6 +10,10 @@ STORING_SHARE, STORING_SECONDS = 0.3, 5.0
 """The share of the grace that is kept for storing the last parts, and the most of it."""
 
 
+AGAIN_SECONDS = 2.0
+"""An interruption that reaches a finalizer is lost; it is repeated until the run has ended."""
+
+
 @contextmanager
 def shutdown_on_sigterm(
     seconds: float, end: Callable[[float], object]
@@ -29,7 +33,7 @@ def shutdown_on_sigterm(
         if number == signal.SIGALRM or requested.is_set() or seconds == 0:
             raise KeyboardInterrupt
         signal.signal(signal.SIGALRM, at_signal)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
         requested.set()
         left = seconds - min(seconds * STORING_SHARE, STORING_SECONDS)
         threading.Thread(target=end, args=(left,), daemon=True).start()

@@ -6,9 +6,13 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
-KEEPS_WORKERS = {"num_workers_soft_limit": 6, "idle_worker_killing_time_threshold_ms": 30_000}
-"""By default Ray ends idle processes of a node with two CPUs after a second, and takes one or two
-seconds to start the next."""
+KEEPS_WORKERS = {
+    "num_workers_soft_limit": 6,
+    "idle_worker_killing_time_threshold_ms": 30_000,
+    "worker_niceness": 0,
+}
+"""By default Ray ends idle processes of a node with two CPUs after a second, takes one or two
+seconds to start the next, and lets them starve beside another test's engine."""
 
 QUICK_HEALTH_CHECKS = {"health_check_period_ms": 500, "health_check_failure_threshold": 5}
 """A lost node counts as dead after three seconds; by default after fifteen."""

@@ -29,7 +29,7 @@ class LocalVllm:
         self._thread.start()
         self.process = VllmProcess(job, load_encoder(ModelSpec.of(job)))
         self.process.start()
-        self.supervisor = Supervisor(self.process, 16, 300)
+        self.supervisor = Supervisor(self.process, 16, 16, 300)
 
     def generate(self, *requests: Request) -> list[Completion]:
         """The completions of requests that are all open at once."""

@@ -202,6 +202,21 @@ def test_replicas_over_nodes_whose_gpus_are_taken_end_the_run_after_the_start_ti
         ray.kill(occupant)
 
 
+def test_reading_gives_way_to_engines_on_the_same_cores():
+    begins = "from pipeline.core.processes import set_up_worker; import os; "
+    reads, has_engine = (
+        subprocess.run(
+            [sys.executable, "-c", f"{begins}{set_up}; print(os.nice(0))"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
+        for set_up in ("set_up_worker()", "set_up_worker(has_engine=True)")
+    )
+    assert int(reads.stdout) > int(has_engine.stdout) == os.nice(0)
+
+
 SEEN = (
     "from pipeline.core.processes import set_up_worker; set_up_worker({}); "
     "import os; print(os.environ[{!r}])"

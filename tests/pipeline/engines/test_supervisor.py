@@ -73,13 +73,17 @@ def request(number: int, attempt: int = 0) -> Request:
 
 
 def generate_all(
-    engine: FakeEngine, numbers: range, capacity: int = 8, stall_seconds: float = 30
+    engine: FakeEngine,
+    numbers: range,
+    capacity: int = 8,
+    stall_seconds: float = 30,
+    sequences: int | None = None,
 ) -> dict[str, Completion | Exception]:
     """The outcome of each record, all sent at once."""
 
     async def go() -> dict[str, Completion | Exception]:
         engine.start()
-        supervised = Supervisor(engine, capacity, stall_seconds)
+        supervised = Supervisor(engine, capacity, sequences or capacity, stall_seconds)
         answers = (supervised.generate(request(n)) for n in numbers)
         outcomes = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), 20)
         return dict(zip(map(str, numbers), outcomes, strict=True))
@@ -122,7 +126,7 @@ def test_retries_go_before_first_attempts():
 
     async def go() -> None:
         engine.start()
-        supervised = Supervisor(engine, 1, 30)
+        supervised = Supervisor(engine, 1, 1, 30)
         first = [asyncio.create_task(supervised.generate(request(n))) for n in range(4)]
         await asyncio.sleep(0)
         retry = asyncio.create_task(supervised.generate(request(9, attempt=1)))
@@ -184,6 +188,22 @@ def test_an_engine_that_dies_once_by_itself_fails_no_record():
     assert engine.starts == 2
 
 
+def test_what_waited_in_an_engine_that_died_is_sent_again_without_a_probe():
+    engine = FakeEngine()
+    ticks = count()
+
+    async def fragile(request: Request, on_tokens: Callable[[], None]) -> Completion:
+        if next(ticks) == 7:
+            engine.kill()
+        return await FakeEngine.generate(engine, request, on_tokens)
+
+    engine.generate = fragile
+    outcomes = generate_all(engine, range(12), capacity=8, sequences=4)
+    assert answered(outcomes) == {str(n) for n in range(12)}
+    sent = [engine.requests[str(n)] for n in range(12)]
+    assert sent == [3] * 4 + [2] * 4 + [1] * 4
+
+
 def test_an_engine_that_hangs_is_restarted():
     engine = FakeEngine()
     engine.hangs_on = {"7"}
@@ -197,7 +217,7 @@ def test_an_idle_engine_is_not_taken_for_hung():
 
     async def go() -> None:
         engine.start()
-        supervised = Supervisor(engine, 8, 0.3)
+        supervised = Supervisor(engine, 8, 8, 0.3)
         await supervised.generate(request(0))
         await asyncio.sleep(0.7)
         await supervised.generate(request(1))
@@ -231,7 +251,7 @@ def test_a_restart_is_tried_again_while_memory_is_not_free_yet():
     async def go() -> list[Completion | BaseException]:
         engine.start()
         engine.fails_to_start = [EngineError("no memory"), EngineError("no memory")]
-        supervised = Supervisor(engine, 4, 30)
+        supervised = Supervisor(engine, 4, 4, 30)
         answers = (supervised.generate(request(n)) for n in range(8))
         return await asyncio.gather(*answers, return_exceptions=True)
 
@@ -246,7 +266,7 @@ def test_an_engine_that_cannot_be_restarted_fails_all_requests_with_the_reason()
     async def go() -> list[Completion | BaseException]:
         engine.start()
         engine.fails_to_start = [EngineError("the model is gone")] * 3
-        supervised = Supervisor(engine, 4, 30)
+        supervised = Supervisor(engine, 4, 4, 30)
         answers: list[Awaitable[Completion]] = [supervised.generate(request(n)) for n in range(8)]
         outcomes = await asyncio.gather(*answers, return_exceptions=True)
         return [

@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
+from pipeline.runs import shutdown
 from pipeline.store.runs import all_runs
 from tests.support.jobs import (
     ROOT,
@@ -149,6 +150,19 @@ def test_without_grace_a_sigterm_ends_a_run_at_once(ray_cluster, tmp_path):
 
 
 # The scheduler's id.
+
+
+def test_an_interruption_that_a_finalizer_swallows_comes_again(monkeypatch):
+    monkeypatch.setattr(shutdown, "AGAIN_SECONDS", 0.1)
+    swallowed = False
+    with pytest.raises(KeyboardInterrupt), shutdown.shutdown_on_sigterm(0.1, lambda left: None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            time.sleep(10)
+        except KeyboardInterrupt:
+            swallowed = True
+        time.sleep(10)
+    assert swallowed
 
 
 def test_a_run_that_is_started_again_is_resumed_under_its_id(tmp_path):
