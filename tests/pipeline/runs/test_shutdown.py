@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -154,14 +155,19 @@ def test_without_grace_a_sigterm_ends_a_run_at_once(ray_cluster, tmp_path):
 
 def test_an_interruption_that_a_finalizer_swallows_comes_again(monkeypatch):
     monkeypatch.setattr(shutdown, "AGAIN_SECONDS", 0.1)
-    swallowed = False
-    with pytest.raises(KeyboardInterrupt), shutdown.shutdown_on_sigterm(0.1, lambda left: None):
-        os.kill(os.getpid(), signal.SIGTERM)
-        try:
+    swallowed = []
+
+    def swallow_one() -> None:
+        with shutdown.shutdown_on_sigterm(0.1, Mock()):
+            os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                time.sleep(10)
+            except KeyboardInterrupt as interruption:
+                swallowed.append(interruption)
             time.sleep(10)
-        except KeyboardInterrupt:
-            swallowed = True
-        time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        swallow_one()
     assert swallowed
 
 
