@@ -45,12 +45,12 @@ def supporting(answer: str, sentences: Sequence[frozenset[str]]) -> set[int]:
     unknown = log(1 + len(sentences))
     support = set()
     for claim in map(content_words, sentences_of(answer)):
-        if len(claim) < MIN_WORDS:
-            continue
         scores = _scores(claim, containing, weights)
-        best = max(scores, key=lambda number: (scores[number], -number), default=-1)
+        if len(claim) < MIN_WORDS or not scores:
+            continue
+        best = max(scores, key=lambda number: (scores[number], -number))
         total = sum(weights.get(word, unknown) for word in claim)
-        if scores.get(best, 0.0) >= MIN_COVERAGE * total:
+        if scores[best] >= MIN_COVERAGE * total:
             support.add(best)
     return support
 

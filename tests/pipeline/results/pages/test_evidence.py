@@ -34,6 +34,11 @@ def test_an_answer_that_the_passages_do_not_give_has_no_support(answer):
     assert supported(answer) == []
 
 
+def test_a_prompt_without_words_supports_nothing():
+    assert supported("Herons nested at nine ponds.", "") == []
+    assert supported("Herons nested at nine ponds.", "— … —") == []
+
+
 @given(st.text())
 def test_sentences_joined_are_the_text_again(text):
     assert "".join(sentences_of(text)) == text
