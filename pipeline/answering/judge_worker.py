@@ -43,7 +43,8 @@ class JudgeWorker:
         self._evaluator = evaluator
         self._reporter = reporter
         self._loader = EngineLoader(job, source, evaluator, reporter)
-        self._stop = StopSignal(reporter, lambda: reporter.worked(EngineCounts(), True))
+        self._counts = EngineCounts()
+        self._stop = StopSignal(reporter, lambda: self._counts)
         reporter.state("placed")
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
@@ -67,7 +68,8 @@ class JudgeWorker:
             await asyncio.wait([every])
         else:
             every.result()
-            self._reporter.state("answering", engine.version)
+            self._counts = self._counts.plus(EngineCounts(batches=1))
+            self._reporter.worked(self._counts, self._stop.is_stopping)
         replies = [None if task.cancelled() else task.result() for task in tasks]
         return await asyncio.to_thread(self._store, rows, replies)
 

@@ -30,9 +30,6 @@ from pipeline.store.reader import key_digest, row_keys
 from pipeline.store.schema import OUTCOMES, answers_table
 from pipeline.store.sink import Sink
 
-REPORT_SECONDS = 0.5
-"""A replica reports its counts no more often than this, except at the end of a batch."""
-
 
 class BatchWorker:
     """Answers batches with one engine and its checks, several at a time in one event loop.
@@ -60,9 +57,8 @@ class BatchWorker:
         self._flusher = Flusher(
             sink, reporter, job.output.flush_seconds, self._as_rows, self._count_stored
         )
-        self._stop = StopSignal(reporter, self._report_counts)
         self._counts = EngineCounts()
-        self._next_report: asyncio.TimerHandle | None = None
+        self._stop = StopSignal(reporter, lambda: self._counts)
         reporter.state("placed")
         Thread(target=self._loader.load_ahead, daemon=True).start()
 
@@ -88,7 +84,7 @@ class BatchWorker:
     async def _answered(self, prompts: Sequence[Prompt]) -> Totals:
         """Totals of the answers to these prompts, stored now or by an earlier try."""
         digests = [answer_digest(p.record.record_id, p.generation_key) for p in prompts]
-        batch = self._flusher.begin(key_digest(*digests))
+        batch, answered = self._flusher.begin(key_digest(*digests)), 0
         try:
             stored = await self._stored_before(batch.digest, digests)
             found = Counter(row_keys(stored))
@@ -96,9 +92,8 @@ class BatchWorker:
             answered = await self._answer_all(left, batch)
         finally:
             totals = await self._flusher.finish(batch)
+            self._add(EngineCounts(batches=answered > 0))
             self._report_counts()
-        if answered:
-            self._reporter.state("answering", (await self._loader.loaded()).engine.version)
         totals.add(Totals.of(stored))
         totals.sums["read"] -= len(left) - answered
         return totals
@@ -121,7 +116,6 @@ class BatchWorker:
             self._add(EngineCounts(asked=-sum(task.cancelled() for task in tasks)))
         else:
             every.result()
-        self._report_counts()
         return sum(not task.cancelled() and task.result() is None for task in tasks)
 
     async def _answer(self, prompt: Prompt, batch: BatchAnswers) -> None:
@@ -140,16 +134,10 @@ class BatchWorker:
         self._add(EngineCounts(stored=answers))
 
     def _add(self, more: EngineCounts) -> None:
-        """Adds to the replica's counts, which are reported soon, once for all added by then."""
+        """Adds to the replica's counts, which go with its next heartbeat."""
         self._counts = self._counts.plus(more)
-        if self._next_report is None:
-            running = asyncio.get_running_loop()
-            self._next_report = running.call_later(REPORT_SECONDS, self._report_counts)
 
     def _report_counts(self) -> None:
-        if self._next_report is not None:
-            self._next_report.cancel()
-            self._next_report = None
         self._reporter.worked(self._counts, self._stop.is_stopping)
 
     def _shared_columns(self, engine: Engine) -> dict[str, str | None]:

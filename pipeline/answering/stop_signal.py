@@ -4,15 +4,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.cluster.counters import EngineCounts
 from pipeline.cluster.reporter import HEARTBEAT_SECONDS, Reporter
 
 
 class StopSignal:
-    """Whether the run is to end, as the coordinator says with every heartbeat of this replica."""
+    """Whether the run is to end, as the coordinator says with every heartbeat of this replica.
 
-    def __init__(self, reporter: Reporter, on_stop: Callable[[], object]) -> None:
+    The heartbeats tell it the `counts` of the replica.
+    """
+
+    def __init__(self, reporter: Reporter, counts: Callable[[], EngineCounts]) -> None:
         self._reporter = reporter
-        self._on_stop = on_stop
+        self._counts = counts
         self._asked = asyncio.Event()
         self.is_stopping = False
         self._deadline: asyncio.Task[None] | None = None
@@ -43,12 +47,20 @@ class StopSignal:
 
     async def _until_deadline(self) -> None:
         try:
-            while (seconds := await self._reporter.heartbeat()) is None or seconds > 0:
-                if seconds is not None and not self.is_stopping:
-                    self.is_stopping = True
-                    self._on_stop()
+            while (seconds := await self._heartbeat()) is None or seconds > 0:
+                if seconds is not None:
+                    self._stop()
                 self._asked.set()
                 await asyncio.sleep(min(HEARTBEAT_SECONDS, seconds or HEARTBEAT_SECONDS))
-            self.is_stopping = True
+            self._stop()
         finally:
             self._asked.set()
+
+    async def _heartbeat(self) -> float | None:
+        return await self._reporter.heartbeat(self._counts(), self.is_stopping)
+
+    def _stop(self) -> None:
+        """Says at once that this replica begins nothing more: the end of the run waits for it."""
+        if not self.is_stopping:
+            self.is_stopping = True
+            self._reporter.worked(self._counts(), self.is_stopping)

@@ -8,7 +8,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from heapq import nlargest
 from typing import NamedTuple
 
@@ -83,28 +82,27 @@ class Coordinator:
         self._parts: defaultdict[bytes, list[str]] = defaultdict(list)
 
     def state(self, replica: Replica) -> int:
-        """Records how far a replica has got; returns the deaths since a batch was last answered."""
+        """Records how far a replica has got before its first batch is answered; returns the deaths
+        since any replica has answered one.
+        """
         process, now = Process(replica.node_id, replica.pid), time.monotonic()
         if status := self._replicas.get(process):
             status.replica, status.heartbeat_at = replica, now
         else:
             self._replicas[process] = ReplicaStatus(replica, now, now, EngineCounts())
             self._barren_deaths += len(self._replicas) > self._size
-        if replica.state == "answering":
-            self._barren_deaths = 0
         return self._barren_deaths
 
-    def worked(self, process: Process, counts: EngineCounts, is_stopping: bool) -> None:
-        """Records what a replica has done since it started, and if it begins no more batches."""
-        status = self._replicas[process]
-        status.counts, status.heartbeat_at = counts, time.monotonic()
-        status.may_begin &= not is_stopping
-
-    def heartbeat(self, process: Process) -> float | None:
-        """Records that a replica lives; returns the seconds left to it, as `seconds_left` does."""
+    def heartbeat(self, process: Process, counts: EngineCounts, is_stopping: bool) -> float | None:
+        """Records that a replica lives, what it has done since it started, and if it begins no more
+        batches; returns the seconds left to it, as `seconds_left` does.
+        """
         seconds, status = self.seconds_left(), self._replicas[process]
-        status.heartbeat_at = time.monotonic()
-        status.may_begin |= seconds is None
+        if counts.batches > status.counts.batches:
+            self._barren_deaths = 0
+            status.replica = replace(status.replica, state="answering")
+        status.counts, status.heartbeat_at = counts, time.monotonic()
+        status.may_begin = (status.may_begin or seconds is None) and not is_stopping
         return seconds
 
     def announce(self, part: str, batches: Sequence[bytes]) -> None:
@@ -136,10 +134,9 @@ class Coordinator:
         now = time.monotonic()
         heard = [status for status in self._replicas.values() if not status.is_silent(now)]
         living = nlargest(self._size, heard, key=lambda status: status.heartbeat_at)
-        every = (status.counts for status in self._replicas.values())
         return RunCounts(
             self._stages,
-            reduce(EngineCounts.plus, every, EngineCounts()),
+            EngineCounts.sum(status.counts for status in self._replicas.values()),
             sum(status.counts.in_progress for status in living),
             Counter(status.replica.state for status in living),
             sum(status.may_begin for status in living),

@@ -4,7 +4,7 @@ Counts show progress long before anything is stored. What Ray does twice, after 
 twice; the accounting is that of `Totals`, which counts what is stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import add
 from typing import NamedTuple, Self
@@ -49,6 +49,11 @@ class EngineCounts(NamedTuple):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    batches: int = 0  # answered to their ends
+
+    @classmethod
+    def sum(cls, counts: Iterable[Self]) -> Self:
+        return cls(*map(sum, zip(*counts, strict=True)))
 
     @classmethod
     def of(cls, answer: Answered) -> Self:

@@ -12,7 +12,7 @@ from pipeline.core.errors import EngineError
 from pipeline.core.records import ReplicaState
 
 HEARTBEAT_SECONDS = 1.0
-"""How often replicas send a heartbeat, and tasks ask if the run is to end."""
+"""How often replicas send a heartbeat with their counts, and tasks ask if the run is to end."""
 
 
 class Reporter:
@@ -29,17 +29,19 @@ class Reporter:
         return False
 
     def state(self, state: ReplicaState, engine_version: str = "") -> None:
-        """Reports how far this replica has got.
+        """Reports how far this replica has got before its first batch; its counts say the rest.
 
         Raises `EngineError` if replicas have died too often to go on.
         """
 
-    def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
-        """Reports all that this replica has done, and if it begins no more; does not wait."""
-
-    async def heartbeat(self) -> float | None:
-        """Says that this replica lives; returns the seconds left, None while the run goes on."""
+    async def heartbeat(self, counts: EngineCounts, is_stopping: bool) -> float | None:
+        """Says that this replica lives, all that it has done, and if it begins no more batches;
+        returns the seconds left, None while the run goes on.
+        """
         return None
+
+    def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
+        """Says the same between two heartbeats; does not wait."""
 
     async def announce(self, part: str, batches: Sequence[bytes]) -> None:
         """Says that a part with answers of these batches, by their digests, is to be written."""
@@ -79,7 +81,7 @@ class ClusterReporter(Reporter):
 
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        replica = Replica(node, *_this_process(), devices, state, engine_version)
+        replica = Replica(node, *self.process(), devices, state, engine_version)
         deaths = ray.get(self._coordinator.state.remote(replica))
         if state == "loading" and deaths >= self._most_deaths:
             raise EngineError(
@@ -87,16 +89,17 @@ class ClusterReporter(Reporter):
                 "Ray's logs there say why"
             )
 
-    def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
-        self._coordinator.worked.remote(_this_process(), counts, is_stopping)
-
-    async def heartbeat(self) -> float | None:
+    async def heartbeat(self, counts: EngineCounts, is_stopping: bool) -> float | None:
         from ray.exceptions import RayError
 
+        beat = self._coordinator.heartbeat.remote(self.process(), counts, is_stopping)
         with suppress(RayError):  # a link that breaks for a while is no end of the run
-            left: float | None = await self._coordinator.heartbeat.remote(_this_process())
+            left: float | None = await beat
             return left
         return None
+
+    def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
+        self._coordinator.heartbeat.remote(self.process(), counts, is_stopping)
 
     async def announce(self, part: str, batches: Sequence[bytes]) -> None:
         from ray.exceptions import RayError
@@ -117,6 +120,12 @@ class ClusterReporter(Reporter):
             time.sleep(HEARTBEAT_SECONDS)
         return True
 
+    def process(self) -> Process:
+        """The process that reports."""
+        import ray
+
+        return Process(ray.get_runtime_context().get_node_id(), os.getpid())
+
     def _answer_of(self, method: Any) -> Any:
         """What the coordinator says; None while it cannot be reached."""
         import ray
@@ -125,9 +134,3 @@ class ClusterReporter(Reporter):
         with suppress(RayError):
             return ray.get(method.remote())
         return None
-
-
-def _this_process() -> Process:
-    import ray
-
-    return Process(ray.get_runtime_context().get_node_id(), os.getpid())

@@ -414,7 +414,7 @@ class Ending(Reporter):
     def __init__(self, beats: int) -> None:
         self.beats = beats
 
-    async def heartbeat(self) -> float | None:
+    async def heartbeat(self, counts, is_stopping) -> float | None:
         self.beats -= 1
         return None if self.beats >= 0 else 0.0
 

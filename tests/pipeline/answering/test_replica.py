@@ -129,7 +129,7 @@ class Ending(Reporter):
     def worked(self, counts, is_stopping) -> None:
         self.done.append(counts.done)
 
-    async def heartbeat(self) -> float | None:
+    async def heartbeat(self, counts, is_stopping) -> float | None:
         return self.seconds
 
 

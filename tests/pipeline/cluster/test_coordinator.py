@@ -13,7 +13,7 @@ def replica(pid: int, state="answering") -> Replica:
 
 def worked(run: Coordinator, pid: int, counts: EngineCounts) -> None:
     run.state(replica(pid))
-    run.worked(Process("node", pid), counts, False)
+    run.heartbeat(Process("node", pid), counts, False)
 
 
 def test_the_counts_of_tasks_and_replicas_add_up():
@@ -33,7 +33,7 @@ def test_the_records_of_a_lost_replica_are_no_longer_in_the_engines():
     run = Coordinator(replicas=2)
     for pid in (1, 2):
         worked(run, pid, EngineCounts(asked=10))
-    run.worked(Process("node", 2), EngineCounts(asked=10, answered=1), False)
+    run.heartbeat(Process("node", 2), EngineCounts(asked=10, answered=1), False)
     worked(run, 3, EngineCounts(asked=7))  # replaces 1, which is silent
     assert (run.counts().in_engines, run.counts().replicas) == (9 + 7, {"answering": 2})
 
@@ -43,7 +43,7 @@ def test_a_replica_that_was_merely_silent_is_back_with_its_next_heartbeat():
     for pid in (1, 2, 3):
         worked(run, pid, EngineCounts(asked=pid))
     assert run.counts().in_engines == 2 + 3
-    run.heartbeat(Process("node", 1))
+    run.heartbeat(Process("node", 1), EngineCounts(asked=1), False)
     assert run.counts().in_engines == 1 + 3
 
 
@@ -62,7 +62,7 @@ def test_a_query_changes_nothing_and_a_heartbeat_says_when_the_run_ends():
     assert run.seconds_left() is None
     assert [run.counts(), run.replicas()] == before
     run.end(10)
-    assert 9 < run.heartbeat(Process("node", 1)) <= 10
+    assert 9 < run.heartbeat(Process("node", 1), EngineCounts(), False) <= 10
     assert 9 < run.seconds_left() <= 10
 
 
@@ -71,14 +71,15 @@ def test_a_replica_may_begin_a_batch_from_a_heartbeat_until_it_says_that_it_stop
     for pid in (1, 2, 3):
         run.state(replica(pid, "placed"))
     for pid in (1, 2):
-        assert run.heartbeat(Process("node", pid)) is None
+        assert run.heartbeat(Process("node", pid), EngineCounts(), False) is None
     assert run.counts().may_begin == 2
     run.end(10)
-    assert run.heartbeat(Process("node", 3)) is not None  # it begins none
-    run.worked(Process("node", 1), EngineCounts(asked=1), False)  # sent before it heard
+    asked = EngineCounts(asked=1)
+    assert run.heartbeat(Process("node", 3), EngineCounts(), False) is not None  # it begins none
+    run.heartbeat(Process("node", 1), asked, False)  # sent before it heard
     assert run.counts().may_begin == 2
     for pid in (1, 2):
-        run.worked(Process("node", pid), EngineCounts(asked=1), True)
+        run.heartbeat(Process("node", pid), asked, True)
     assert (run.counts().may_begin, run.counts().in_engines) == (0, 2)
 
 
@@ -90,12 +91,14 @@ def test_work_is_known_as_soon_as_a_task_has_counted_any():
     assert run.has_work()
 
 
-def test_deaths_are_counted_until_a_batch_is_answered():
+def test_deaths_are_counted_until_a_batch_is_answered_to_its_end():
     run = Coordinator(replicas=2)
     assert [run.state(replica(n, "placed")) for n in range(2)] == [0, 0]
     assert [run.state(replica(n, "placed")) for n in range(2, 5)] == [1, 2, 3]
+    run.heartbeat(Process("node", 4), EngineCounts(asked=9, answered=8), False)
     assert run.state(replica(4, "loading")) == 3
-    assert run.state(replica(4, "answering")) == 0
+    run.heartbeat(Process("node", 4), EngineCounts(asked=9, answered=9, batches=1), False)
+    assert run.counts().replicas["answering"] == 1
     assert run.state(replica(5, "placed")) == 1
 
 
