@@ -35,6 +35,9 @@ BARREN_DEATHS = 5
 COUNTS_SECONDS = 5.0
 """The driver waits no longer to hear how far a run has got."""
 
+MOST_NAMED = 8
+"""Replicas that a message names."""
+
 
 class TaskSource(Datasource):
     """Read tasks as Ray Data wants them."""
@@ -212,7 +215,8 @@ class RayData:
     def missing_replicas(self) -> str:
         """Which replicas have found no place in the time allowed, in one line."""
         engine, placed = self._engine or EngineConfig(), [str(r) for r in self._replicas()]
-        where = f": {', '.join(placed)}" if placed else ""
+        more = f" and {len(placed) - MOST_NAMED} more" if len(placed) > MOST_NAMED else ""
+        where = f": {', '.join(placed[:MOST_NAMED])}{more}" if placed else ""
         return (
             f"engine.start_seconds: after {engine.start_seconds} s {len(placed)} of "
             f"{engine.replicas.min} replicas had a place in the cluster (GPUs for each: "

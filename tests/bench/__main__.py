@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.store.run_file import versions
-from tests.bench import balance, engines, gpu, judging, masks, prefixes, start, without_model
+from tests.bench import (
+    balance,
+    engines,
+    gpu,
+    judging,
+    masks,
+    prefixes,
+    replicas,
+    start,
+    without_model,
+)
 from tests.support.jobs import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -20,6 +30,7 @@ SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "prefixes": prefixes.section,
     "judge": judging.section,
     "balance": balance.section,
+    "replicas": replicas.section,
     "decoding": masks.section,
     "start": start.section,
     "job": without_model.section,

@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.answering.stop_signal import StopSignal
 from pipeline.cluster.coordinator import Coordinator, Process, Replica
@@ -46,10 +47,12 @@ class LocalReporter(Reporter):
 class RemoteReporter(ClusterReporter):
     """Reports to the coordinator's actor as the replica of that number."""
 
-    number = 0
+    def __init__(self, coordinator: Any, number: int) -> None:
+        super().__init__(coordinator, most_deaths=1)
+        self._process = Process(NODE_ID, number)
 
     def process(self) -> Process:
-        return Process(NODE_ID, self.number)
+        return self._process
 
 
 @dataclass(slots=True)

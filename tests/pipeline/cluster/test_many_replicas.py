@@ -192,9 +192,8 @@ def test_the_actor_hears_of_a_crowd_and_the_crowd_of_the_end(ray_cluster):
     size = 100
 
     async def night(actor: Any) -> tuple[RunCounts, float]:
-        replicas = [Crowded(RemoteReporter(actor, 1), lambda: 0.5) for _ in range(size)]
-        for n, replica in enumerate(replicas):
-            replica.reporter.number = n  # type: ignore[attr-defined]
+        replicas = [Crowded(RemoteReporter(actor, n), lambda: 0.5) for n in range(size)]
+        for replica in replicas:
             replica.start()
         at_work = [asyncio.create_task(replica.work()) for replica in replicas]
         while (await actor.counts.remote()).may_begin < size:

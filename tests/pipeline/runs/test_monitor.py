@@ -1,11 +1,16 @@
 """Progress of a run can be seen before anything is stored."""
 
+from collections import Counter
+
 import pytest
 
 from pipeline.answering.prepare import prepare
+from pipeline.cluster.counters import EngineCounts, RunCounts
 from pipeline.cluster.ray_data import RayData
+from pipeline.core.accounting import Totals
 from pipeline.runs.execute import execute
-from pipeline.runs.progress import RunProgress, StageName
+from pipeline.runs.monitor import Monitor
+from pipeline.runs.progress import InputBounds, RunProgress, StageName
 from tests.support.jobs import rows, write_jsonl
 from tests.support.scripted import scripted, scripted_job
 
@@ -61,3 +66,20 @@ def test_the_last_progress_of_an_undisturbed_run_agrees_with_the_accounting(seen
         assert getattr(engines, kind) == sums[kind] > 0
     assert stages["stored"] == RECORDS
     assert (progress.phase, progress.share, progress.seconds_left) == ("answering", 1.0, 0.0)
+
+
+def test_nobody_is_asked_whether_all_is_stored_while_it_surely_is_not():
+    """At the end of a run a thousand replicas hand back ten thousand batches."""
+    totals, asked = Totals(), Counter[str]()
+
+    def counts(_: RunCounts) -> RunCounts:
+        asked["counts"] += 1
+        return RunCounts(engines=EngineCounts(asked=30, answered=30))
+
+    monitor = Monitor(InputBounds(0), totals, counts, [])
+    with monitor.watching():
+        pass  # looks once
+    for stored in range(1, 31):
+        monitor.add(Totals(Counter(answered=1)))
+        assert monitor.is_all_stored() == (stored == 30)
+    assert asked["counts"] == 2

@@ -1,0 +1,114 @@
+"""A thousand replicas in one run: what its coordinator and its driver take, of which one each."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+
+from tests.bench.messages import BATCH_SECONDS, CLIENTS, Load, Standing, load, standing
+from tests.bench.pool import RATE, ROWS, Pool, pool
+from tests.support.crowd import ROWS as WHOLE_ROWS
+
+SIZES = (8, 24, 48)
+"""Replicas that are processes; a gigabyte holds about a dozen."""
+
+CROWDS = (1000, 2000, 4000)
+MANY = 1000
+
+
+def section(scratch: Path) -> list[str]:
+    """Its part of docs/benchmarks.md."""
+    scratch.mkdir(parents=True)
+    ray.init(address="local", num_cpus=CLIENTS, include_dashboard=False, log_to_driver=False)
+    loads = [load(size) for size in CROWDS]
+    ray.shutdown()
+    pools = [pool(scratch / str(size), size) for size in SIZES]
+    return [
+        "## A thousand replicas",
+        "",
+        *_coordinator(loads, standing(MANY)),
+        *_run(pools),
+    ]
+
+
+def _coordinator(loads: Sequence[Load], held: Standing) -> list[str]:
+    return [
+        "### The coordinator alone",
+        "",
+        f"Messages of that many replicas, from {CLIENTS} processes with the code that replicas "
+        f"use: a heartbeat a second with all counts, and four messages for each batch, of "
+        f"{WHOLE_ROWS} answers in {BATCH_SECONDS:.0f} s. The clients share the machine's cores.",
+        "",
+        "| replicas | messages per second | processor time of each, µs | cores | of them its "
+        "busiest thread | heartbeat answered, ms: median, 99 % | driver's poll answered, ms |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+        *map(_load_row, loads),
+        "",
+        f"Its busiest thread could take {_capacity(loads[0]):,.0f} messages per second, those of "
+        f"{_capacity(loads[0]) / loads[0].messages * loads[0].replicas:,.0f} replicas. A poll is "
+        f"{held.poll_seconds * 1e3:.2f} ms of processor time with {MANY:,} replicas, the list of "
+        f"all of them {held.list_seconds * 1e3:.1f} ms, once a run. It holds "
+        f"{held.replica_bytes / 1e3:.1f} kB for each replica and {held.batch_bytes:.0f} bytes for "
+        "each batch.",
+        "",
+    ]
+
+
+def _load_row(load: Load) -> str:
+    median, most = statistics.median(load.heartbeats), _percentile(load.heartbeats, 0.99)
+    return (
+        f"| {load.replicas:,} | {load.messages:,.0f} | {load.seconds_each * 1e6:.0f} "
+        f"| {load.share:.2f} | {load.busiest_thread:.2f} | {median * 1e3:.0f}, {most * 1e3:.0f} "
+        f"| {statistics.median(load.polls) * 1e3:.0f} |"
+    )
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float:
+    return ordered[int(len(ordered) * share)]
+
+
+def _capacity(load: Load) -> float:
+    return load.messages / load.busiest_thread
+
+
+def _run(pools: Sequence[Pool]) -> list[str]:
+    return [
+        "### Whole runs with simulated engines",
+        "",
+        f"Each replica is a process on a Ray cluster, with the job's own code around an engine "
+        f"that answers {RATE:.0f} records per second; batches are of {ROWS}, so that there are ten "
+        f"times as many as with {WHOLE_ROWS}. Shares are of a core, between the first batches and "
+        "the last.",
+        "",
+        "| replicas | records per second ÷ what engines could | tasks per second | driver | of it "
+        "Ray Data's loop | its steps per second | ms each | coordinator | GCS | raylet |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *map(_pool_row, pools),
+        "",
+        _extrapolated(pools),
+        "",
+    ]
+
+
+def _pool_row(pool: Pool) -> str:
+    return (
+        f"| {pool.replicas} | {pool.rate:.2f} | {pool.tasks:.1f} | {pool.driver:.2f} "
+        f"| {pool.loop:.3f} | {pool.steps:.1f} | {pool.loop / pool.steps * 1e3:.1f} "
+        f"| {pool.coordinator:.2f} | {pool.gcs:.2f} | {pool.raylet:.2f} |"
+    )
+
+
+def _extrapolated(pools: Sequence[Pool]) -> str:
+    """By straight lines through all sizes."""
+    sizes = [p.replicas for p in pools]
+    driver = statistics.linear_regression(sizes, [p.driver for p in pools])
+    loop = statistics.linear_regression(sizes, [p.loop / p.steps for p in pools])
+    cores = driver.intercept + driver.slope * MANY
+    step = loop.intercept + loop.slope * MANY
+    tasks = pools[-1].tasks / pools[-1].replicas
+    return (
+        f"By straight lines through these, {MANY:,} replicas with batches of {ROWS} "
+        f"({tasks * MANY:,.0f} tasks per second) would take {cores:.1f} cores of the driver, "
+        f"which has about one, and {step * 1e3:.0f} ms for a step of the loop."
+    )
