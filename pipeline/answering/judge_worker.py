@@ -69,7 +69,7 @@ class JudgeWorker:
         else:
             every.result()
             self._counts = self._counts.plus(EngineCounts(batches=1))
-            self._reporter.worked(self._counts, self._stop.is_stopping)
+            await self._stop.report()
         replies = [None if task.cancelled() else task.result() for task in tasks]
         return await asyncio.to_thread(self._store, rows, replies)
 

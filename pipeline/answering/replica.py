@@ -93,7 +93,7 @@ class BatchWorker:
         finally:
             totals = await self._flusher.finish(batch)
             self._add(EngineCounts(batches=answered > 0))
-            self._report_counts()
+            await self._stop.report()  # before the receipt: the driver asks if it was the last
         totals.add(Totals.of(stored))
         totals.sums["read"] -= len(left) - answered
         return totals
@@ -107,7 +107,8 @@ class BatchWorker:
         if not prompts or not await self._stop.may_begin():
             return 0
         self._add(EngineCounts(asked=len(prompts)))
-        self._report_counts()  # at once: an engine without a model keeps the loop busy from here on
+        # At once: an engine without a model keeps the loop busy from here on.
+        self._reporter.worked(self._counts, self._stop.is_stopping)
         tasks = [asyncio.create_task(self._answer(prompt, batch)) for prompt in prompts]
         every = asyncio.gather(*tasks)
         if await self._stop.comes_before(every):
@@ -136,9 +137,6 @@ class BatchWorker:
     def _add(self, more: EngineCounts) -> None:
         """Adds to the replica's counts, which go with its next heartbeat."""
         self._counts = self._counts.plus(more)
-
-    def _report_counts(self) -> None:
-        self._reporter.worked(self._counts, self._stop.is_stopping)
 
     def _shared_columns(self, engine: Engine) -> dict[str, str | None]:
         model, revision = model_of(self._job)

@@ -41,6 +41,11 @@ class StopSignal:
             await deadline
         return True
 
+    async def report(self) -> None:
+        """Sends a heartbeat between those of every second; waits until it is answered."""
+        self._listen()  # the coordinator waits for all whom it tells that the run goes on
+        await self._heartbeat()
+
     def _listen(self) -> "asyncio.Task[None]":
         self._deadline = self._deadline or asyncio.create_task(self._until_deadline())
         return self._deadline

@@ -17,7 +17,7 @@ from pipeline.cluster.session import actor_beside_driver
 from tests.support.crowd import NODE_ID, PART, Crowded, LocalReporter, RemoteReporter
 
 CLIENTS = 4
-SECONDS, SETTLING = 30.0, 5.0
+SECONDS, SETTLING = 20.0, 5.0
 
 BATCH_SECONDS = 22.0
 """A GPU's for 200 answers, at 9 a second."""

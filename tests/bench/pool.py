@@ -30,33 +30,30 @@ from pipeline.runs.progress import RunProgress
 from tests.bench.records import generate
 from tests.support.jobs import job
 
-RATE = 9.0
-"""Records a second of a simulated engine, as many as a GPU answers at 10,000 tokens a second."""
-
 ROWS = 20
-"""In a batch: a tenth of the default, so that ten times as many batches come."""
+"""In a batch."""
 
-RECORDS = 450
-"""For each replica: 50 seconds."""
+IN_REACH, BATCHES_IN_FLIGHT = 110, 13
+"""Requests in flight that make so many batches for each replica, as vLLM has them by default."""
 
-IN_REACH = 110
-"""Requests in flight that make 12 batches for each replica, as vLLM has them by default."""
+SECONDS = 60
+"""How long every replica has as many batches as it takes."""
 
-STEADY = 0.85
-"""Of the records, until the first replicas run out of work."""
+RATE = "OVERNIGHT_BENCH_RATE"
 
 
 class Steady:
-    """An engine that finishes one answer after the other at its rate."""
+    """An engine that finishes one answer after the other, so many a second."""
 
     kind, version = "openai", "simulated"
 
     def __init__(self) -> None:
+        self._seconds = 1 / float(os.environ[RATE])
         self._free_at = 0.0
 
     async def generate(self, request: Request) -> Completion:
         now = time.monotonic()
-        self._free_at = max(now, self._free_at) + 1 / RATE
+        self._free_at = max(now, self._free_at) + self._seconds
         await asyncio.sleep(self._free_at - now)
         return Completion(request.prompt.record.recorded_answer or "", "stop", 1000, 600, 150)
 
@@ -74,7 +71,7 @@ class Pool:
     """Figures a second between the first batches and the last; shares are of a core."""
 
     replicas: int
-    start_seconds: float
+    batch_seconds: float
     rate: float  # records, of those that the engines could answer
     tasks: float
     driver: float
@@ -144,12 +141,15 @@ def _counted_loop() -> Iterator[dict[str, float]]:
         yield done
 
 
-def pool(folder: Path, replicas: int) -> Pool:
+def pool(folder: Path, replicas: int, batch_seconds: float) -> Pool:
     """Runs a cluster of its own."""
-    shards = generate(folder / "records", replicas * RECORDS, max(4, replicas))
+    rate = ROWS / batch_seconds
+    steady = int(rate * SECONDS) * replicas
+    records = steady + BATCHES_IN_FLIGHT * ROWS * replicas
+    shards = generate(folder / "records", records, max(4, replicas))
     task = _job(shards, folder / "store", replicas)
-    began = time.monotonic()
     with ExitStack() as block:
+        block.enter_context(patch.dict(os.environ, {RATE: str(rate)}))
         block.callback(ray.shutdown)
         ray.init(
             address="local",
@@ -166,8 +166,8 @@ def pool(folder: Path, replicas: int) -> Pool:
         executor = RayData(task.engine)
         sampler = Sampler(executor, done)
         document = execute(prepare(task), executor, [sampler, Metrics(task.name)])
-    assert document["counts"]["answered"] == replicas * RECORDS
-    return _figures(replicas, began, sampler)
+    assert document["counts"]["answered"] == records
+    return _figures(replicas, batch_seconds, steady, sampler)
 
 
 def _job(shards: Path, store: Path, replicas: int) -> Job:
@@ -182,15 +182,15 @@ def _job(shards: Path, store: Path, replicas: int) -> Job:
     return job(shards, store, ROWS, failure_budget=1.0, **sections)
 
 
-def _figures(replicas: int, began: float, sampler: Sampler) -> Pool:
+def _figures(replicas: int, batch_seconds: float, steady: int, sampler: Sampler) -> Pool:
     """Between the samples where all replicas were at work."""
     first = next(s for s, p in sampler.samples if p.counts.replicas.get("answering") == replicas)
-    last = [s for s, _ in sampler.samples if s["done"] < STEADY * replicas * RECORDS][-1]
+    last = [s for s, _ in sampler.samples if s["done"] < steady][-1]
     each = {name: (last[name] - first[name]) / (last["now"] - first["now"]) for name in last}
     return Pool(
         replicas,
-        first["now"] - began,
-        each["done"] / (RATE * replicas),
+        batch_seconds,
+        each["done"] * batch_seconds / ROWS / replicas,
         each["tasks"],
         each["driver"],
         each["loop"],

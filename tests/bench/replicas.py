@@ -4,14 +4,15 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import ray
 
 from tests.bench.messages import BATCH_SECONDS, CLIENTS, Load, Standing, load, standing
-from tests.bench.pool import RATE, ROWS, Pool, pool
+from tests.bench.pool import BATCHES_IN_FLIGHT, Pool, pool
 from tests.support.crowd import ROWS as WHOLE_ROWS
 
-SIZES = (8, 24, 48)
-"""Replicas that are processes; a gigabyte holds about a dozen."""
+POOLS = ((8, 2.2), (24, 2.2), (40, 2.2), (40, 22.0))
+"""Replicas that are processes, and seconds for a batch: a GPU's, and a tenth of that."""
 
 CROWDS = (1000, 2000, 4000)
 MANY = 1000
@@ -23,7 +24,7 @@ def section(scratch: Path) -> list[str]:
     ray.init(address="local", num_cpus=CLIENTS, include_dashboard=False, log_to_driver=False)
     loads = [load(size) for size in CROWDS]
     ray.shutdown()
-    pools = [pool(scratch / str(size), size) for size in SIZES]
+    pools = [pool(scratch / f"{size}-{each}", size, each) for size, each in POOLS]
     return [
         "## A thousand replicas",
         "",
@@ -76,14 +77,14 @@ def _run(pools: Sequence[Pool]) -> list[str]:
     return [
         "### Whole runs with simulated engines",
         "",
-        f"Each replica is a process on a Ray cluster, with the job's own code around an engine "
-        f"that answers {RATE:.0f} records per second; batches are of {ROWS}, so that there are ten "
-        f"times as many as with {WHOLE_ROWS}. Shares are of a core, between the first batches and "
-        "the last.",
+        "Each replica is a process on a Ray cluster, with the job's own code around an engine that "
+        f"takes its time; it has {BATCHES_IN_FLIGHT} batches at a time. Shares are of a core, "
+        "while all replicas are at work.",
         "",
-        "| replicas | records per second ÷ what engines could | tasks per second | driver | of it "
-        "Ray Data's loop | its steps per second | ms each | coordinator | GCS | raylet |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| replicas | seconds for a batch | records per second ÷ what engines could | Ray tasks "
+        "per second | driver | of it Ray Data's loop | its steps per second | ms each | "
+        "coordinator | GCS | raylet |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         *map(_pool_row, pools),
         "",
         _extrapolated(pools),
@@ -93,22 +94,22 @@ def _run(pools: Sequence[Pool]) -> list[str]:
 
 def _pool_row(pool: Pool) -> str:
     return (
-        f"| {pool.replicas} | {pool.rate:.2f} | {pool.tasks:.1f} | {pool.driver:.2f} "
-        f"| {pool.loop:.3f} | {pool.steps:.1f} | {pool.loop / pool.steps * 1e3:.1f} "
-        f"| {pool.coordinator:.2f} | {pool.gcs:.2f} | {pool.raylet:.2f} |"
+        f"| {pool.replicas} | {pool.batch_seconds} | {pool.rate:.2f} | {pool.tasks:.1f} "
+        f"| {pool.driver:.3f} | {pool.loop:.3f} | {pool.steps:.1f} "
+        f"| {pool.loop / pool.steps * 1e3:.1f} | {pool.coordinator:.3f} | {pool.gcs:.3f} "
+        f"| {pool.raylet:.3f} |"
     )
 
 
 def _extrapolated(pools: Sequence[Pool]) -> str:
-    """By straight lines through all sizes."""
-    sizes = [p.replicas for p in pools]
-    driver = statistics.linear_regression(sizes, [p.driver for p in pools])
-    loop = statistics.linear_regression(sizes, [p.loop / p.steps for p in pools])
-    cores = driver.intercept + driver.slope * MANY
-    step = loop.intercept + loop.slope * MANY
-    tasks = pools[-1].tasks / pools[-1].replicas
+    """By the plane that fits the driver's share best, over replicas and tasks a second."""
+    known = np.array([[1.0, pool.replicas, pool.tasks] for pool in pools])
+    base, replica, task = np.linalg.lstsq(known, np.array([p.driver for p in pools]), rcond=None)[0]
+    slow = pools[-1]
+    tasks = slow.tasks / slow.replicas * MANY
+    cores = base + replica * MANY + task * tasks
     return (
-        f"By straight lines through these, {MANY:,} replicas with batches of {ROWS} "
-        f"({tasks * MANY:,.0f} tasks per second) would take {cores:.1f} cores of the driver, "
-        f"which has about one, and {step * 1e3:.0f} ms for a step of the loop."
+        f"A fit to these: the driver takes {base:.3f} of a core, {replica * 1e3:.2f} ms per second "
+        f"for each replica and {task * 1e3:.1f} ms for each task. {MANY:,} replicas with a batch "
+        f"every {slow.batch_seconds:.0f} s, {tasks:.0f} tasks per second, would take {cores:.2f}."
     )

@@ -83,7 +83,7 @@ class Crowded:
                 await self.reporter.announce(PART.format(random.getrandbits(32)), [batch])
                 tokens = 1000 * ROWS, 600 * ROWS, 150 * ROWS
                 self._add(EngineCounts(0, ROWS, 0, ROWS, ROWS, *tokens, batches=1))
-            self.reporter.worked(self.counts, stop.is_stopping)
+            await stop.report()
 
     def _add(self, more: EngineCounts) -> None:
         self.counts = self.counts.plus(more)

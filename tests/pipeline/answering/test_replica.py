@@ -1,7 +1,7 @@
 """A replica loads its engine once, as soon as work is known, and begins nothing once a run ends."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pytest
 from pipeline.answering import engine_loader
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.replica import BatchWorker
+from pipeline.cluster.coordinator import Coordinator
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Answer, Job
@@ -24,6 +25,7 @@ from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import PartWriter
 from pipeline.store.sink import Sink
+from tests.support.crowd import LocalReporter
 from tests.support.jobs import job, record
 
 RECORDS = 3
@@ -126,10 +128,8 @@ class Ending(Reporter):
         self.seconds = seconds
         self.done: list[int] = []
 
-    def worked(self, counts, is_stopping) -> None:
-        self.done.append(counts.done)
-
     async def heartbeat(self, counts, is_stopping) -> float | None:
+        self.done.append(counts.done)
         return self.seconds
 
 
@@ -140,3 +140,31 @@ def test_a_replica_begins_its_first_batch_only_if_the_run_goes_on(task, seconds,
     assert totals.states["answered"] == answered
     assert totals.sums["read"] == answered - RECORDS
     assert reporter.done[-1] == answered
+
+
+class Local(LocalReporter):
+    """Every batch has been answered, and is stored in these parts."""
+
+    parts: Sequence[str] = ()
+
+    async def parts_of(self, batch: bytes) -> Sequence[str]:
+        return self.parts
+
+
+def test_a_replica_whose_batches_were_all_stored_before_says_too_that_it_begins_no_more(task):
+    """It is told that the run goes on, and the end of a run waits for all who were."""
+    run = Coordinator(1)
+    asyncio.run(BatchWorker(*task, LocalReporter(run, 1))(batch_for(task)))
+    reporter = Local(run, 2)
+    reporter.parts = [part for parts in run._parts.values() for part in parts]
+
+    async def again() -> Totals:
+        totals = totals_in(await BatchWorker(*task, reporter)(batch_for(task)))
+        assert run.counts().may_begin == 1  # the one heard from last
+        run.end(5)
+        while run.counts().may_begin:
+            await asyncio.sleep(0.05)
+        return totals
+
+    totals = asyncio.run(asyncio.wait_for(again(), 10))
+    assert totals.states["answered"] == run.counts().engines.done == RECORDS

@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import ray
 
@@ -144,46 +144,50 @@ def test_what_a_poll_costs_does_not_grow_with_messages():
 
 
 class Noted(LocalReporter):
-    """Notes the messages of a replica; lists a `heartbeat` once however many there were."""
+    """Notes what a replica sends for batches; its first heartbeat says that it may begin."""
 
-    def __init__(self, run: Coordinator) -> None:
-        super().__init__(run, 1)
+    def __init__(self) -> None:
+        super().__init__(Coordinator(1), 1)
         self.sent: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("state", "worked", "announce", "parts_of"):
+        if name in ("heartbeat", "worked", "announce", "parts_of"):
             self.sent.append(name)
         return super().__getattribute__(name)
 
+    def for_batches(self) -> list[str]:
+        first = self.sent.index("heartbeat")
+        return self.sent[:first] + self.sent[first + 1 :]
 
-def sent_for_a_batch(records: int, folder) -> list[str]:
-    """What a replica with an engine sends for one batch."""
+
+def sent_for_a_batch(records: int, folder: Path) -> list[str]:
+    """By a replica with an engine."""
     recorded = job("shards", folder, engine={"kind": "recorded"})
     source = load_prompt(recorded.prompt.template, Answer())
     items = items_table([record(n, recorded_answer="Three herons.") for n in range(records)])
     prompts = to_prompts(items, recorded, source, Ledger.empty, Identities())
-    batch: pa.Table = to_batches(prompts, recorded, source, 1)
+    batch = to_batches(prompts, recorded, source, 1)
     sink = Sink(str(folder), Storage(), PartWriter("run-1"), recorded.rows_per_file)
-    reporter = Noted(Coordinator(1))
+    reporter = Noted()
     asyncio.run(BatchWorker(recorded, source, Evaluator.of(recorded), sink, reporter)(batch))
-    return [name for name in reporter.sent if name != "state"]
+    return reporter.for_batches()
 
 
-def test_a_batch_is_four_messages_however_many_records_it_has(tmp_path):
+def test_a_batch_is_four_messages_however_many_records_it_has(tmp_path, monkeypatch):
     """Those of the crowd, which the benchmark sends."""
-    reporter = Noted(run := Coordinator(1))
+    monkeypatch.setattr(stop_signal, "HEARTBEAT_SECONDS", 3600)
+    reporter = Noted()
     reporter.state("ready")
-    replica = Crowded(reporter, lambda: 0.01)
 
     async def one_batch() -> None:
+        replica = Crowded(reporter, lambda: 0.01)
         at_work = asyncio.create_task(replica.work())
         await until(lambda: replica.counts.batches == 1)
-        run.end(0)
         at_work.cancel()
 
     asyncio.run(one_batch())
-    crowded = [name for name in reporter.sent if name != "state"][:4]
-    assert crowded == ["parts_of", "worked", "announce", "worked"]
+    crowded = reporter.for_batches()[:4]
+    assert crowded == ["parts_of", "worked", "announce", "heartbeat"]
     assert sent_for_a_batch(3, tmp_path / "3") == sent_for_a_batch(60, tmp_path / "60") == crowded
 
 
