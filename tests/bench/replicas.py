@@ -11,8 +11,8 @@ from tests.bench.messages import BATCH_SECONDS, CLIENTS, Load, Standing, load, s
 from tests.bench.pool import BATCHES_IN_FLIGHT, Pool, pool
 from tests.support.crowd import ROWS as WHOLE_ROWS
 
-POOLS = ((8, 2.2), (24, 2.2), (40, 2.2), (40, 22.0))
-"""Replicas that are processes, and seconds for a batch: a GPU's, and a tenth of that."""
+POOLS = ((8, 2.2), (16, 2.2), (32, 2.2), (32, 22.0))
+"""Replicas that are processes, and seconds for a batch: a tenth of a GPU's, and a GPU's."""
 
 CROWDS = (1000, 2000, 4000)
 MANY = 1000
