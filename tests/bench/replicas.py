@@ -1,8 +1,10 @@
 """A thousand replicas in one run: what its coordinator and its driver take, of which one each."""
 
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import ray
@@ -14,6 +16,8 @@ from tests.support.crowd import ROWS as WHOLE_ROWS
 POOLS = ((8, 2.2), (16, 2.2), (32, 2.2), (32, 22.0))
 """Replicas that are processes, and seconds for a batch: a tenth of a GPU's, and a GPU's."""
 
+T = TypeVar("T", Load, Pool)
+
 CROWDS = (1000, 2000, 4000)
 MANY = 1000
 
@@ -22,15 +26,22 @@ def section(scratch: Path) -> list[str]:
     """Its part of docs/benchmarks.md."""
     scratch.mkdir(parents=True)
     ray.init(address="local", num_cpus=CLIENTS, include_dashboard=False, log_to_driver=False)
-    loads = [load(size) for size in CROWDS]
+    loads = [_told(load(size)) for size in CROWDS]
     ray.shutdown()
-    pools = [pool(scratch / f"{size}-{each}", size, each) for size, each in POOLS]
+    pools = [_told(pool(scratch / f"{size}-{each}", size, each)) for size, each in POOLS]
     return [
         "## A thousand replicas",
         "",
         *_coordinator(loads, standing(MANY)),
         *_run(pools),
     ]
+
+
+def _told(figures: T) -> T:
+    """Says how far the bench has got."""
+    row = _pool_row(figures) if isinstance(figures, Pool) else _load_row(figures)
+    print(row, file=sys.stderr, flush=True)
+    return figures
 
 
 def _coordinator(loads: Sequence[Load], held: Standing) -> list[str]:
