@@ -68,7 +68,7 @@ GROUPS = {
     "cluster": re.compile(r"\bray_cluster\b"),
     # What starts clusters or engines of its own: most of the time such tests wait.
     "own": re.compile(
-        r"\b(scene|smollm|thinking_model|tiny_model)\b|\btests\.(deploy|support\.clusters)\b"
+        r"\b(scene|smollm|thinking_model|tiny_model)\b|\btests\.(bench\.gpu|deploy|support\.clusters)\b"
     ),
 }
 """What the files of a group use. They run one after the other in one process."""

@@ -24,6 +24,14 @@ def overnight_as_given(task: dict[str, Any]) -> None:
 
 
 def _job(task: dict[str, Any], passages: str) -> None:
+    folder = Path(task["folder"])
+    with (folder / "run.json").open("wb") as document:
+        command = [sys.executable, "-m", "jobs", "run", str(write_job(task, passages)), "--json"]
+        subprocess.run(command, stdout=document, check=True)
+
+
+def write_job(task: dict[str, Any], passages: str) -> Path:
+    """The job file of a task, in its folder beside a store of its own."""
     from tests.support.jobs import job, job_file
 
     folder = Path(task["folder"])
@@ -43,10 +51,7 @@ def _job(task: dict[str, Any], passages: str) -> None:
         attempts=1,
         failure_budget=1.0,
     )
-    file = job_file(folder / "job.yaml", whole_job)
-    with (folder / "run.json").open("wb") as document:
-        command = [sys.executable, "-m", "jobs", "run", str(file), "--json"]
-        subprocess.run(command, stdout=document, check=True)
+    return job_file(folder / "job.yaml", whole_job)
 
 
 def offline_class(task: dict[str, Any]) -> None:
@@ -111,21 +116,99 @@ def run_batch(task: dict[str, Any]) -> None:
             }
             line = {"custom_id": record_id, "method": "POST", "url": "/v1/chat/completions"}
             file.write(json.dumps({**line, "body": body}) + "\n")
-    options = [
-        argument
-        for name, value in task["options"].items()
-        for argument in _argument(name.replace("_", "-"), value)
-    ]
     subprocess.run(
         [
             *(sys.executable, "-m", "vllm.entrypoints.openai.run_batch"),
-            *("-i", str(requests), "-o", str(responses), "--model", task["model"], *options),
+            *("-i", str(requests), "-o", str(responses), "--model", task["model"]),
+            *_arguments(task["options"]),
         ],
         check=True,
     )
-    assert responses.read_bytes().count(b"\n") == len(
-        _chats(task)
-    )  # a text may hold other line ends
+    answers = responses.read_bytes().count(b"\n")  # a text may hold other line ends
+    assert answers == len(_chats(task))
+
+
+def daft_prompt(task: dict[str, Any]) -> None:
+    """`prompt` with the provider that buckets prompts by what they begin with; it takes text."""
+    import daft
+    from daft.functions import prompt
+    from transformers import AutoTokenizer
+    from vllm import SamplingParams
+
+    tokenizer, chats = AutoTokenizer.from_pretrained(task["model"]), _chats(task)
+    texts = [
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        for _, messages in chats
+    ]
+    sampling = SamplingParams(max_tokens=task["tokens"], ignore_eos=True, temperature=1.0)
+    answers = prompt(
+        daft.col("text"),
+        provider="vllm-prefix-caching",
+        model=task["model"],
+        engine_args=task["options"],
+        generate_args={"sampling_params": sampling},
+    )
+    frame = daft.from_pydict({"id": [record_id for record_id, _ in chats], "text": texts})
+    folder = str(Path(task["folder"]) / "out")
+    frame.with_column("answer", answers).write_parquet(folder)
+    assert daft.read_parquet(folder).count_rows() == len(chats)
+
+
+def datatrove_runner(task: dict[str, Any]) -> None:
+    """`InferenceRunner`, which starts vLLM's server and posts to it."""
+    from datatrove.data import Document
+    from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
+    from datatrove.pipeline.writers import JsonlWriter
+
+    folder, chats = Path(task["folder"]) / "out", _chats(task)
+    options = {name.replace("_", "-"): value for name, value in task["options"].items()}
+    config = InferenceConfig(
+        server_type="vllm",
+        model_name_or_path=task["model"],
+        model_max_context=options.pop("max-model-len"),
+        model_kwargs=options,
+        default_generation_params={
+            "max_tokens": task["tokens"],
+            "ignore_eos": True,
+            "temperature": 1.0,
+        },
+    )
+
+    async def answer(document: Any, generate: Any) -> Any:
+        return await generate({"messages": document.metadata["messages"]})
+
+    writer = JsonlWriter(str(folder), compression=None)
+    InferenceRunner(answer, config, writer).run(
+        [Document(record_id, record_id, metadata={"messages": chat}) for record_id, chat in chats]
+    )
+    assert sum(file.read_bytes().count(b"\n") for file in folder.iterdir()) == len(chats)
+
+
+def saturate_pump(task: dict[str, Any]) -> None:
+    """`pump` beside an `Engine`, which starts vLLM's server; its window adapts itself."""
+    from saturate import Engine, pump
+
+    from tests.support.jobs import free_port
+
+    rows = [(record_id, {"messages": messages}) for record_id, messages in _chats(task)]
+    sampling = {"max_tokens": task["tokens"], "ignore_eos": True, "temperature": 1.0}
+    with Engine(task["model"], port=free_port(), extra_args=_arguments(task["options"])) as url:
+        stats = pump(
+            rows,
+            to_request=lambda row: {"model": task["model"], **row, **sampling},
+            parse=lambda response: {"text": response["choices"][0]["message"]["content"]},
+            endpoint=url,
+            output=str(Path(task["folder"]) / "out"),
+        )
+    assert (stats.rows_processed, stats.rows_failed) == (len(rows), 0)
+
+
+def _arguments(options: dict[str, Any]) -> list[str]:
+    return [
+        argument
+        for name, value in options.items()
+        for argument in _argument(name.replace("_", "-"), value)
+    ]
 
 
 def _argument(name: str, value: Any) -> list[str]:
@@ -144,6 +227,9 @@ WAYS = {
     "LLM.generate": offline_class,
     "ray.data.llm": ray_data_llm,
     "vllm run-batch": run_batch,
+    "daft": daft_prompt,
+    "datatrove": datatrove_runner,
+    "saturate": saturate_pump,
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Overnight beside vLLM's own offline class, its batch command and `ray.data.llm`.
+"""Overnight beside vLLM's own offline class, its batch command, `ray.data.llm` and other projects.
 
 The same records, chats, sampling and engine options; every way in a process of its own, in turn,
 round after round, with a core for the model's worker and another one for all else.
@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.config.schema import Answer
 from pipeline.core.records import Record
 from pipeline.prompting.template import load_prompt, render
+from tests.bench import peers
 from tests.bench.contenders import WAYS
 from tests.bench.measured import Measured, measured
 from tests.support.jobs import BETTER_PROMPT, unpacked, write_jsonl
@@ -56,6 +57,10 @@ class Rounds:
 
     rounds: list[dict[str, Figures]]
 
+    @property
+    def ways(self) -> list[str]:
+        return list(self.rounds[0])
+
     def median(self, way: str, figure: str) -> float:
         return statistics.median(getattr(r[way], figure) for r in self.rounds)
 
@@ -85,13 +90,17 @@ def compare(scratch: Path, rounds: int = ROUNDS) -> Rounds:
         "tokens": ANSWER_TOKENS,
         "gpus": 0,
     }
-    ways, count = list(enumerate(WAYS)), len(records)
+    ways, count = list(enumerate(filter(_at_hand, WAYS))), len(records)
     return Rounds(
         [
             {way: _figures(way, task, count, scratch / f"{n}-{at}") for at, way in ways}
             for n in range(rounds)
         ]
     )
+
+
+def _at_hand(way: str) -> bool:
+    return way not in peers.PINNED or peers.folder(way) is not None
 
 
 def _chats(records: Iterable[Record]) -> Iterator[tuple[str, list[dict[str, str]]]]:
@@ -127,9 +136,11 @@ def section(scratch: Path) -> list[str]:
         "worker computes, *full* the share in which no more could have been in its batch, "
         "*outside* the processor time a row of all else.",
         "",
+        *_peers(rounds),
+        "",
         "| way | rows per second | busy | full | steps | tokens prefilled | outside, ms a row |",
         "|---|---:|---:|---:|---:|---:|---:|",
-        *(_row(rounds, way) for way in WAYS),
+        *(_row(rounds, way) for way in rounds.ways),
         "",
         "Ratios of rows per second, round by round: median (least to most). The two ends hold the "
         f"true median with a probability of {1 - 2 * 0.5 ** len(rounds.rounds):.2f}.",
@@ -138,13 +149,24 @@ def section(scratch: Path) -> list[str]:
         "|---|---:|---:|",
         *(
             f"| {way} | {' | '.join(_spread(rounds.ratios(one, way)) for one in (ours, given))} |"
-            for way in WAYS
+            for way in rounds.ways
             if way not in (ours, given)
         ),
         "",
         "On a GPU, 8 billion parameters: see [below](#on-a-gpu).",
         "",
     ]
+
+
+def _peers(rounds: Rounds) -> list[str]:
+    """What the ways of other projects are, at which versions, and which are not at hand."""
+    told = (
+        f"`{peers.PINNED[way][0]}` ({what})"
+        if way in rounds.ways
+        else f"`{way}` is left out, as `{peers.command(way)}` fails"
+        for way, what in peers.WAYS.items()
+    )
+    return [f"Ways of other projects, beside the same vLLM: {'; '.join(told)}."]
 
 
 def _row(rounds: Rounds, way: str) -> str:

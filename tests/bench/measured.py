@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from tests.bench import peers
 from tests.bench.steps import Work
 from tests.support.jobs import ROOT
 
@@ -39,8 +40,9 @@ def measured(way: str, task: Mapping[str, Any], folder: Path, pinned: bool = Tru
     clock, described, log = folder / "clock", folder / "task.json", folder / "log.txt"
     clock.mkdir(parents=True)
     described.write_text(json.dumps({**task, "folder": str(folder)}))
-    path = [str(ROOT / "tests" / "bench" / "clock"), str(ROOT)]
+    path = [str(ROOT / "tests" / "bench" / "clock"), str(ROOT), *_packages(way)]
     variables = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "OVERNIGHT_BENCH_CLOCK": str(clock),
         "PYTHONPATH": os.pathsep.join(path),
         "HF_HUB_OFFLINE": "1",
@@ -64,6 +66,12 @@ def measured(way: str, task: Mapping[str, Any], folder: Path, pinned: bool = Tru
         raise RuntimeError(f"{way}: {log.read_text(errors='replace')[-3000:]}")
     work, worker = Work.of(clock), int((clock / "worker").read_text())
     return Measured(work, _between(samples, work.span, worker))
+
+
+def _packages(way: str) -> list[str]:
+    """The folder of another project's packages; nothing for the ways that need none."""
+    place = peers.folder(way) if way in peers.PINNED else None
+    return [str(place)] if place else []
 
 
 def _processor_seconds(pid: int) -> dict[int, float]:

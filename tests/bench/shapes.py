@@ -36,9 +36,10 @@ class Shape:
 
 SHAPES = {
     "8b": Shape(4096, 12_288, 36, 32, 8, 151_936),
+    "32b": Shape(5120, 25_600, 64, 64, 8, 151_936),
     "tiny": Shape(128, 256, 2, 2, 1, 4096),
 }
-"""`8b` is that of Qwen3-8B."""
+"""`8b` and `32b` are those of Qwen3-8B and Qwen3-32B."""
 
 
 def make_shape(folder: Path, shape: Shape, texts: Iterable[str]) -> Path:

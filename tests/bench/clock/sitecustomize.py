@@ -75,14 +75,20 @@ if CLOCK in os.environ:
         log = Log("calls")
         for name in ("execute_model", "sample_tokens"):
             setattr(module.Worker, name, _timed(getattr(module.Worker, name), log))
+        made = module.Worker.__init__
+
+        def init(self: Any, *arguments: Any, **named: Any) -> None:
+            with open(os.path.join(os.environ[CLOCK], "worker"), "w") as file:
+                file.write(str(os.getpid()))
+            made(self, *arguments, **named)
+
+        module.Worker.__init__ = init
 
     @wrapt.when_imported("vllm.v1.worker.cpu_worker")
     def _pin_worker(module: Any) -> None:
         start = module.CPUWorker.init_device
 
         def init_device(self: Any) -> None:
-            with open(os.path.join(os.environ[CLOCK], "worker"), "w") as file:
-                file.write(str(os.getpid()))
             if cores:
                 os.sched_setaffinity(0, {cores[1]})
             start(self)

@@ -1,0 +1,134 @@
+"""`python -m tests.bench.gpu` end to end on the build without a GPU.
+
+In place of NVIDIA's tool stands a script that prints what it prints.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench import cards
+from tests.bench.gpu import DEMO, measure, parser, parts, rows
+from tests.bench.gpu_parts import ARMS, OFFLINE, reason
+
+TOOL = """#!/bin/sh
+case "$1" in
+*driver_version) echo "NVIDIA H200, 143771 MiB, 580.95.05" ;;
+*) echo "0, 96, 40, 610.5"; echo "1, 2, [N/A], [N/A]" ;;
+esac
+"""
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with two GPUs, the second almost idle."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "nvidia-smi").write_text(TOOL)
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A model that is nowhere, and a tiny one that is measured once, without tuning."""
+    out = tmp_path_factory.mktemp("gpu") / "tiny.json"
+    arguments = ["--model", "/nowhere/at-all", "--shape", "tiny", "--precision", "bfloat16"]
+    small = ["--papers", "2", "--tokens", "8", "--records", str(DEMO)]
+    measure(parser().parse_args([*arguments, *small, "--tune-minutes", "0", "--out", str(out)]))
+    return dict(json.loads(out.read_text()))
+
+
+def test_a_part_that_fails_is_an_entry_with_its_reason_and_ends_nothing(
+    document: dict[str, Any],
+) -> None:
+    failed, measured = document["parts"]
+
+    assert failed["model"] == "/nowhere/at-all"
+    assert failed["arms"] == {}
+    assert "/nowhere/at-all" in failed["error"]
+    assert "error" not in measured
+
+
+def test_both_ways_answer_the_same_prompts(document: dict[str, Any]) -> None:
+    arms = document["parts"][1]["arms"]
+
+    assert list(arms) == list(ARMS)
+    for arm in arms.values():
+        (ours,), (theirs,) = arm["overnight"], arm[OFFLINE]
+        assert ours["tokens"]["prompt"] == theirs["tokens"]["prompt"]
+        assert ours["tokens"]["completion"] == document["records"] * 8
+        assert theirs["tokens"]["completion"] == document["records"] * 8
+        assert 0 < ours["calls"] <= 1
+        assert arm["overnight_over_offline"] == [theirs["seconds"] / ours["seconds"]]
+
+
+def test_every_part_is_a_row_of_the_table(document: dict[str, Any]) -> None:
+    failed, measured = rows(document)
+
+    assert failed.startswith(
+        "| /nowhere/at-all, bfloat16, 0 × no GPU | | | | | |".replace("| |", "|")
+    )
+    assert measured.startswith("| shape tiny, bfloat16, 0 × no GPU |")
+
+
+def test_one_command_without_models_measures_both_shapes_in_both_precisions() -> None:
+    found = list(parts(parser().parse_args(["--out", "gpu.json"]), gpus=1))
+
+    assert [(part.name, part.precision) for part in found] == [
+        ("8b", "bfloat16"),
+        ("8b", "fp8"),
+        ("32b", "bfloat16"),
+        ("32b", "fp8"),
+    ]
+    assert all(part.options["load_format"] == "dummy" for part in found)
+
+
+def test_the_weights_of_a_named_model_are_its_own() -> None:
+    arguments = ["--model", "Qwen/Qwen3-8B", "--option", "max_num_seqs=64", "--out", "gpu.json"]
+    part, _ = parts(parser().parse_args(arguments), gpus=1)
+
+    assert part.shape is None
+    assert part.options == {"dtype": "bfloat16", "max_model_len": 16_384, "max_num_seqs": 64}
+
+
+@pytest.mark.usefixtures("tool")
+def test_counters_are_means_over_the_gpus_that_are_used() -> None:
+    began = time.monotonic()
+    with cards.sampled() as samples:
+        time.sleep(4 * cards.SAMPLE_SECONDS)
+    span = (began, time.monotonic())
+
+    assert cards.names() == ["NVIDIA H200, 143771 MiB, 580.95.05"]
+    one = cards.means(samples, span, gpus=1)
+    assert one == pytest.approx({"busy": 0.96, "memory_busy": 0.4, "watts": 610.5})
+    both = cards.means(samples, span, gpus=2)
+    assert both is not None
+    assert both["busy"] == pytest.approx(0.49)
+    assert both["watts"] == 610.5  # the other GPU does not count them
+
+
+@pytest.mark.usefixtures("tool")
+def test_samples_outside_the_span_do_not_count() -> None:
+    with cards.sampled() as samples:
+        time.sleep(3 * cards.SAMPLE_SECONDS)
+
+    assert samples
+    assert cards.means(samples, (0.0, samples[0].at - 1), gpus=1) is None
+
+
+def test_a_reason_is_the_first_exceptions_of_a_log_each_once() -> None:
+    log = """INFO loading
+(EngineCore pid=7) ERROR [core.py:9] torch.OutOfMemoryError: CUDA out of memory.
+(EngineCore pid=7) ERROR [core.py:9] torch.OutOfMemoryError: CUDA out of memory.
+RuntimeError: Engine core initialization failed.
+ValueError: something later
+"""
+    assert reason(log) == (
+        "torch.OutOfMemoryError: CUDA out of memory.; "
+        "RuntimeError: Engine core initialization failed."
+    )
+    assert reason("no such command\n") == "no such command"
