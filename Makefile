@@ -47,4 +47,4 @@ $(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/run.stamp
 
 clean:
-	rm -rf $(VENV) demo-output demo-model-output build *.egg-info
+	rm -rf $(VENV) .cache demo-output demo-model-output build *.egg-info

@@ -7,6 +7,7 @@ way imports what it needs.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,7 @@ def datatrove_runner(task: dict[str, Any]) -> None:
     from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
     from datatrove.pipeline.writers import JsonlWriter
 
+    _put_vllm_on_path(Path(task["folder"]))
     folder, chats = Path(task["folder"]) / "out", _chats(task)
     options = {name.replace("_", "-"): value for name, value in task["options"].items()}
     config = InferenceConfig(
@@ -190,6 +192,7 @@ def saturate_pump(task: dict[str, Any]) -> None:
 
     from tests.support.jobs import free_port
 
+    _put_vllm_on_path(Path(task["folder"]))
     rows = [(record_id, {"messages": messages}) for record_id, messages in _chats(task)]
     sampling = {"max_tokens": task["tokens"], "ignore_eos": True, "temperature": 1.0}
     with Engine(task["model"], port=free_port(), extra_args=_arguments(task["options"])) as url:
@@ -201,6 +204,15 @@ def saturate_pump(task: dict[str, Any]) -> None:
             output=str(Path(task["folder"]) / "out"),
         )
     assert (stats.rows_processed, stats.rows_failed) == (len(rows), 0)
+
+
+def _put_vllm_on_path(folder: Path) -> None:
+    """A `vllm serve`: that of the CPU build asks for the version of a package of another name."""
+    server = f"{sys.executable} -m vllm.entrypoints.openai.api_server"
+    script = folder / "vllm"
+    script.write_text(f'#!/bin/sh\nmodel="$2"\nshift 2\nexec {server} --model "$model" "$@"\n')
+    script.chmod(0o755)
+    os.environ["PATH"] = os.pathsep.join([str(folder), os.environ["PATH"]])
 
 
 def _arguments(options: dict[str, Any]) -> list[str]:

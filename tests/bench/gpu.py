@@ -184,7 +184,10 @@ def _choice(tune: Mapping[str, Any] | None) -> str:
     """The engine options that `tune` chose, or why there are none."""
     if tune is None:
         return ""
-    return tune.get("error") or f"`{json.dumps(tune['document'].get('options'))}`"
+    if "error" in tune:
+        return str(tune["error"])
+    better = tune["document"]["recommended"]
+    return f"`{json.dumps(better)}`" if better else "nothing better"
 
 
 if __name__ == "__main__":

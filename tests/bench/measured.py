@@ -42,7 +42,6 @@ def measured(way: str, task: Mapping[str, Any], folder: Path, pinned: bool = Tru
     described.write_text(json.dumps({**task, "folder": str(folder)}))
     path = [str(ROOT / "tests" / "bench" / "clock"), str(ROOT), *_packages(way)]
     variables = {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "OVERNIGHT_BENCH_CLOCK": str(clock),
         "PYTHONPATH": os.pathsep.join(path),
         "HF_HUB_OFFLINE": "1",
