@@ -7,7 +7,6 @@ way imports what it needs.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,34 +155,36 @@ def daft_prompt(task: dict[str, Any]) -> None:
 
 
 def datatrove_runner(task: dict[str, Any]) -> None:
-    """`InferenceRunner`, which starts vLLM's server and posts to it."""
+    """`InferenceRunner`, which starts vLLM's server and posts to it.
+
+    It takes the server for one of the user's own: for vLLM's it asks for a package of that name,
+    which the CPU build does not have.
+    """
     from datatrove.data import Document
     from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
     from datatrove.pipeline.writers import JsonlWriter
 
-    _put_vllm_on_path(Path(task["folder"]))
-    folder, chats = Path(task["folder"]) / "out", _chats(task)
+    folder, chats = Path(task["folder"]), _chats(task)
+    script = folder / "server.py"
+    script.write_text(f"if __name__ == '__main__':\n    import runpy\n    {_RUN_SERVER}\n")
     options = {name.replace("_", "-"): value for name, value in task["options"].items()}
+    sampling = {"max_tokens": task["tokens"], "ignore_eos": True, "temperature": 1.0}
     config = InferenceConfig(
-        server_type="vllm",
+        server_type="custom",
         model_name_or_path=task["model"],
-        model_max_context=options.pop("max-model-len"),
-        model_kwargs=options,
-        default_generation_params={
-            "max_tokens": task["tokens"],
-            "ignore_eos": True,
-            "temperature": 1.0,
-        },
+        model_kwargs={"server_script": str(script), "model": task["model"], **options},
+        default_generation_params=sampling,
     )
 
     async def answer(document: Any, generate: Any) -> Any:
         return await generate({"messages": document.metadata["messages"]})
 
-    writer = JsonlWriter(str(folder), compression=None)
+    writer = JsonlWriter(str(folder / "out"), compression=None)
     InferenceRunner(answer, config, writer).run(
         [Document(record_id, record_id, metadata={"messages": chat}) for record_id, chat in chats]
     )
-    assert sum(file.read_bytes().count(b"\n") for file in folder.iterdir()) == len(chats)
+    written = (file.read_bytes() for file in (folder / "out").iterdir())
+    assert sum(lines.count(b"\n") for lines in written) == len(chats)
 
 
 def saturate_pump(task: dict[str, Any]) -> None:
@@ -192,10 +193,11 @@ def saturate_pump(task: dict[str, Any]) -> None:
 
     from tests.support.jobs import free_port
 
-    _put_vllm_on_path(Path(task["folder"]))
+    port = free_port()
+    options = _arguments({"model": task["model"], "port": port, **task["options"]})
     rows = [(record_id, {"messages": messages}) for record_id, messages in _chats(task)]
     sampling = {"max_tokens": task["tokens"], "ignore_eos": True, "temperature": 1.0}
-    with Engine(task["model"], port=free_port(), extra_args=_arguments(task["options"])) as url:
+    with Engine(task["model"], port=port, cmd=[sys.executable, "-m", _SERVER, *options]) as url:
         stats = pump(
             rows,
             to_request=lambda row: {"model": task["model"], **row, **sampling},
@@ -206,13 +208,8 @@ def saturate_pump(task: dict[str, Any]) -> None:
     assert (stats.rows_processed, stats.rows_failed) == (len(rows), 0)
 
 
-def _put_vllm_on_path(folder: Path) -> None:
-    """A `vllm serve`: that of the CPU build asks for the version of a package of another name."""
-    server = f"{sys.executable} -m vllm.entrypoints.openai.api_server"
-    script = folder / "vllm"
-    script.write_text(f'#!/bin/sh\nmodel="$2"\nshift 2\nexec {server} --model "$model" "$@"\n')
-    script.chmod(0o755)
-    os.environ["PATH"] = os.pathsep.join([str(folder), os.environ["PATH"]])
+_SERVER = "vllm.entrypoints.openai.api_server"
+_RUN_SERVER = f"runpy.run_module({_SERVER!r}, run_name='__main__', alter_sys=True)"
 
 
 def _arguments(options: dict[str, Any]) -> list[str]:
