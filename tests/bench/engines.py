@@ -138,6 +138,8 @@ def section(scratch: Path) -> list[str]:
         "",
         *_peers(rounds),
         "",
+        _batch_command(rounds),
+        "",
         "| way | rows per second | busy | full | steps | tokens prefilled | outside, ms a row |",
         "|---|---:|---:|---:|---:|---:|---:|",
         *(_row(rounds, way) for way in rounds.ways),
@@ -167,6 +169,20 @@ def _peers(rounds: Rounds) -> list[str]:
         for way, what in peers.WAYS.items()
     )
     return [f"Ways of other projects, beside the same vLLM: {'; '.join(told)}."]
+
+
+def _batch_command(rounds: Rounds) -> str:
+    """Whether vLLM's batch command does other work than its class, for the same prompts."""
+    prefilled, steps, outside = (
+        statistics.median(rounds.ratios("vllm run-batch", "LLM.generate", figure))
+        for figure in ("prefilled", "steps", "outside")
+    )
+    return (
+        "`vllm run-batch` generates as many tokens from the prompts of `LLM.generate`, prefills "
+        f"{prefilled:.3f} of its tokens in {steps:.2f} of its steps, and takes {outside:.2f} of "
+        "its processor time outside the worker: where its rows per second differ by more, that is "
+        "the machine's doing."
+    )
 
 
 def _row(rounds: Rounds, way: str) -> str:

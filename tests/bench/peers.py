@@ -18,7 +18,12 @@ FOLDER = Path(".cache") / "peers"
 
 PINNED = {
     "daft": ("daft==0.7.26",),
-    "datatrove": ("datatrove==0.10.1", "humanize==4.17.0", "multiprocess==0.70.19"),
+    "datatrove": (
+        "datatrove==0.10.1",
+        "humanize==4.17.0",
+        "multiprocess==0.70.19",
+        "aiofiles==25.1.0",
+    ),
     "saturate": ("saturate==0.2.0",),
 }
 """Requirements by way; the first is the package itself."""
