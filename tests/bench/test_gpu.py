@@ -12,7 +12,8 @@ import pytest
 
 from tests.bench import cards
 from tests.bench.gpu import DEMO, measure, parser, parts, rows
-from tests.bench.gpu_parts import ARMS, OFFLINE, reason
+from tests.bench.gpu_parts import ARMS, OFFLINE, _tuned, reason
+from tests.support.jobs import BETTER_PROMPT
 
 TOOL = """#!/bin/sh
 case "$1" in
@@ -67,12 +68,47 @@ def test_both_ways_answer_the_same_prompts(document: dict[str, Any]) -> None:
 
 
 def test_every_part_is_a_row_of_the_table(document: dict[str, Any]) -> None:
-    failed, measured = rows(document)
+    failed, measured = (row.strip("| ").split("|") for row in rows(document))
 
-    assert failed.startswith(
-        "| /nowhere/at-all, bfloat16, 0 × no GPU | | | | | |".replace("| |", "|")
+    assert failed[0].strip() == "/nowhere/at-all, bfloat16, 0 × no GPU"
+    assert failed[-1].strip() == document["parts"][0]["error"]
+    assert [cell for cell in failed[1:-1] if cell.strip()] == []
+    assert measured[0].strip() == "shape tiny, bfloat16, 0 × no GPU"
+    assert float(measured[2]) == pytest.approx(
+        document["parts"][1]["arms"]["as_given"]["overnight_over_offline"][0], abs=0.005
     )
-    assert measured.startswith("| shape tiny, bfloat16, 0 × no GPU |")
+
+
+def test_what_tune_chose_is_in_the_row_or_why_it_chose_nothing() -> None:
+    part = {"model": "m", "precision": "fp8", "arms": {}}
+    told = [
+        {**part, "tune": {"document": {"recommended": {"max_num_seqs": 64}}}},
+        {**part, "tune": {"document": {"recommended": None}}},
+        {**part, "tune": {"error": "tune: exit code 3: it died"}},
+        {**part, "tune": None},
+    ]
+
+    found = rows({"gpus": 1, "gpu": ["NVIDIA H200, 143771 MiB, 580.95.05"], "parts": told})
+
+    assert [row.rsplit("| ", 1)[1] for row in found] == [
+        '`{"max_num_seqs": 64}` |',
+        "nothing better |",
+        "tune: exit code 3: it died |",
+        " |",
+    ]
+
+
+def test_a_tune_that_fails_is_an_entry_too(tmp_path: Path) -> None:
+    task = {
+        "model": "/nowhere/at-all",
+        "template": BETTER_PROMPT,
+        "records": str(DEMO),
+        "options": {},
+        "tokens": 8,
+        "gpus": 0,
+    }
+
+    assert _tuned(task, 1, tmp_path / "tune")["error"].startswith("tune: exit code ")
 
 
 def test_one_command_without_models_measures_both_shapes_in_both_precisions() -> None:
