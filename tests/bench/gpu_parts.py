@@ -167,8 +167,11 @@ def _tuned(described: dict[str, Any], minutes: float, folder: Path) -> dict[str,
 
 
 def reason(log: str) -> str:
-    """The first exceptions that a log names, each once; else its last line."""
-    named = re.findall(r"(?<![\w.])[\w.]*(?:Error|Exception): .+", log)
+    """The first exceptions that a log names, each once; else its last line.
+
+    That a command failed says nothing beside what the command itself has said.
+    """
+    named = re.findall(r"(?<![\w.])(?!\S*CalledProcessError)[\w.]*(?:Error|Exception): .+", log)
     told = list(dict.fromkeys(named))[:2] or log.strip().splitlines()[-1:]
     return "; ".join(told)[:400]
 

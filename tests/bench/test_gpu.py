@@ -167,4 +167,6 @@ ValueError: something later
         "torch.OutOfMemoryError: CUDA out of memory.; "
         "RuntimeError: Engine core initialization failed."
     )
+    failed = "Exception: no Ray\nsubprocess.CalledProcessError: Command 'overnight' failed"
+    assert reason(failed) == "Exception: no Ray"
     assert reason("no such command\n") == "no such command"
