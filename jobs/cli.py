@@ -290,6 +290,23 @@ def doctor(
     _start("doctor", job, overrides, json, debug)()
 
 
+@app.command()
+def tune(
+    job: JobFile,
+    overrides: Overrides = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="For all trials, with the starts of engines.")
+    ] = 20.0,
+    records: Annotated[
+        int, typer.Option("--records", help="The sample at most; less where time is short.")
+    ] = 1000,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Try engine settings on a sample of the job's prompts, and say which are the fastest."""
+    _start("tune", job, overrides, json, debug)(minutes=minutes, records=records, debug=debug)
+
+
 def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _interrupt)

@@ -117,6 +117,16 @@ def kill_and_wait(processes: Iterable[psutil.Process]) -> None:
     psutil.wait_procs(left, EXIT_SECONDS)
 
 
+@contextmanager
+def processes_ended() -> Iterator[None]:
+    """Ends the processes that an engine starts within the block, also where it is interrupted."""
+    before = descendants()
+    try:
+        yield
+    finally:
+        kill_and_wait(descendants() - before)
+
+
 def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())

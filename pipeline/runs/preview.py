@@ -6,8 +6,7 @@ and ends once there are enough.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -25,7 +24,7 @@ from pipeline.engines import generation_identity
 from pipeline.engines.engine import Engine, Request
 from pipeline.engines.model_files import ModelSpec
 from pipeline.engines.tokenizer import shared_encoder
-from pipeline.engines.vllm_processes import descendants, kill_and_wait
+from pipeline.engines.vllm_processes import processes_ended
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.render import prompt_of
 from pipeline.prompting.template import PromptSource
@@ -75,18 +74,8 @@ def preview(
     """
     if prepared.job.input.store:
         raise ConfigError("input.store: a preview answers records; overnight plan counts verdicts")
-    with _processes_ended():
+    with processes_ended():
         asyncio.run(_preview(prepared, (prepared.source, *against), show))
-
-
-@contextmanager
-def _processes_ended() -> Iterator[None]:
-    """Ends the processes that an engine starts within the block, also where it is interrupted."""
-    before = descendants()
-    try:
-        yield
-    finally:
-        kill_and_wait(descendants() - before)
 
 
 async def _preview(
@@ -124,7 +113,7 @@ async def _looked_at(
         if isinstance(item, Reject):
             rendered: tuple[Rendered, ...] = (item,)
         else:
-            record = _between_stages(item)
+            record = between_stages(item)
             rendered = tuple(prompt_of(record, s, identity(record), fit) for s in sources)
         yield rendered
         prompts += isinstance(rendered[0], Prompt)
@@ -133,7 +122,7 @@ async def _looked_at(
             return
 
 
-def _between_stages(record: Record) -> Record:
+def between_stages(record: Record) -> Record:
     """A record as templates and checks have it in a run, where its columns have been JSON."""
     return replace(record, extra=orjson.loads(dump_extra(record.extra) or b"{}"))
 

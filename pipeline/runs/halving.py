@@ -1,0 +1,226 @@
+"""Looks for the fastest settings: one option after the other, by successive halving, within a time.
+
+A candidate answers a quarter of the sample. Only if it is among the best quarter of all that have
+done so does it go on to the whole, with the engine that it has: asynchronous successive halving (Li
+et al., "A System for Massively Parallel Hyperparameter Tuning", 2020), whose trials wait for no
+others, so that each candidate starts one engine at most. The fastest settings so far are what the
+next option's candidates are tried on top of (coordinate descent); an option is looked at again when
+others have changed since.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Protocol
+
+from pipeline.engines.tunable import Effect
+from pipeline.store.trials import Trial, TrialFile, key_of
+
+FACTOR = 4
+"""One in so many candidates goes on, to so many times the records."""
+
+TIE = 0.03
+"""Rates that differ by less may do so by chance: both go on."""
+
+NEAR = 0.05
+"""No candidate goes on that is further behind the fastest: it would hardly pass it."""
+
+FEWEST_RECORDS = 16
+
+TURNS = 2
+"""How often the winner and the present settings are measured again, for the noise between turns."""
+
+FINALISTS = 2
+
+PATIENCE, GRACE_SECONDS = 2.0, 15.0
+"""A candidate is stopped after so many times what the present settings took, and these seconds."""
+
+STARTS_WORTH, SAMPLES_WORTH = 8, 12
+"""A search is worth its while if it can start so many engines and answer the sample so often."""
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Axis:
+    """An option, the values to be tried, and what they may change besides the speed."""
+
+    option: str
+    values: tuple[Any, ...]
+    effect: Effect = "none"
+
+
+class Bench(Protocol):
+    def measure(self, settings: Settings, records: int, turn: int, limit: float) -> Trial:
+        """Stops a trial after `limit` seconds; one that failed says why."""
+
+    def starts(self, settings: Settings, turn: int) -> bool:
+        """Whether measuring these settings takes the start of an engine."""
+
+
+class OutOfTime(Exception):
+    """The next trial would not end within the time."""
+
+
+class Search:
+    """Trials in the order in which they are made; those in the file are not made again."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        file: TrialFile,
+        seconds: float,
+        show: Callable[[Trial], object] = lambda _: None,
+    ) -> None:
+        self._bench, self._file, self._limit, self._show = bench, file, seconds, show
+        self.trials: list[Trial] = []
+        self.records = 0
+        self._examined: dict[Axis, bytes] = {}  # under which values of the others
+        self._effects: dict[str, Effect] = {}
+
+    def begin(self, records: int) -> Trial:
+        """Measures the job's own settings, on as much of the sample as the time is good for.
+
+        The last of its trials, which has failed if the engine did.
+        """
+        few = max(min(records, FEWEST_RECORDS), records // FACTOR**2)
+        trial = self._trial({}, few)
+        self.records = _worthwhile(trial, records, self._limit)
+        with suppress(OutOfTime):
+            for rung in self._rungs():
+                if not trial.failed:
+                    trial = self._trial({}, rung)
+        return trial
+
+    @property
+    def present(self) -> Trial | None:
+        """The last trial of the job's own settings with the whole sample."""
+        return self._file.find(key_of({}, self.records))
+
+    @property
+    def best(self) -> Settings:
+        """The fastest settings that say what the job's own say; its own, if none are known."""
+        fastest = max(self._complete(), key=lambda trial: trial.rate, default=None)
+        return fastest.settings if fastest else {}
+
+    def explore(self, axes: Sequence[Axis]) -> bool:
+        """Tries the values of all axes, until no change of one is faster; False if time ends it."""
+        self._effects = {axis.option: axis.effect for axis in axes}
+        try:
+            while axis := next((a for a in axes if self._is_open(a)), None):
+                others = _without(self.best, axis.option)
+                for settings in (others, *({**others, axis.option: v} for v in axis.values)):
+                    self._climb(settings)
+                self._examined[axis] = key_of(others, 0)[0]
+        except OutOfTime:
+            return False
+        return True
+
+    def untried(self, axes: Sequence[Axis]) -> list[Axis]:
+        """The axes of which values were left when the time was over."""
+        return [axis for axis in axes if axis not in self._examined]
+
+    def confirm(self) -> list[tuple[Trial, Trial]]:
+        """Measures the fastest settings and the job's own again, each with an engine of its own.
+
+        Pairs (candidate, present), turn by turn, of the first finalist that is faster, else of the
+        last; none if the job's own settings are the fastest, or if there is no time.
+        """
+        pairs: list[tuple[Trial, Trial]] = []
+        with suppress(OutOfTime):
+            for finalist in self._finalists()[:FINALISTS]:
+                turns = range(1, TURNS + 1)
+                theirs = [self._trial(finalist, self.records, turn, False) for turn in turns]
+                own = [self._trial({}, self.records, turn, False) for turn in turns]
+                pairs = list(zip(theirs, own, strict=True))
+                if all(one.rate > other.rate for one, other in pairs):
+                    break
+        return pairs
+
+    def is_safe(self, trial: Trial) -> bool:
+        """Whether settings say what the job's own say, as far as the sample tells."""
+        effects, present = (
+            {self._effects.get(name, "none") for name in trial.settings},
+            self.present,
+        )
+        if "sampling" in effects:
+            return False
+        return "answers" not in effects or (present is not None and not trial.differing(present))
+
+    def _climb(self, settings: Settings) -> None:
+        """Measures settings on each rung, as long as they are among the best there."""
+        for rung in self._rungs():
+            if not self._is_among_best(self._trial(settings, rung)):
+                return
+
+    def _rungs(self) -> tuple[int, ...]:
+        return max(self.records // FACTOR, 1), self.records
+
+    def _is_among_best(self, trial: Trial) -> bool:
+        rates = {t.key: t.rate for t in self.trials if (t.records, t.turn) == (trial.records, 0)}
+        ordered = sorted(rates.values(), reverse=True)
+        last_kept = ordered[ceil(len(ordered) / FACTOR) - 1]
+        least = max(last_kept * (1 - TIE), ordered[0] * (1 - NEAR))
+        return trial.rate > 0 and trial.rate >= least
+
+    def _complete(self) -> list[Trial]:
+        whole = (t for t in self.trials if (t.records, t.turn) == (self.records, 0) and t.rate)
+        return [trial for trial in whole if self.is_safe(trial)]
+
+    def _finalists(self) -> list[Settings]:
+        """Settings that are faster than the job's own, the fastest first."""
+        rates = {t.key: t for t in sorted(self._complete(), key=lambda t: -t.rate)}
+        own = self.present.rate if self.present else 0.0
+        return [trial.settings for trial in rates.values() if trial.settings and trial.rate > own]
+
+    def _is_open(self, axis: Axis) -> bool:
+        """Whether other options have changed since an axis was looked at, or it never was."""
+        return self._examined.get(axis) != key_of(_without(self.best, axis.option), 0)[0]
+
+    def _trial(
+        self, settings: Settings, records: int, turn: int = 0, reserves: bool = True
+    ) -> Trial:
+        """A trial from the file, or a new one if there is time for it."""
+        trial = self._file.find(key_of(settings, records, turn))
+        if trial is None:
+            self._check_time(settings, records, turn, reserves)
+            own = self._file.find(key_of({}, records))
+            limit = self._limit - self._file.cost
+            if own and own.rate:
+                limit = own.seconds * PATIENCE + GRACE_SECONDS
+            trial = self._bench.measure(settings, records, turn, limit)
+            self._file.add(trial)
+            self._show(trial)
+        if trial.key not in {known.key for known in self.trials}:
+            self.trials.append(trial)
+        return trial
+
+    def _check_time(self, settings: Settings, records: int, turn: int, reserves: bool) -> None:
+        left = self._limit - self._file.cost
+        needed = self._expected(records, self._bench.starts(settings, turn))
+        if reserves and settings:  # for the comparison at the end
+            needed += 2 * self._expected(TURNS * self.records, True)
+        if needed > left or left <= 0:
+            raise OutOfTime
+
+    def _expected(self, records: int, starts: bool) -> float:
+        """Seconds of a trial, going by the slowest start and by the job's own rate so far."""
+        own = [t for t in self.trials if not t.settings and t.rate]
+        each = own[-1].seconds / own[-1].records if own else 0.0
+        start = max((t.start for t in self.trials), default=0.0)
+        return records * each + (start if starts else 0.0)
+
+
+def _worthwhile(probe: Trial, records: int, seconds: float) -> int:
+    """How much of a sample to use: all of it, or a half, a quarter, … where time is short."""
+    if not probe.rate:
+        return min(records, FEWEST_RECORDS)
+    left = seconds - STARTS_WORTH * probe.start
+    while records // 2 >= FEWEST_RECORDS and SAMPLES_WORTH * records / probe.rate > left:
+        records //= 2
+    return records
+
+
+def _without(settings: Settings, option: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != option}

@@ -1,0 +1,109 @@
+"""What a search has found: a row for all settings that were tried, and whether to change any."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Literal, TypeAlias
+
+from pipeline.runs.halving import Search, Settings
+from pipeline.store.trials import Trial, key_of
+
+LEAST_GAIN = 0.02
+"""What is gained below this is not worth a line in a job file."""
+
+Outcome: TypeAlias = Literal["present", "recommended", "choice", "measured", "stopped", "failed"]
+"""A *choice* is faster and may change answers; *stopped* is what was slow on a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Settings with the last of their trials in the search; `ratio` is over the job's own."""
+
+    trial: Trial
+    ratio: float | None
+    differing: int | None  # answers that are not those under the job's own settings
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Settings to change, if any, their gain, how far repeated measurements differ, and why."""
+
+    settings: Settings
+    gain: float | None
+    noise: float | None
+    said: str
+
+
+def verdict_of(search: Search, pairs: Sequence[tuple[Trial, Trial]]) -> Verdict:
+    """`pairs` are the trials of the fastest settings and of the job's own, made after the search.
+
+    Only what is faster by more than the noise between the trials of each is recommended.
+    """
+    present, best = search.present, search.best
+    if present is None or not present.rate:
+        return _without_present(search)
+    if not any(trial.settings for trial in search.trials):
+        return Verdict({}, None, None, "there was no time to try any others: more --minutes")
+    if not best:
+        return Verdict({}, None, None, "the job's own settings are the fastest of those tried")
+    if not pairs:
+        looks = f"{_settled(search, best).rate / present.rate:.2f} × as fast"
+        said = f"the fastest look {looks}; there was no time to measure that again: more --minutes"
+        return Verdict({}, None, None, said)
+    theirs, own = zip(*pairs, strict=True)
+    if failed := next((t.failed for t in (*theirs, *own) if t.failed), None):
+        return Verdict({}, None, None, f"the fastest could not be measured again: {failed}")
+    gain = mean(t.rate for t in theirs) / mean(t.rate for t in own)
+    noise = max(_spread(theirs), _spread(own))
+    if gain - 1 <= max(noise, LEAST_GAIN):
+        said = f"none is faster than the job's own by more than the noise, {noise:.1%}"
+        return Verdict({}, gain, noise, said)
+    said = f"{gain:.2f} × as fast as the job's own, ± {noise:.1%} from one measurement to the next"
+    return Verdict(theirs[0].settings, gain, noise, said)
+
+
+def rows_of(search: Search, verdict: Verdict) -> list[Row]:
+    """The job's own settings, then all others: the fastest with the whole sample first."""
+    last = {key_of(t.settings, 0): t for t in search.trials if t.turn == 0}
+    ordered = sorted(last.values(), key=lambda t: (bool(t.settings), -t.records, -t.rate))
+    return [_row(trial, search, verdict) for trial in ordered]
+
+
+def _row(trial: Trial, search: Search, verdict: Verdict) -> Row:
+    own = {t.records: t for t in search.trials if not t.settings and t.turn == 0 and t.rate}
+    present = own.get(trial.records)
+    ratio = trial.rate / present.rate if present and trial.rate else None
+    differing = trial.differing(present) if present and trial.rate and trial.settings else None
+    return Row(trial, ratio, differing, _outcome(trial, ratio, search, verdict))
+
+
+def _outcome(trial: Trial, ratio: float | None, search: Search, verdict: Verdict) -> Outcome:
+    if not trial.settings:
+        return "failed" if trial.failed else "present"
+    if trial.failed:
+        return "failed"
+    if verdict.settings and dict(trial.settings) == dict(verdict.settings):
+        return "recommended"
+    if trial.records < search.records:
+        return "stopped"
+    is_faster = ratio is not None and ratio > 1 + LEAST_GAIN
+    return "choice" if is_faster and not search.is_safe(trial) else "measured"
+
+
+def _without_present(search: Search) -> Verdict:
+    own = next((t for t in reversed(search.trials) if not t.settings), None)
+    why = own.failed if own and own.failed else "there was no time to measure them"
+    if search.best:
+        return Verdict(search.best, None, None, f"the job's own settings do not work: {why}")
+    return Verdict({}, None, None, f"the job's own settings: {why}; no others work either")
+
+
+def _settled(search: Search, settings: Settings) -> Trial:
+    key = key_of(settings, search.records)
+    return next(trial for trial in search.trials if trial.key == key)
+
+
+def _spread(trials: Sequence[Trial]) -> float:
+    rates = [trial.rate for trial in trials]
+    return max(rates) / min(rates) - 1
