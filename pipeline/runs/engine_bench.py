@@ -88,12 +88,12 @@ class EngineBench:
         return replace(trial, start=started - began, cost=time.monotonic() - began)
 
     def close(self) -> None:
-        self._close_engine()
+        self.close_engine()
         self._runner.close()
 
     def _failed(self, trial: Trial, why: str) -> Trial:
         """An engine that failed serves no other trial."""
-        self._close_engine()
+        self.close_engine()
         return replace(trial, failed=why)
 
     def _start(self, settings: Mapping[str, Any], turn: int) -> Running:
@@ -107,7 +107,7 @@ class EngineBench:
     def _begin(self, options: Mapping[str, Any], is_alone: bool) -> Running:
         from pipeline.engines.vllm_timing import TimedEngine
 
-        self._close_engine()
+        self.close_engine()
         engine = TimedEngine(with_options(self._job, options), self._encoder)
         engine.start_within(self._job.engine.start_seconds)
         self._running = Running(engine, dict(options), is_alone)
@@ -127,7 +127,7 @@ class EngineBench:
         """Requests at a time under some settings; for the job's own what vLLM has chosen."""
         return int(settings.get(SEQUENCES) or self._present or engine.max_num_seqs)
 
-    def _close_engine(self) -> None:
+    def close_engine(self) -> None:
         if self._running is not None:
             self._running.engine.kill()
             self._running = None

@@ -19,6 +19,7 @@ from tests.bench import (
     prefixes,
     replicas,
     start,
+    tune,
     without_model,
 )
 from tests.support.jobs import ROOT
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "replicas": replicas.section,
     "decoding": masks.section,
     "start": start.section,
+    "tune": tune.section,
     "job": without_model.section,
 }
 OPENING = """# Benchmarks
