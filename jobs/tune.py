@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.answering.prepare import prepare
@@ -25,6 +26,7 @@ NOTES = {
     "choice": "faster, may change answers: your choice",
     "measured": "",
     "stopped": "stopped: slower with a part of the sample",
+    "failed": "failed",
 }
 
 
@@ -109,6 +111,10 @@ def _show(console: Console, document: Mapping[str, Any]) -> None:
     for row in document["rows"]:
         table.add_row(*_cells(row))
     console.print(table)
+    for row in document["rows"]:
+        if row["failed"]:
+            line = f"failed: {_said(row['settings'])}: {row['failed']}"
+            console.print(harmless(line), markup=False, emoji=False)
     for left in document["left_out"]:
         console.print(harmless(f"left out: {left['said']}: {left['why']}"), markup=False)
     console.print(harmless(document["said"]), markup=False)
@@ -121,15 +127,14 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     rate, ratio, differing = (
         row[name] for name in ("records_per_second", "ratio", "differing_answers")
     )
-    note = harmless(row["failed"]) if row["failed"] else NOTES[row["outcome"]]
     return [
-        _said(row["settings"]),
+        escape(harmless(_said(row["settings"]))),
         f"{row['records']:,}",
         f"{rate:.2f}" if rate else "",
         f"{row['tokens_per_second']:,.0f}" if rate else "",
         f"{ratio:.2f}" if ratio else "",
         "" if differing is None else f"{differing:,}",
-        note.replace("[", r"\["),
+        NOTES[row["outcome"]],
     ]
 
 

@@ -3,12 +3,18 @@
 A function gives the values to try beside the present one, or a line on why there are none here.
 """
 
+import os
+import platform
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from pipeline.config.schema import Job
+from pipeline.core.text import plural
 
 LEAST_SEQUENCES = 4
 
@@ -21,6 +27,11 @@ MOST_GRAPH_SEQUENCES = 1024
 
 FP8_CAPABILITY = 89
 """Of the first GPUs that compute with FP8, those of Ada and Hopper."""
+
+STEPS = 3
+"""Factors of two, up and down, by which numbers are changed at most."""
+
+UNKNOWN = "the job's own settings did not start"
 
 MEMORY_SHARE = 0.95
 
@@ -66,15 +77,28 @@ class Tunable:
     said: str
     values: Callable[[Situation], Values]
     effect: Effect = "none"
+    in_order: bool = False  # whether values are numbers with the best somewhere between
 
 
 def device() -> Device:
     """The device of this machine, by vLLM, whose import takes seconds."""
     from vllm.platforms import current_platform
 
-    capability = None if current_platform.is_cpu() else current_platform.get_device_capability()
-    name = str(current_platform.get_device_name())
-    return Device(name, current_platform.is_cpu(), capability.to_int() if capability else None)
+    if current_platform.is_cpu():
+        return Device(_processor(), is_cpu=True)
+    capability = current_platform.get_device_capability()
+    number = capability.to_int() if capability else None
+    return Device(str(current_platform.get_device_name()), is_cpu=False, capability=number)
+
+
+def _processor() -> str:
+    """The processor and how many of its cores there are for this process."""
+    model = platform.machine()
+    with suppress(OSError):
+        described = Path("/proc/cpuinfo").read_text(errors="replace")
+        models = re.findall(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
+        model = models[0] if models else model
+    return f"{model}, {plural(len(os.sched_getaffinity(0)), 'core')}"
 
 
 def values_of(tunable: Tunable, at: Situation) -> Values:
@@ -90,22 +114,23 @@ def effect_of(tunable: Tunable, job: Job) -> Effect:
 
 
 def _sequences(at: Situation) -> Values:
-    """Fewer ones first, which the present engine can be given."""
     present = at.in_force.get("max_num_seqs")
     if not present:
-        return "the job's own settings did not start"
+        return UNKNOWN
     most = at.records // FEWEST_BATCHES
-    wanted = [present // 2, present // 4, present * 4, present * 2]
-    values = [value for value in wanted if LEAST_SEQUENCES <= value <= most]
+    values = _around(present, LEAST_SEQUENCES, most)
     return values or f"{present} now, and {at.records} records tell no others apart: --records"
 
 
 def _batched_tokens(at: Situation) -> Values:
     present = at.in_force.get("max_num_batched_tokens")
-    if not present:
-        return "the job's own settings did not start"
-    wanted = [present * 2, present // 2, present * 4]
-    return [value for value in wanted if LEAST_BATCHED_TOKENS <= value <= MOST_BATCHED_TOKENS]
+    return _around(present, LEAST_BATCHED_TOKENS, MOST_BATCHED_TOKENS) if present else UNKNOWN
+
+
+def _around(present: int, least: int, most: int) -> list[Any]:
+    """Numbers by factors of two away from a present one, within limits."""
+    wanted = (round(present * 2.0**power) for power in range(-STEPS, STEPS + 1) if power)
+    return [value for value in wanted if least <= value <= most]
 
 
 def _memory_share(at: Situation) -> Values:
@@ -124,8 +149,8 @@ def _graph_sizes(at: Situation) -> Values:
         return "engine.options.enforce_eager turns CUDA graphs off; try without it"
     if at.is_set("cudagraph_capture_sizes") or at.is_set("compilation_config"):
         return "the job lists its own sizes"
-    present = at.in_force.get("max_cudagraph_capture_size") or 512
-    return [size for size in (present * 2, present // 2) if 0 < size <= MOST_GRAPH_SEQUENCES]
+    present = at.in_force.get("max_cudagraph_capture_size")
+    return _around(present, 1, MOST_GRAPH_SEQUENCES)[-2:] if present else UNKNOWN
 
 
 def _cache_type(at: Situation) -> Values:
@@ -149,18 +174,18 @@ def _no_speculation(at: Situation) -> Values:
 
 
 def _block_size(at: Situation) -> Values:
-    present, wanted = at.in_force.get("block_size"), (32, 64, 128) if at.device.is_cpu else (32, 16)
-    return [size for size in wanted if size != present]
+    present, wanted = at.in_force.get("block_size"), (32, 64, 128) if at.device.is_cpu else (16, 32)
+    return [size for size in wanted if size != present] if present else UNKNOWN
 
 
 TUNABLES = (
-    Tunable("max_num_seqs", "sequences", _sequences),
-    Tunable("max_num_batched_tokens", "batched tokens", _batched_tokens),
+    Tunable("max_num_seqs", "sequences", _sequences, in_order=True),
+    Tunable("max_num_batched_tokens", "batched tokens", _batched_tokens, in_order=True),
     Tunable("gpu_memory_utilization", "memory share", _memory_share),
-    Tunable("max_cudagraph_capture_size", "CUDA graph sizes", _graph_sizes),
+    Tunable("max_cudagraph_capture_size", "CUDA graph sizes", _graph_sizes, in_order=True),
     Tunable("kv_cache_dtype", "KV cache type", _cache_type, "answers"),
     Tunable("speculative_config", "n-gram speculation", _ngram, "sampling"),
     Tunable("speculative_config", "suffix speculation", _suffix, "sampling"),
     Tunable("speculative_config", "no speculation", _no_speculation, "sampling"),
-    Tunable("block_size", "cache block", _block_size),
+    Tunable("block_size", "cache block", _block_size, in_order=True),
 )

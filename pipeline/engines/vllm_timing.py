@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.core.errors import EngineError
 from pipeline.core.records import Completion
 from pipeline.engines.engine import GenerationError, Request
-from pipeline.engines.vllm import SEQUENCES_PER_SPARE, VllmProcess
+from pipeline.engines.vllm import REQUESTS_PER_SEQUENCE, VllmProcess
 from pipeline.engines.vllm_processes import descendants, kill_and_wait
 
 RESET_SECONDS = 5.0
@@ -33,11 +33,6 @@ class TimedEngine(VllmProcess):
             "block_size": config.cache_config.block_size,
         }
 
-    @property
-    def fed(self) -> int:
-        """Requests that a run keeps in it."""
-        return self.max_num_seqs + max(self.max_num_seqs // SEQUENCES_PER_SPARE, 4)
-
     def start_within(self, seconds: float) -> None:
         """Raises `EngineError` if it does not start, or not in time."""
         before, starting = descendants(), Future[None]()
@@ -48,15 +43,14 @@ class TimedEngine(VllmProcess):
             kill_and_wait(descendants() - before)
             raise EngineError(f"was not ready after {seconds:.0f} s") from None
 
-    async def timed(
-        self, requests: Sequence[Request], at_once: int
-    ) -> tuple[float, list[Completion | None]]:
-        """Seconds from the first request to the last answer, with nothing in the prefix cache.
+    async def timed(self, requests: Sequence[Request]) -> tuple[float, list[Completion | None]]:
+        """Seconds from the first request to the last answer, fed as in a run, with nothing in the
+        prefix cache at first.
 
         None stands for a request that the engine refused. Raises `EngineDied`.
         """
         await self._forget()
-        places = asyncio.Semaphore(at_once)
+        places = asyncio.Semaphore(REQUESTS_PER_SEQUENCE * self.max_num_seqs)
 
         async def answered(request: Request) -> Completion | None:
             async with places:

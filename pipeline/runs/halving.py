@@ -4,8 +4,9 @@ A candidate answers a quarter of the sample. Only if it is among the best quarte
 done so does it go on to the whole, with the engine that it has: asynchronous successive halving (Li
 et al., "A System for Massively Parallel Hyperparameter Tuning", 2020), whose trials wait for no
 others, so that each candidate starts one engine at most. The fastest settings so far are what the
-next option's candidates are tried on top of (coordinate descent); an option is looked at again when
-others have changed since.
+next option's values are tried on top of (coordinate descent); an option is looked at again when
+others have changed since. Numbers are walked from the present one in both directions, each as long
+as that gains something.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,18 +45,42 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Axis:
-    """An option, the values to be tried, and what they may change besides the speed."""
+    """An option, its present value, others to be tried, and what they may change besides the speed.
+
+    Values in an order are numbers, of which the best has worse ones on both sides.
+    """
 
     option: str
+    present: Any
     values: tuple[Any, ...]
     effect: Effect = "none"
+    in_order: bool = False
+
+    def value_in(self, settings: Settings) -> Any:
+        return settings.get(self.option, self.present)
+
+    def without(self, settings: Settings) -> dict[str, Any]:
+        return {name: value for name, value in settings.items() if name != self.option}
+
+    def with_value(self, settings: Settings, value: Any) -> dict[str, Any]:
+        """The settings with this value; the present one is that of the job."""
+        others = self.without(settings)
+        return others if value == self.present else {**others, self.option: value}
+
+    def directions(self, value: Any) -> list[list[Any]]:
+        """The other values, in the order in which to try them; a direction ends with a loss."""
+        if not self.in_order:
+            return [[other] for other in (self.present, *self.values) if other != value]
+        ladder = sorted({self.present, *self.values})
+        at = ladder.index(value)
+        return [ladder[at + 1 :], ladder[:at][::-1]]
 
 
 class Bench(Protocol):
     def measure(self, settings: Settings, records: int, turn: int, limit: float) -> Trial:
         """Stops a trial after `limit` seconds; one that failed says why."""
 
-    def starts(self, settings: Settings, turn: int) -> bool:
+    def starts(self, settings: Settings) -> bool:
         """Whether measuring these settings takes the start of an engine."""
 
 
@@ -109,10 +134,12 @@ class Search:
         self._effects = {axis.option: axis.effect for axis in axes}
         try:
             while axis := next((a for a in axes if self._is_open(a)), None):
-                others = _without(self.best, axis.option)
-                for settings in (others, *({**others, axis.option: v} for v in axis.values)):
-                    self._climb(settings)
-                self._examined[axis] = key_of(others, 0)[0]
+                best = self.best
+                for direction in axis.directions(axis.value_in(best)):
+                    for value in direction:
+                        if not self._gains(axis.with_value(best, value)):
+                            break
+                self._examined[axis] = key_of(axis.without(best), 0)[0]
         except OutOfTime:
             return False
         return True
@@ -148,11 +175,15 @@ class Search:
             return False
         return "answers" not in effects or (present is not None and not trial.differing(present))
 
-    def _climb(self, settings: Settings) -> None:
-        """Measures settings on each rung, as long as they are among the best there."""
+    def _gains(self, settings: Settings) -> bool:
+        """Measures settings on each rung, as long as they are among the best there.
+
+        Whether they are now the fastest with the whole sample.
+        """
         for rung in self._rungs():
             if not self._is_among_best(self._trial(settings, rung)):
-                return
+                return False
+        return dict(self.best) == dict(settings)
 
     def _rungs(self) -> tuple[int, ...]:
         return max(self.records // FACTOR, 1), self.records
@@ -176,7 +207,7 @@ class Search:
 
     def _is_open(self, axis: Axis) -> bool:
         """Whether other options have changed since an axis was looked at, or it never was."""
-        return self._examined.get(axis) != key_of(_without(self.best, axis.option), 0)[0]
+        return self._examined.get(axis) != key_of(axis.without(self.best), 0)[0]
 
     def _trial(
         self, settings: Settings, records: int, turn: int = 0, reserves: bool = True
@@ -184,7 +215,7 @@ class Search:
         """A trial from the file, or a new one if there is time for it."""
         trial = self._file.find(key_of(settings, records, turn))
         if trial is None:
-            self._check_time(settings, records, turn, reserves)
+            self._check_time(settings, records, reserves)
             own = self._file.find(key_of({}, records))
             limit = self._limit - self._file.cost
             if own and own.rate:
@@ -196,9 +227,9 @@ class Search:
             self.trials.append(trial)
         return trial
 
-    def _check_time(self, settings: Settings, records: int, turn: int, reserves: bool) -> None:
+    def _check_time(self, settings: Settings, records: int, reserves: bool) -> None:
         left = self._limit - self._file.cost
-        needed = self._expected(records, self._bench.starts(settings, turn))
+        needed = self._expected(records, self._bench.starts(settings))
         if reserves and settings:  # for the comparison at the end
             needed += 2 * self._expected(TURNS * self.records, True)
         if needed > left or left <= 0:
@@ -220,7 +251,3 @@ def _worthwhile(probe: Trial, records: int, seconds: float) -> int:
     while records // 2 >= FEWEST_RECORDS and SAMPLES_WORTH * records / probe.rate > left:
         records //= 2
     return records
-
-
-def _without(settings: Settings, option: str) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name != option}

@@ -16,7 +16,7 @@ from pipeline.core.records import Prompt
 from pipeline.engines.tunable import TUNABLES, Device, Situation, device, effect_of, values_of
 from pipeline.engines.vllm_options import vllm_version
 from pipeline.engines.vllm_processes import processes_ended
-from pipeline.runs.engine_bench import SEQUENCES, EngineBench
+from pipeline.runs.engine_bench import EngineBench
 from pipeline.runs.halving import Axis, Search
 from pipeline.runs.tuning_sample import sampled_prompts
 from pipeline.runs.tuning_verdict import Row, Verdict, rows_of, verdict_of
@@ -84,10 +84,11 @@ class Tuning:
             if isinstance(values, str):
                 self._left_out.append(LeftOut(tunable.option, tunable.said, values))
             elif values:
-                axis = Axis(tunable.option, tuple(values), effect_of(tunable, self.job))
+                own = self.job.engine.options.get(tunable.option)
+                present = in_force.get(tunable.option, own)
+                effect = effect_of(tunable, self.job)
+                axis = Axis(tunable.option, present, tuple(values), effect, tunable.in_order)
                 self._axes[axis] = tunable.said
-        wanted = [v for axis in self._axes if axis.option == SEQUENCES for v in axis.values]
-        self._bench.expect_sequences(in_force.get(SEQUENCES), wanted)
 
 
 def _check(job: Job, minutes: float, records: int) -> None:

@@ -21,9 +21,8 @@ Key = tuple[bytes, int, int]
 class Trial:
     """The first `records` of a sample, answered at temperature 0 under some settings.
 
-    `settings` are the engine options that differ from the job's. `turn` is 0 in the search, where
-    an engine may have been started for more sequences than it is given; later turns are of engines
-    started with these settings alone and fed as in a run. `seconds` go from the first request to
+    `settings` are the engine options that differ from the job's. `turn` is 0 in the search; later
+    ones measure the same again. `seconds` go from the first request to
     the last answer; `cost` is all that the trial took, `start` its part until the engine was there.
     """
 

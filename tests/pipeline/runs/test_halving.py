@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -43,16 +44,17 @@ class Landscape:
         self.dies_after: int | None = None
         self._running: bytes | None = None
 
-    def starts(self, settings: Settings, turn: int) -> bool:
-        return self._running != self._engine(settings, turn)
+    def starts(self, settings: Settings) -> bool:
+        return self._running != orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
 
     def measure(self, settings: Settings, records: int, turn: int, limit: float) -> Trial:
         if self.dies_after == len(self.made):
             raise KeyboardInterrupt
-        start = START if self.starts(settings, turn) else 0.0
+        start = START if self.starts(settings) else 0.0
         self.starts_made += bool(start)
         why = self.failing(settings)
-        self._running = None if why else self._engine(settings, turn)
+        trial_engine = orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
+        self._running = None if why else trial_engine
         rate = PRESENT_RATE * self.factor(settings) * self.random.gauss(1, self.noise)
         seconds = records / rate
         if not why and seconds > limit:
@@ -71,16 +73,11 @@ class Landscape:
         self.made.append(trial)
         return trial
 
-    @staticmethod
-    def _engine(settings: Settings, turn: int) -> bytes:
-        own = {n: v for n, v in settings.items() if n != "sequences" or turn}
-        return orjson.dumps([own, bool(turn)])
-
 
 AXES = (
-    Axis("sequences", (8, 4, 64, 32)),
-    Axis("tokens", (1, 4, 8)),
-    Axis("block", ("small", "large")),
+    Axis("sequences", 16, (4, 8, 32, 64), in_order=True),
+    Axis("tokens", 2, (1, 4, 8), in_order=True),
+    Axis("block", "middling", ("small", "large")),
 )
 
 
@@ -101,59 +98,56 @@ def search(landscape: Landscape, folder: Path | str, minutes: float = 60, axes=A
 
 
 def single_peaks(seed: int) -> Callable[[Settings], float]:
-    """Rates that each option raises or lowers by itself, and all pairs of options by a little."""
+    """Rates with one peak along each option, and a little more or less for pairs of values."""
     chance = random.Random(seed)
-    own = {(axis.option, value): chance.uniform(0.6, 1.5) for axis in AXES for value in axis.values}
+    own: dict[tuple[str, Any], float] = {}
+    for axis in AXES:
+        values = sorted({axis.present, *axis.values})
+        peak, slope = chance.randrange(len(values)), chance.uniform(0.75, 0.95)
+        for at, value in enumerate(values):
+            own[axis.option, value] = slope ** abs(at - peak)
     pairs = {
-        (one, other): chance.uniform(0.97, 1.03)
+        (one, other): chance.uniform(0.99, 1.01)
         for one, other in product(own, own)
         if one[0] < other[0]
     }
 
     def factor(settings: Settings) -> float:
-        chosen = list(settings.items())
-        rate = 1.0
-        for item in chosen:
-            rate *= own[item]
-        for pair in product(chosen, chosen):
-            rate *= pairs.get(pair, 1.0)
-        return rate
+        chosen = [(axis.option, axis.value_in(settings)) for axis in AXES]
+        rates = [own[item] for item in chosen]
+        return prod([*rates, *(pairs.get(pair, 1.0) for pair in product(chosen, chosen))])
 
     return factor
 
 
 def every_setting() -> list[dict[str, Any]]:
-    choices = [[(a.option, v) for v in (None, *a.values)] for a in AXES]
-    return [{n: v for n, v in chosen if v is not None} for chosen in product(*choices)]
+    found: list[dict[str, Any]] = [{}]
+    for axis in AXES:
+        values = (axis.present, *axis.values)
+        found = [axis.with_value(settings, value) for settings in found for value in values]
+    return found
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])
-def test_the_best_of_landscapes_is_found_within_3_percent_in_a_quarter_of_their_grids_time(
+def test_the_best_of_a_landscape_is_found_within_3_percent_in_a_quarter_of_its_grids_time(
     noise: float,
 ):
-    costs, grids = [], []
     for seed in range(40):
         landscape = Landscape(single_peaks(seed), noise, seed=seed)
         found = search(landscape, in_memory())
         found.confirm()
         rates = [landscape.factor(settings) for settings in every_setting()]
         assert landscape.factor(found.best) >= max(rates) * 0.97
-        grids.append(sum(START + found.records / (PRESENT_RATE * rate) for rate in rates))
-        costs.append(sum(trial.cost for trial in landscape.made))
-    assert sum(costs) <= sum(grids) / 4
-    assert all(cost <= grid * 0.36 for cost, grid in zip(costs, grids, strict=True))
+        grid = sum(START + found.records / (PRESENT_RATE * rate) for rate in rates)
+        assert sum(trial.cost for trial in landscape.made) <= grid / 4
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_no_more_than_one_engine_starts_for_each_setting_that_needs_one(seed: int):
+def test_settings_that_go_on_keep_their_engine(seed: int):
     landscape = Landscape(single_peaks(seed), seed=seed)
     search(landscape, in_memory())
-    engines = {orjson.dumps(_but_sequences(t.settings)) for t in landscape.made}
-    assert landscape.starts_made <= len(engines) + len(AXES)
-
-
-def _but_sequences(settings: Settings) -> dict[str, Any]:
-    return {n: v for n, v in settings.items() if n != "sequences"}
+    tried = {orjson.dumps(t.settings, option=orjson.OPT_SORT_KEYS) for t in landscape.made}
+    assert landscape.starts_made == len(tried)
 
 
 @given(seed=st.integers(0, 10**6), minutes=st.floats(0.5, 20), noise=st.floats(0, 0.1))
@@ -166,7 +160,7 @@ def test_the_time_is_never_exceeded_by_more_than_a_trial(seed: int, minutes: flo
     assert sum(trial.cost for trial in before) <= minutes * 60
 
 
-@given(seed=st.integers(0, 10**6), dies_after=st.integers(1, 12))
+@given(seed=st.integers(0, 10**6), dies_after=st.integers(1, 8))
 @FEW
 def test_a_killed_search_goes_on_without_a_trial_twice_and_ends_as_it_would_have(
     seed: int, dies_after: int
@@ -203,7 +197,7 @@ def test_a_torn_last_line_costs_that_trial_alone(tmp_path: Path):
     assert file.read_bytes().count(b"\n") == content.count(b"\n")
 
 
-@given(failing=st.sets(st.sampled_from([("tokens", 4), ("block", "large"), ("sequences", 64)])))
+@given(failing=st.sets(st.sampled_from([("tokens", 4), ("block", "large"), ("sequences", 32)])))
 @FEW
 def test_settings_that_fail_are_rows_with_their_reasons_and_end_nothing(
     failing: set[tuple[str, Any]],
@@ -278,7 +272,7 @@ def test_a_gain_beyond_the_noise_is_recommended_with_both():
 def test_what_may_change_answers_is_recommended_only_if_it_changes_none(
     effect: Any, changes: bool, outcome: str
 ):
-    axes = (Axis("type", ("fp8",), effect),)
+    axes = (Axis("type", "auto", ("fp8",), effect),)
     landscape = Landscape(
         lambda s: 1.5 if s else 1.0, changed=lambda s: changes and bool(s), seed=1
     )
@@ -289,8 +283,8 @@ def test_what_may_change_answers_is_recommended_only_if_it_changes_none(
 
 
 def test_a_sample_shrinks_until_the_time_is_worth_a_search():
-    long = search(Landscape(single_peaks(1)), in_memory(), 60)
-    short = search(Landscape(single_peaks(1)), in_memory(), 5)
+    long = search(Landscape(lambda _: 1.0), in_memory(), 60)
+    short = search(Landscape(lambda _: 1.0), in_memory(), 5)
     assert (long.records, short.records) == (256, 64)
 
 
