@@ -186,7 +186,9 @@ class Search:
         return dict(self.best) == dict(settings)
 
     def _rungs(self) -> tuple[int, ...]:
-        return max(self.records // FACTOR, 1), self.records
+        """How many records a candidate answers first, and then; a small sample as a whole."""
+        few = self.records // FACTOR
+        return (few, self.records) if few >= FEWEST_RECORDS // 2 else (self.records,)
 
     def _is_among_best(self, trial: Trial) -> bool:
         rates = {t.key: t.rate for t in self.trials if (t.records, t.turn) == (trial.records, 0)}
