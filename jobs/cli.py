@@ -299,7 +299,7 @@ def tune(
     ] = 20.0,
     records: Annotated[
         int, typer.Option("--records", help="The sample at most; less where time is short.")
-    ] = 1000,
+    ] = 2000,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:

@@ -8,13 +8,12 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.schema import Job
-from pipeline.core.errors import ConfigError, EngineError
+from pipeline.core.errors import message_of
 from pipeline.core.records import Completion, Prompt
 from pipeline.engines.engine import Request
 from pipeline.engines.model_files import ModelSpec
-from pipeline.engines.supervisor import EngineDied
 from pipeline.engines.tokenizer import load_encoder
-from pipeline.store.trials import Trial
+from pipeline.store.trials import REFUSED, Trial
 
 if TYPE_CHECKING:
     from pipeline.engines.vllm_timing import TimedEngine
@@ -63,10 +62,10 @@ class EngineBench:
                 answers=tuple(map(_digest, completions)),
                 in_force=engine.in_force,
             )
-        except (EngineError, ConfigError, EngineDied) as error:
-            trial = self._failed(trial, str(error))
         except TimeoutError:
             trial = self._failed(trial, f"not done after {limit:.0f} s")
+        except Exception as error:  # noqa: BLE001  vLLM refuses settings with many kinds of them
+            trial = self._failed(trial, message_of(error))
         return replace(trial, start=started - began, cost=time.monotonic() - began)
 
     def close(self) -> None:
@@ -123,4 +122,4 @@ def _greedy(prompt: Prompt) -> Prompt:
 
 
 def _digest(completion: Completion | None) -> str:
-    return blake2b(completion.text.encode(), digest_size=8).hexdigest() if completion else "refused"
+    return blake2b(completion.text.encode(), digest_size=8).hexdigest() if completion else REFUSED

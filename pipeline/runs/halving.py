@@ -167,10 +167,9 @@ class Search:
 
     def is_safe(self, trial: Trial) -> bool:
         """Whether settings say what the job's own say, as far as the sample tells."""
-        effects, present = (
-            {self._effects.get(name, "none") for name in trial.settings},
-            self.present,
-        )
+        effects = {self._effects.get(name, "none") for name in trial.settings}
+        if (present := self.present) and trial.refused > present.refused:
+            return False
         if "sampling" in effects:
             return False
         return "answers" not in effects or (present is not None and not trial.differing(present))

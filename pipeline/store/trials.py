@@ -14,6 +14,9 @@ from pipeline.core.filesystem import Location, storage_errors
 
 TUNING_FOLDER = "tuning"
 
+REFUSED = "refused"
+"""Stands for the digest of an answer that there is not."""
+
 Key = tuple[bytes, int, int]
 
 
@@ -45,6 +48,10 @@ class Trial:
     def rate(self) -> float:
         """Records a second; 0 for a trial that failed."""
         return self.records / self.seconds if self.seconds and not self.failed else 0.0
+
+    @property
+    def refused(self) -> int:
+        return self.answers.count(REFUSED)
 
     def differing(self, other: "Trial") -> int:
         """Answers that are not those of another trial, among the records that both have."""

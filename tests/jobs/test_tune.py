@@ -45,15 +45,16 @@ def test_an_interrupted_tune_shows_what_it_knows_leaves_no_process_and_goes_on(
     known = _trials_when(tmp_path, process, 1)
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=120)
     document = json.loads(out)
     assert process.returncode == 130
     assert [row["outcome"] for row in document["rows"]] == ["present"]
     assert "the same command goes on from here" in said
     assert psutil.wait_procs(below, 10)[1] == []
 
+    # Time for one or two more engines, however slow this machine is now.
     spent = sum(json.loads(line)["cost"] for line in known)
-    done = overnight(*arguments, (spent + 25) / 60, timeout=300)
+    done = overnight(*arguments, (spent * 6 + 10) / 60, timeout=900)
     assert done.returncode == 0, done.stderr
     assert _lines(tmp_path)[: len(known)] == known
     assert len(_lines(tmp_path)) > len(known)
@@ -80,7 +81,7 @@ def _lines(folder: Path) -> list[bytes]:
 
 def _trials_when(folder: Path, process: "subprocess.Popen[str]", least: int) -> list[bytes]:
     """The trials of a tune once it has made so many."""
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while len(_lines(folder)) < least:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from pipeline.core.filesystem import Storage
 from pipeline.runs.halving import FACTOR, Axis, Search
 from pipeline.runs.tuning_verdict import rows_of, verdict_of
-from pipeline.store.trials import Trial, TrialFile
+from pipeline.store.trials import REFUSED, Trial, TrialFile
 
 START, PRESENT_RATE = 10.0, 4.0
 
@@ -280,6 +281,16 @@ def test_what_may_change_answers_is_recommended_only_if_it_changes_none(
     _, row = rows_of(made, verdict_of(made, made.confirm()))
     assert row.outcome == outcome
     assert row.differing == (256 if changes else 0)
+
+
+def test_settings_that_refuse_records_are_not_the_fastest():
+    class Refusing(Landscape):
+        def measure(self, settings: Settings, records: int, turn: int, limit: float) -> Trial:
+            trial = super().measure(settings, records, turn, limit)
+            return replace(trial, answers=(REFUSED, *trial.answers[1:])) if settings else trial
+
+    made = search(Refusing(lambda s: 2.0 if s else 1.0), in_memory())
+    assert made.best == {}
 
 
 def test_a_sample_shrinks_until_the_time_is_worth_a_search():
