@@ -27,6 +27,9 @@ TIE = 0.03
 NEAR = 0.05
 """No candidate goes on that is further behind the fastest: it would hardly pass it."""
 
+WORTH = 0.01
+"""By how much a value must be faster to take the place of another: no option changes for less."""
+
 FEWEST_RECORDS = 16
 
 TURNS = 2
@@ -101,6 +104,7 @@ class Search:
         self._bench, self._file, self._limit, self._show = bench, file, seconds, show
         self.trials: list[Trial] = []
         self.records = 0
+        self.best: Settings = {}  # the fastest so far that say what the job's own say
         self._examined: dict[Axis, bytes] = {}  # under which values of the others
         self._effects: dict[str, Effect] = {}
 
@@ -122,12 +126,6 @@ class Search:
     def present(self) -> Trial | None:
         """The last trial of the job's own settings with the whole sample."""
         return self._file.find(key_of({}, self.records))
-
-    @property
-    def best(self) -> Settings:
-        """The fastest settings that say what the job's own say; its own, if none are known."""
-        fastest = max(self._complete(), key=lambda trial: trial.rate, default=None)
-        return fastest.settings if fastest else {}
 
     def explore(self, axes: Sequence[Axis]) -> bool:
         """Tries the values of all axes, until no change of one is faster; False if time ends it."""
@@ -180,9 +178,13 @@ class Search:
         Whether they are now the fastest with the whole sample.
         """
         for rung in self._rungs():
-            if not self._is_among_best(self._trial(settings, rung)):
+            trial = self._trial(settings, rung)
+            if not self._is_among_best(trial):
                 return False
-        return dict(self.best) == dict(settings)
+        fastest = self._file.find(key_of(self.best, self.records))
+        if self.is_safe(trial) and trial.rate > (fastest.rate if fastest else 0.0) * (1 + WORTH):
+            self.best = settings
+        return self.best == settings
 
     def _rungs(self) -> tuple[int, ...]:
         """How many records a candidate answers first, and then; a small sample as a whole."""
@@ -196,15 +198,15 @@ class Search:
         least = max(last_kept * (1 - TIE), ordered[0] * (1 - NEAR))
         return trial.rate > 0 and trial.rate >= least
 
-    def _complete(self) -> list[Trial]:
-        whole = (t for t in self.trials if (t.records, t.turn) == (self.records, 0) and t.rate)
-        return [trial for trial in whole if self.is_safe(trial)]
-
     def _finalists(self) -> list[Settings]:
-        """Settings that are faster than the job's own, the fastest first."""
-        rates = {t.key: t for t in sorted(self._complete(), key=lambda t: -t.rate)}
-        own = self.present.rate if self.present else 0.0
-        return [trial.settings for trial in rates.values() if trial.settings and trial.rate > own]
+        """The best settings, if they are not the job's own, then others that are faster than it."""
+        if not self.best:
+            return []
+        least = self.present.rate if self.present else 0.0
+        whole = (t for t in self.trials if (t.records, t.turn) == (self.records, 0))
+        faster = [t for t in whole if t.settings and t.rate > least and self.is_safe(t)]
+        ordered = sorted(faster, key=lambda t: (t.settings != self.best, -t.rate))
+        return [trial.settings for trial in ordered]
 
     def _is_open(self, axis: Axis) -> bool:
         """Whether other options have changed since an axis was looked at, or it never was."""
