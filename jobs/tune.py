@@ -87,7 +87,7 @@ def _row(row: Row) -> dict[str, Any]:
         "tokens_per_second": trial.tokens / trial.seconds if trial.rate else None,
         "ratio": row.ratio,
         "differing_answers": row.differing,
-        "start_seconds": trial.start,
+        "start_seconds": row.start,
         "failed": trial.failed,
     }
 

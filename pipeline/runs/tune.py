@@ -66,7 +66,7 @@ class Tuning:
     def left_out(self) -> list[LeftOut]:
         """Options that were not tried, or not with all their values, and why."""
         late = self.search.untried([*self._axes])
-        why = f"not tried in full within {self.minutes:g} minutes"
+        why = "time has not been enough to try it in full"
         return [*self._left_out, *(LeftOut(axis.option, self._axes[axis], why) for axis in late)]
 
     @property

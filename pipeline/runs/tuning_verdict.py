@@ -20,6 +20,7 @@ class Row:
     """Settings with the last of their trials in the search; `ratio` is over the job's own."""
 
     trial: Trial
+    start: float  # seconds that its engine took to be there
     ratio: float | None
     differing: int | None  # answers that are not those under the job's own settings
     outcome: Outcome
@@ -75,7 +76,8 @@ def _row(trial: Trial, search: Search, verdict: Verdict) -> Row:
     present = own.get(trial.records)
     ratio = trial.rate / present.rate if present and trial.rate else None
     differing = trial.differing(present) if present and trial.rate and trial.settings else None
-    return Row(trial, ratio, differing, _outcome(trial, ratio, search, verdict))
+    start = max(t.start for t in search.trials if t.settings == trial.settings)
+    return Row(trial, start, ratio, differing, _outcome(trial, ratio, search, verdict))
 
 
 def _outcome(trial: Trial, ratio: float | None, search: Search, verdict: Verdict) -> Outcome:
