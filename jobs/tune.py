@@ -23,7 +23,7 @@ INTERRUPTED = 130
 NOTES = {
     "present": "now",
     "recommended": "recommended",
-    "choice": "faster, may change answers: your choice",
+    "choice": "faster still, may change answers: your choice",
     "measured": "",
     "stopped": "stopped: slower with a part of the sample",
     "failed": "failed",

@@ -172,6 +172,11 @@ class Search:
             return False
         return "answers" not in effects or (present is not None and not trial.differing(present))
 
+    def rate_of(self, settings: Settings) -> float:
+        """Records a second of the whole sample; 0 if they are not known."""
+        trial = self._file.find(key_of(settings, self.records))
+        return trial.rate if trial else 0.0
+
     def _gains(self, settings: Settings) -> bool:
         """Measures settings on each rung, as long as they are among the best there.
 
@@ -181,8 +186,7 @@ class Search:
             trial = self._trial(settings, rung)
             if not self._is_among_best(trial):
                 return False
-        fastest = self._file.find(key_of(self.best, self.records))
-        if self.is_safe(trial) and trial.rate > (fastest.rate if fastest else 0.0) * (1 + WORTH):
+        if self.is_safe(trial) and trial.rate > self.rate_of(self.best) * (1 + WORTH):
             self.best = settings
         return self.best == settings
 
@@ -202,7 +206,7 @@ class Search:
         """The best settings, if they are not the job's own, then others that are faster than it."""
         if not self.best:
             return []
-        least = self.present.rate if self.present else 0.0
+        least = self.rate_of({})
         whole = (t for t in self.trials if (t.records, t.turn) == (self.records, 0))
         faster = [t for t in whole if t.settings and t.rate > least and self.is_safe(t)]
         ordered = sorted(faster, key=lambda t: (t.settings != self.best, -t.rate))

@@ -12,7 +12,7 @@ LEAST_GAIN = 0.02
 """What is gained below this is not worth a line in a job file."""
 
 Outcome: TypeAlias = Literal["present", "recommended", "choice", "measured", "stopped", "failed"]
-"""A *choice* is faster and may change answers; *stopped* is what was slow on a part of it."""
+"""A *choice* is the fastest but may change answers; *stopped* is what was slow on a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def verdict_of(search: Search, pairs: Sequence[tuple[Trial, Trial]]) -> Verdict:
     if not best:
         return Verdict({}, None, None, "the job's own settings are the fastest of those tried")
     if not pairs:
-        looks = f"{_settled(search, best).rate / present.rate:.2f} × as fast"
+        looks = f"{search.rate_of(best) / present.rate:.2f} × as fast"
         said = f"the fastest look {looks}; there was no time to measure that again: more --minutes"
         return Verdict({}, None, None, said)
     theirs, own = zip(*pairs, strict=True)
@@ -77,10 +77,10 @@ def _row(trial: Trial, search: Search, verdict: Verdict) -> Row:
     ratio = trial.rate / present.rate if present and trial.rate else None
     differing = trial.differing(present) if present and trial.rate and trial.settings else None
     start = max(t.start for t in search.trials if t.settings == trial.settings)
-    return Row(trial, start, ratio, differing, _outcome(trial, ratio, search, verdict))
+    return Row(trial, start, ratio, differing, _outcome(trial, search, verdict))
 
 
-def _outcome(trial: Trial, ratio: float | None, search: Search, verdict: Verdict) -> Outcome:
+def _outcome(trial: Trial, search: Search, verdict: Verdict) -> Outcome:
     if not trial.settings:
         return "failed" if trial.failed else "present"
     if trial.failed:
@@ -89,7 +89,8 @@ def _outcome(trial: Trial, ratio: float | None, search: Search, verdict: Verdict
         return "recommended"
     if trial.records < search.records:
         return "stopped"
-    is_faster = ratio is not None and ratio > 1 + LEAST_GAIN
+    best = search.rate_of(search.best)
+    is_faster = trial.rate > best * (1 + LEAST_GAIN)
     return "choice" if is_faster and not search.is_safe(trial) else "measured"
 
 
@@ -99,11 +100,6 @@ def _without_present(search: Search) -> Verdict:
     if search.best:
         return Verdict(search.best, None, None, f"the job's own settings do not work: {why}")
     return Verdict({}, None, None, f"the job's own settings: {why}; no others work either")
-
-
-def _settled(search: Search, settings: Settings) -> Trial:
-    key = key_of(settings, search.records)
-    return next(trial for trial in search.trials if trial.key == key)
 
 
 def _spread(trials: Sequence[Trial]) -> float:
