@@ -85,10 +85,11 @@ class Evaluator:
         return EvaluatedAttempt(completion, extracted, *found)
 
 
-def without_completion(why: str) -> EvaluatedAttempt:
+def without_completion(why: str, generated_for: str | None = None) -> EvaluatedAttempt:
     """An attempt for which the engine gave no completion; `why` becomes the evidence."""
     failed = CheckResult(ENGINE_ERROR, False, "fail", why)
-    return EvaluatedAttempt(Completion("", "error"), Extracted("", ""), (failed,), (None,))
+    completion = Completion("", "error", generated_for=generated_for)
+    return EvaluatedAttempt(completion, Extracted("", ""), (failed,), (None,))
 
 
 def best_of(prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:

@@ -1,15 +1,15 @@
 """What a replica has answered goes into the store, long before the end of its batch if need be."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 
 import pyarrow as pa
 
 from pipeline.cluster.reporter import Reporter
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import slices
 from pipeline.core.errors import StorageError
 from pipeline.core.records import Answered
 from pipeline.store.sink import Sink
@@ -23,7 +23,7 @@ class BatchAnswers:
     """The answers of one batch; `totals` counts those that are stored."""
 
     digest: bytes
-    unstored: list[Answered] = field(default_factory=list)
+    unstored: list[Sequence[Answered]] = field(default_factory=list)  # those together that share
     totals: Totals = field(default_factory=Totals)
 
 
@@ -36,7 +36,9 @@ class Flusher:
     *Crash windows:* a kill loses the answers since the last part. Each part is announced to the
     coordinator before it is written, so that a batch that comes again finds what is stored of it:
     an announced part that does not exist has lost its answers, and one that appears later, written
-    by a replica that was cut off and taken for lost, holds rows that are generated twice.
+    by a replica that was cut off and taken for lost, holds rows that are generated twice. Answers
+    that share a generation stand in one part: either all of them are lost or none, so that none is
+    generated again for the sake of another.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Flusher:
         self._batches.append(batch)
         return batch
 
-    def add(self, batch: BatchAnswers, answer: Answered) -> None:
-        batch.unstored.append(answer)
+    def add(self, batch: BatchAnswers, answers: Sequence[Answered]) -> None:
+        """Takes answers that are to stand in one part, at most as many as it holds."""
+        batch.unstored.append(answers)
         if self._unstored >= self._sink.rows_per_file and not self._storing.locked():
             self._flush_now()
         self._set_timer()
@@ -83,7 +86,7 @@ class Flusher:
 
     @property
     def _unstored(self) -> int:
-        return sum(len(batch.unstored) for batch in self._batches)
+        return sum(len(answers) for batch in self._batches for answers in batch.unstored)
 
     def _set_timer(self) -> None:
         if self._timer is None and self._unstored:
@@ -107,15 +110,16 @@ class Flusher:
             self._set_timer()
 
     async def _store_pieces(
-        self, pieces: Sequence[tuple[BatchAnswers, Sequence[Answered]]]
+        self, pieces: Sequence[tuple[BatchAnswers, Sequence[Sequence[Answered]]]]
     ) -> None:
         digests = [batch.digest for batch, _ in pieces]
-        tables = [await self._as_rows(answers) for _, answers in pieces]
+        tables = [await self._as_rows([*chain.from_iterable(groups)]) for _, groups in pieces]
+        sizes = [len(answers) for _, groups in pieces for answers in groups]
         written = Totals()
-        for rows in slices(pa.concat_tables(tables), self._sink.rows_per_file):
+        for rows in _in_parts(pa.concat_tables(tables), sizes, self._sink.rows_per_file):
             written.sums.update(parts=1, part_bytes=await self._write(rows, digests))
-        for (batch, answers), rows in zip(pieces, tables, strict=True):
-            del batch.unstored[: len(answers)]
+        for (batch, groups), rows in zip(pieces, tables, strict=True):
+            del batch.unstored[: len(groups)]
             batch.totals.add(Totals.of(rows))
             self._on_stored(rows.num_rows)
         pieces[0][0].totals.add(written)
@@ -129,3 +133,16 @@ class Flusher:
         if self._timer:
             self._timer.cancel()
             self._timer = None
+
+
+def _in_parts(rows: pa.Table, sizes: Sequence[int], most: int) -> Iterator[pa.Table]:
+    """Rows in tables of at most this many, none of which ends within a group; `sizes` are those of
+    the groups, in order.
+    """
+    start, length = 0, 0
+    for size in sizes:
+        if length and length + size > most:
+            yield rows.slice(start, length)
+            start, length = start + length, 0
+        length += size
+    yield rows.slice(start, length)

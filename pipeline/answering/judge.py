@@ -126,6 +126,8 @@ class Judge:
         except (Fault, GenerationError):
             return Reply(None, JudgeCounts(unjudged=1))
         tokens = said.prompt_tokens, said.cached_tokens, said.completion_tokens
+        if said.generated_for is not None:  # where they count
+            tokens = 0, 0, 0
         format_ = Choice(self.template.choices)
         if format_.fault(said.content):
             return Reply(None, JudgeCounts(0, 1, *tokens))

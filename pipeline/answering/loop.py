@@ -1,9 +1,12 @@
 """From a prompt to a checked answer: generate, extract, check, and repair failed checks."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
 from pipeline.answering.judge import Judge
+from pipeline.answering.sharing import SharedEngine
 from pipeline.core.records import Answered, Ask, Prompt, failing
 from pipeline.engines.engine import Engine, GenerationError, Request
 
@@ -32,11 +35,29 @@ class AnsweringLoop:
         best = best_of(prompt, evaluated)
         return await self.judge.judged(best, self.engine) if self.judge else best
 
+    async def answer_equal(self, prompts: Sequence[Prompt]) -> list[Answered]:
+        """The best answers to prompts of one generation key, of generations that they share.
+
+        Each is checked, judged and repaired as its record wants it: checks may read its columns.
+        If the run ends meanwhile, all of them have an answer or none.
+        """
+        if len(prompts) == 1:
+            return [await self.answer(prompts[0])]
+        sharing = replace(self, engine=SharedEngine(self.engine))
+        tasks = [asyncio.create_task(sharing.answer(prompt)) for prompt in prompts]
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()  # which ends no answer that only waits for its judge
+            await asyncio.wait(tasks)
+        return await asyncio.gather(*tasks)
+
     async def _attempt(self, request: Request) -> EvaluatedAttempt:
         try:
             completion = await self.engine.generate(request)
         except GenerationError as error:
-            return without_completion(str(error))
+            return without_completion(str(error), error.generated_for)
         return self.evaluator.evaluate(completion, request.prompt)
 
 

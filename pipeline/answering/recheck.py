@@ -37,6 +37,7 @@ EVALUATED = (
     "fields",
     "probabilities",
     "finish_reason",
+    "generated_for",
     "failed_checks",
     "checks",
     "claims",
@@ -161,7 +162,8 @@ def _attempts(
     for attempt in row["attempts"]:
         if ENGINE_ERROR in attempt["failed_checks"]:
             causes = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
-            yield without_completion(causes[0] if causes else "")
+            why, generated_for = causes[0] if causes else "", attempt["generated_for"]
+            yield without_completion(why, generated_for)
             continue
         completion = stored_completion(row, attempt)
         yield evaluator.evaluate(completion, prompt, verdicts)

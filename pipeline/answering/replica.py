@@ -11,6 +11,7 @@ from pipeline.answering.engine_loader import EngineLoader
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.flushing import BatchAnswers, Flusher
 from pipeline.answering.judge import Judge
+from pipeline.answering.sharing import equal_prompts
 from pipeline.answering.stop_signal import StopSignal
 from pipeline.cluster.counters import EngineCounts
 from pipeline.cluster.reporter import Reporter
@@ -103,28 +104,33 @@ class BatchWorker:
         return await asyncio.to_thread(self._sink.stored, parts, set(digests))
 
     async def _answer_all(self, prompts: Sequence[Prompt], batch: BatchAnswers) -> int:
-        """Answers prompts; returns for how many there was time."""
+        """Answers prompts, equal ones together; returns for how many there was time."""
         if not prompts or not await self._stop.may_begin():
             return 0
         self._add(EngineCounts(asked=len(prompts)))
         # At once: an engine without a model keeps the loop busy from here on.
         self._reporter.worked(self._counts, self._stop.is_stopping)
-        tasks = [asyncio.create_task(self._answer(prompt, batch)) for prompt in prompts]
+        groups = equal_prompts(prompts, self._job)
+        tasks = [asyncio.create_task(self._answer(group, batch)) for group in groups]
         every = asyncio.gather(*tasks)
         if await self._stop.comes_before(every):
             every.cancel()
             await asyncio.wait([every])
-            self._add(EngineCounts(asked=-sum(task.cancelled() for task in tasks)))
         else:
             every.result()
-        return sum(not task.cancelled() and task.result() is None for task in tasks)
+        answered = sum(0 if task.cancelled() else task.result() for task in tasks)
+        self._add(EngineCounts(asked=answered - len(prompts)))
+        return answered
 
-    async def _answer(self, prompt: Prompt, batch: BatchAnswers) -> None:
+    async def _answer(self, prompts: Sequence[Prompt], batch: BatchAnswers) -> int:
+        """Answers prompts of one generation key; returns how many they are."""
         loop = await self._loader.loaded()
-        answer = await loop.answer(prompt)
-        self._flusher.add(batch, answer)
-        batch.totals.sums.update(answer.judging.nonzero)
-        self._add(EngineCounts.of(answer))
+        answers = await loop.answer_equal(prompts)
+        self._flusher.add(batch, answers)
+        for answer in answers:
+            batch.totals.sums.update(answer.judging.nonzero)
+            self._add(EngineCounts.of(answer))
+        return len(answers)
 
     async def _as_rows(self, answers: Sequence[Answered]) -> pa.Table:
         columns = self._shared_columns((await self._loader.loaded()).engine)

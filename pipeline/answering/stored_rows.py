@@ -39,6 +39,7 @@ def stored_completion(row: Row, attempt: Row) -> Completion:
         attempt["seconds"],
         reasoning_tokens=attempt["reasoning_tokens"] or 0,
         split=stored_split(text, reasoning) if reasoning else None,
+        generated_for=attempt["generated_for"],
         **(_of_answer(row) if text == row["completion"] else {}),
     )
 

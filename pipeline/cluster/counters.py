@@ -39,7 +39,10 @@ class StageCounts(NamedTuple):
 
 
 class EngineCounts(NamedTuple):
-    """What one replica, or all of them, have done so far; tokens are those of every attempt."""
+    """What one replica, or all of them, have done so far.
+
+    A generation that equal prompts share counts once, and so do its tokens.
+    """
 
     asked: int = 0  # records that have reached a replica
     answered: int = 0
@@ -50,6 +53,7 @@ class EngineCounts(NamedTuple):
     cached_tokens: int = 0
     completion_tokens: int = 0
     batches: int = 0  # answered to their ends
+    shared: int = 0  # first attempts of records that another's generation was used for
 
     @classmethod
     def sum(cls, counts: Iterable[Self]) -> Self:
@@ -57,7 +61,7 @@ class EngineCounts(NamedTuple):
 
     @classmethod
     def of(cls, answer: Answered) -> Self:
-        completions = [attempt.completion for attempt in answer.attempts]
+        completions = answer.generations
         failed = answer.status == "failed"
         return cls(
             answered=not failed,
@@ -66,6 +70,7 @@ class EngineCounts(NamedTuple):
             prompt_tokens=sum(completion.prompt_tokens for completion in completions),
             cached_tokens=sum(completion.cached_tokens for completion in completions),
             completion_tokens=sum(completion.completion_tokens for completion in completions),
+            shared=answer.attempts[0].completion.generated_for is not None,
         )
 
     def plus(self, other: Self) -> Self:
@@ -81,7 +86,7 @@ class EngineCounts(NamedTuple):
 
     @property
     def repairs(self) -> int:
-        return self.attempts - self.done
+        return self.attempts + self.shared - self.done
 
     @property
     def cached_share(self) -> float | None:

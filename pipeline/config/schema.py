@@ -172,6 +172,7 @@ class EngineConfig(Section):
     reasoning: Annotated[str, BeforeValidator(yaml_off)] = Field(default="auto", min_length=1)
     chat_template_kwargs: dict[str, Any] = {}  # arguments of the model's chat template
     confidence: bool = False  # whether log probabilities of the answer's tokens are kept
+    equal_prompts: Literal["once", "each"] = "once"  # how often those of one key are generated
     adapter: str | None = (
         None  # a LoRA adapter: a folder, a hub name, or a folder in an object store
     )

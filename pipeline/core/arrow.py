@@ -66,7 +66,9 @@ _REJECTION = [*fields(pa.string(), "reason", "detail"), ("payload", pa.binary())
 
 ITEMS = pa.schema(_BOOKKEEPING + _RECORD + _REJECTION)
 PROMPTS = pa.schema(_BOOKKEEPING + _RECORD + _KEYS + _PREDICTED_SUMS + _REJECTION)
-"""Rows with the same `paper` belong together; a record without a paper has its own id there."""
+"""Rows with the same `paper` belong together; a record without a paper has its generation key
+there.
+"""
 
 
 def flow_schema(rows: pa.Schema) -> pa.Schema:

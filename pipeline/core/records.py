@@ -231,6 +231,7 @@ class Completion:
     confidence: float | None = None  # mean log probability of the answer's tokens
     probabilities: Mapping[str, float] | None = None  # of each choice, where the answer is one
     tokens: Sequence[int] = ()  # as generated, where a judge goes on behind them
+    generated_for: str | None = None  # the id of another record that it was generated for
 
     @property
     def reasoning(self) -> str:
@@ -318,6 +319,12 @@ class Answered:
     @property
     def failed_checks(self) -> tuple[str, ...]:
         return failing(self.checks)
+
+    @property
+    def generations(self) -> list[Completion]:
+        """The completions that were generated for this record, and not for an equal one."""
+        completions = (attempt.completion for attempt in self.attempts)
+        return [completion for completion in completions if completion.generated_for is None]
 
     @property
     def claims(self) -> list[tuple[str, Claim]]:

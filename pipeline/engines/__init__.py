@@ -130,6 +130,11 @@ def most_attempts(job: Job) -> int:
     return job.attempts if job.engine.generates else 1
 
 
+def shares_generations(job: Job) -> bool:
+    """Whether equal prompts are generated once; an engine without a model has nothing to save."""
+    return job.engine.generates and job.engine.equal_prompts == "once"
+
+
 def max_concurrent_batches(job: Job) -> int:
     """Batches of records that an engine works on at a time."""
     match job.engine.kind:

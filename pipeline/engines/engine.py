@@ -113,4 +113,10 @@ class Engine(Protocol):
 
 
 class GenerationError(Exception):
-    """An engine could not answer one record, despite retries; other records are not affected."""
+    """An engine could not answer one record, despite retries; others are not affected, but for
+    those that ask the same: `generated_for` is the id of the record that it was tried for then.
+    """
+
+    def __init__(self, why: str, generated_for: str | None = None) -> None:
+        super().__init__(why)
+        self.generated_for = generated_for

@@ -17,9 +17,10 @@ from pipeline.core.arrow import (
     table_prompts,
     tally,
 )
+from pipeline.engines import shares_generations
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN, answer_tokens
 from pipeline.prompting.cache_estimate import block_tokens
-from pipeline.prompting.grouping import PromptGroup, grouped, split_batches
+from pipeline.prompting.grouping import PromptGroup, grouped, papers_of, split_batches
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import PromptSource
 
@@ -37,7 +38,7 @@ def to_batches(
     """Prompts in packed batches, one a row, none larger than a part of the store.
 
     If a model reads them, a paper's prompts stand together, in the order in which they share the
-    most prefix. `in_flight` batches are at work at a time.
+    most prefix, equal ones in one batch. `in_flight` batches are at work at a time.
     """
     if reporter.is_ending():
         prompts = first_of_work(prompts, 0)
@@ -60,9 +61,8 @@ def _arranged_batches(
     if job.prompt.passages == "shared_first":
         ordered = arranged(ordered, source)
         work = prompts_table(ordered, ["work"] * len(ordered))
-    papers = [prompt.record.paper for prompt in ordered]
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in ordered]
-    groups = grouped(texts, papers)
+    groups = grouped(texts, papers_of(ordered))
     batches = split_batches(groups, most, in_flight, answer_tokens(job))
     parts = [*(work.take(rows) for rows in batches), *slices(rest, most)]
     if job.engine.kind == "vllm" and texts:  # which alone says what its cache held
@@ -75,13 +75,15 @@ def _predicted_sums(
 ) -> dict[str, int]:
     """How much of prompts in this order the prefix cache should hold in whole blocks."""
     block = block_tokens(job) * CHARACTERS_PER_TOKEN
-    repeated = (
-        len(texts[number]) - fresh
+    every = not shares_generations(job)
+    generated = [
+        (len(texts[number]), fresh)
         for group in groups
         for number, fresh in zip(group.prompts, group.fresh, strict=True)
-    )
+        if fresh or every  # or it equals the one before
+    ]
+    cached = sum((length - fresh) // block * block for length, fresh in generated)
     return {
-        "predicted_prompt_tokens": sum(map(len, texts)) // CHARACTERS_PER_TOKEN,
-        "predicted_cached_tokens": sum(n // block * block for n in repeated)
-        // CHARACTERS_PER_TOKEN,
+        "predicted_prompt_tokens": sum(n for n, _ in generated) // CHARACTERS_PER_TOKEN,
+        "predicted_cached_tokens": cached // CHARACTERS_PER_TOKEN,
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.config.schema import Job
 from pipeline.core.records import Message, Prompt
+from pipeline.engines import shares_generations
 from pipeline.engines.model_files import ModelSpec, cache_bytes_per_token
 from pipeline.engines.tokenizer import shared_encoder
 from pipeline.prompting.keys import digest
@@ -46,7 +47,8 @@ class CacheEstimate:
 
 def estimate_cache(sample: Sequence[Prompt], job: Job, source: PromptSource) -> CacheEstimate:
     """For a job of kind vllm, from all prompts of a few papers."""
-
+    if shares_generations(job):
+        sample = list({prompt.generation_key: prompt for prompt in sample}.values())
     encoder = shared_encoder(ModelSpec.of(job))
 
     def encoded(shared_first: bool, words_first: bool) -> list[list[int]]:

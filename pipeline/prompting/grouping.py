@@ -4,10 +4,11 @@ Lengths are in characters and work is in estimated tokens: they decide only orde
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pipeline.core.records import Prompt
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
 
 MARGIN = 1.5
@@ -28,6 +29,12 @@ class PromptGroup:
     def work(self, answer_tokens: int) -> int:
         """Tokens to compute, if the cache keeps shared prefixes and answers have this length."""
         return sum(self.fresh) // CHARACTERS_PER_TOKEN + answer_tokens * len(self.prompts)
+
+
+def papers_of(prompts: Iterable[Prompt]) -> list[str]:
+    """The paper that each prompt stands with: that of the first one of its generation key."""
+    papers: dict[str, str] = {}
+    return [papers.setdefault(prompt.generation_key, prompt.record.paper) for prompt in prompts]
 
 
 def grouped(texts: Sequence[str], papers: Sequence[str]) -> list[PromptGroup]:
@@ -63,7 +70,7 @@ def split_batches(
     finish together (guided self-scheduling: Polychronopoulos and Kuck, 1987). `in_flight` batches
     are processed at a time; if `groups` are only part of a run, this part's share of them; 0 if one
     replica takes them all, which then stays full. A group larger than a batch is cut where the
-    least is computed twice.
+    least is computed twice; between equal prompts only if they alone are more than a batch.
     """
     left = sum(group.work(answer_tokens) for group in groups)
     batch: list[int] = []
@@ -89,12 +96,23 @@ def _pieces(
     rest, each = group, group.work(answer_tokens) / len(group.prompts)
     rows = min(max(int(max_work / max(each, 1)), MIN_ROWS), max_rows)
     while len(rest.prompts) > rows:
-        at = _cheapest_cut(rest, rows)
+        at = _cheapest_cut(rest, rows, max_rows)
         yield PromptGroup(rest.prompts[:at], rest.fresh[:at])
         rest = PromptGroup(rest.prompts[at:], rest.fresh[at:])
-    yield rest
+    if rest.prompts:
+        yield rest
 
 
-def _cheapest_cut(group: PromptGroup, rows: int) -> int:
-    """Where to cut, in the second half of a full batch: before the prompt that shares the least."""
-    return max(range(rows // 2 + 1, rows + 1), key=lambda at: (group.fresh[at], at))
+def _cheapest_cut(group: PromptGroup, rows: int, max_rows: int) -> int:
+    """Where to cut, in the second half of a full batch: before the prompt that shares the least.
+
+    If all of them equal the prompt before, where these end, or else where they begin.
+    """
+    fresh = (*group.fresh, 1)
+    at = max(range(rows // 2 + 1, rows + 1), key=lambda at: (fresh[at], at))
+    elsewhere = (
+        at,
+        *range(rows + 1, min(max_rows, len(group.prompts)) + 1),
+        *range(rows // 2, 0, -1),
+    )
+    return next((at for at in elsewhere if fresh[at]), max_rows)

@@ -267,8 +267,11 @@ def _renamed(table: pa.Table, known: Sequence[Known]) -> pa.Table:
 
 
 def with_papers(table: pa.Table) -> pa.Table:
-    """The rows with `Record.paper` of each, and a reject's own id."""
-    return set_column(table, "paper", pc.coalesce(table["paper_id"], table["record_id"]))
+    """The rows with the paper of each. Where there is none, equal prompts belong together; a reject
+    has its own id.
+    """
+    columns = (table[name] for name in ("paper_id", "generation_key", "record_id"))
+    return set_column(table, "paper", pc.coalesce(*columns))
 
 
 def _cells(table: pa.Table, name: str) -> list[Any]:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from pipeline.core.records import Fault, Passage, Prompt
+from pipeline.prompting.grouping import papers_of
 from pipeline.prompting.template import PromptSource, render
 
 BRANCHES_TRIED = 4
@@ -148,8 +149,8 @@ def _shared_by(members: Members, bundles: Bundles) -> dict[Members, int]:
 def arranged(prompts: Sequence[Prompt], source: PromptSource) -> list[Prompt]:
     """The prompts by paper, in the order of its tree; their keys stand for every order and stay."""
     by_paper: dict[str, list[Prompt]] = {}
-    for prompt in prompts:
-        by_paper.setdefault(prompt.record.paper, []).append(prompt)
+    for prompt, paper in zip(prompts, papers_of(prompts), strict=True):
+        by_paper.setdefault(paper, []).append(prompt)
     reordered = []
     for group in by_paper.values():
         group.sort(key=lambda prompt: (prompt.record.record_id, prompt.generation_key))

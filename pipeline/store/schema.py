@@ -59,6 +59,7 @@ ATTEMPTS = pa.list_(
             ("failed_checks", STRINGS),
             *_TOKENS,
             ("seconds", pa.float64()),
+            ("generated_for", pa.string()),
         ]
     )
 )
@@ -87,6 +88,7 @@ ANSWERS = pa.schema(
         ("p_answered", pa.float32()),
         ("claims", CLAIMS),
         ("judgements", JUDGEMENTS),
+        ("generated_for", pa.string()),
     ]
 )
 
@@ -111,7 +113,8 @@ def answers_table(
 ) -> pa.Table:
     """Answers as rows of `OUTCOMES`; `constants` are columns with one value for the whole run.
 
-    The token columns count all attempts. `PartWriter` fills `run_id` and `written_at` in.
+    The token columns count all attempts that were generated for the record, and not for an equal
+    one. `PartWriter` fills `run_id` and `written_at` in.
     """
     prompts = [a.prompt for a in answers]
     columns: dict[str, Any] = {
@@ -130,6 +133,7 @@ def answers_table(
         "probabilities": [_as_json(a.completion.probabilities) for a in answers],
         "confidence": [a.completion.confidence for a in answers],
         "finish_reason": [a.completion.finish_reason for a in answers],
+        "generated_for": [a.completion.generated_for for a in answers],
         "failed_checks": [a.failed_checks for a in answers],
         "checks": lists_of_structs([a.checks for a in answers], CHECKS),
         "claims": lists_of_structs([a.claims for a in answers], CLAIMS, _claim_cell),
@@ -161,7 +165,7 @@ def _as_json(probabilities: Mapping[str, float] | None) -> str | None:
 
 
 def _tokens(answer: Answered, name: str) -> int:
-    return sum(getattr(attempt.completion, name) for attempt in answer.attempts)
+    return sum(getattr(completion, name) for completion in answer.generations)
 
 
 def _claim_cell(field: str) -> Callable[[tuple[str, Claim]], Any]:
