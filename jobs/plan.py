@@ -122,12 +122,15 @@ def _cost(
     plan: WorkPlan, job: Job, rate: float | None, measured: Measured | None
 ) -> dict[str, Any]:
     """Tokens, GPU-hours and parts; GPU-hours are null if no rate is given or measured."""
-    records, prompt_tokens = plan.totals.standings["work"], plan.prompt_tokens.total()
+    records, shared = plan.totals.standings["work"], plan.generations.shared()
+    generations = records - shared.records
+    prompt_tokens = plan.prompt_tokens.total() - shared.prompt_tokens
     expected = job.answer.expected_words * EXPECTED_TOKENS_PER_WORD
-    completion_tokens = round(records * (measured.completion_tokens if measured else expected))
-    reasoning_tokens = round(records * measured.reasoning_tokens) if measured else None
+    completion_tokens = round(generations * (measured.completion_tokens if measured else expected))
+    reasoning_tokens = round(generations * measured.reasoning_tokens) if measured else None
     used = rate or (measured.rate if measured else None)
     return {
+        "shared_generations": shared.records,
         "estimated_prompt_tokens": prompt_tokens,
         "estimated_completion_tokens": completion_tokens,
         "estimated_reasoning_tokens": reasoning_tokens,
@@ -209,6 +212,9 @@ def _show(console: Console, document: dict[str, Any], of_engine: Sequence[str]) 
     table.add_row("reject", f"{document['rejected']:,}", reasons)
     table.add_row("read", f"{document['read']:,}")
     console.print(table)
+    if shared := document["shared_generations"]:
+        saved = plural(shared, "generation")
+        console.print(f"\n{saved} saved: equal prompts share one (engine.equal_prompts)")
     console.print(f"\n{_cost_line(document)}")
     if verdicts := document["verdicts"]:
         tokens = plural(document["estimated_judge_tokens"], "token")

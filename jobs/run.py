@@ -81,10 +81,21 @@ def _show(console: Console, document: dict[str, Any], store: str) -> None:
     console.print(f"\nrun {run_id}: {document['status']} in {document['timings']['total']:.1f} s")
     columns = carried.lines_about(document["carried"])
     errors = (document["error"] or "").splitlines()
-    for line in [*errors, *_judging(document), *lines_about(document["ids"]), *columns]:
+    for line in [
+        *errors,
+        *_sharing(document),
+        *_judging(document),
+        *lines_about(document["ids"]),
+        *columns,
+    ]:
         console.print(harmless(line), markup=False)
     console.print(f"answers   {store}/answers/\nrejects   {store}/rejects/")
     console.print(f"this run  {store}/runs/{run_id}/run.json")
+
+
+def _sharing(document: dict[str, Any]) -> Iterator[str]:
+    if shared := document["sums"].get("shared_generations"):
+        yield f"{plural(shared, 'generation')} saved: equal prompts share one"
 
 
 def _judging(document: dict[str, Any]) -> Iterator[str]:

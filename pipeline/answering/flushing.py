@@ -24,6 +24,7 @@ class BatchAnswers:
 
     digest: bytes
     unstored: list[Sequence[Answered]] = field(default_factory=list)  # those together that share
+    rows: int = 0  # of the unstored ones
     totals: Totals = field(default_factory=Totals)
 
 
@@ -67,6 +68,7 @@ class Flusher:
     def add(self, batch: BatchAnswers, answers: Sequence[Answered]) -> None:
         """Takes answers that are to stand in one part, at most as many as it holds."""
         batch.unstored.append(answers)
+        batch.rows += len(answers)
         if self._unstored >= self._sink.rows_per_file and not self._storing.locked():
             self._flush_now()
         self._set_timer()
@@ -86,7 +88,7 @@ class Flusher:
 
     @property
     def _unstored(self) -> int:
-        return sum(len(answers) for batch in self._batches for answers in batch.unstored)
+        return sum(batch.rows for batch in self._batches)
 
     def _set_timer(self) -> None:
         if self._timer is None and self._unstored:
@@ -120,6 +122,7 @@ class Flusher:
             written.sums.update(parts=1, part_bytes=await self._write(rows, digests))
         for (batch, groups), rows in zip(pieces, tables, strict=True):
             del batch.unstored[: len(groups)]
+            batch.rows -= rows.num_rows
             batch.totals.add(Totals.of(rows))
             self._on_stored(rows.num_rows)
         pieces[0][0].totals.add(written)

@@ -48,9 +48,9 @@ class Totals:
     """Counts over rows of the flow.
 
     `sums` holds the columns of `_SUMMED`, `repairs` (attempts after a record's first), prompt
-    tokens of all first attempts and those that the prefix cache held, `shared` (records whose first
-    attempt was generated for an equal prompt), and what callers of `of` add. What equal prompts
-    share counts where it was generated, and nowhere else.
+    tokens of all first attempts and those that the prefix cache held, `shared_generations` (first
+    attempts that were generated for a record with an equal prompt), and what callers of `of` add.
+    What equal prompts share counts where it was generated, and nowhere else.
     """
 
     standings: Counter[str] = field(default_factory=Counter)
@@ -95,7 +95,7 @@ class Totals:
         first = pc.list_element(attempts, 0)
         is_own = pc.is_null(pc.struct_field(first, "generated_for"))
         shared = len(first) - (pc.sum(is_own).as_py() or 0)
-        self.sums.update(shared=shared, repairs=own - (len(first) - shared))
+        self.sums.update(shared_generations=shared, repairs=own - (len(first) - shared))
         first = first.filter(is_own)
         for name in _FIRST_TOKENS:
             self.sums[f"first_{name}"] += pc.sum(pc.struct_field(first, name)).as_py() or 0

@@ -18,13 +18,14 @@ from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import PROMPTS, batch_lines, carry, receipt, split_work, table_prompts
 from pipeline.core.records import BatchLine, Prompt
-from pipeline.engines import model_of, sampling_of, settings_of
+from pipeline.engines import model_of, sampling_of, settings_of, shares_generations
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
 from pipeline.flow import ledger_of, partitions_of, read_prompts, stored_totals
 from pipeline.prompting.cache_estimate import is_sampled
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.own_ids import SETTLED_BY
 from pipeline.prompting.template import PromptSource
+from pipeline.runs.generations import Generations
 from pipeline.runs.monitor import Monitor, Watcher
 from pipeline.runs.progress import InputBounds
 from pipeline.store.filling import outdated_in
@@ -91,6 +92,7 @@ class WorkPlan:
     ids: Mapping[str, Any] = field(default_factory=dict)
     to_fill_in: int = 0  # current records whose carried columns the store lacks, at most
     to_judge: int = 0  # current records whose answers lack a judgement
+    generations: Generations = field(default_factory=Generations)  # if equal prompts share them
 
     def add(self, other: Self) -> None:
         self.totals.add(other.totals)
@@ -100,6 +102,7 @@ class WorkPlan:
         self.sample.extend(other.sample)
         self.to_fill_in += other.to_fill_in
         self.to_judge += other.to_judge
+        self.generations.add(other.generations)
         self.longest = max(self.longest, other.longest, key=_characters)
 
 
@@ -175,6 +178,8 @@ class Planner:
         plan.to_fill_in = outdated_in(rest, self.job.output.carry).num_rows
         if len(unjudged := self.ledger().unjudged):
             plan.to_judge = len(ToJudge.of([CurrentAnswers.among(rest)], unjudged).answers)
+        if shares_generations(self.job):
+            plan.generations = Generations.of(work)
         for cause, tokens in zip(causes, work["tokens"].to_pylist(), strict=True):
             plan.prompt_tokens[cause] += tokens
         has_texts = pc.is_valid(work["messages"]).to_pylist()

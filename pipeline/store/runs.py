@@ -85,8 +85,8 @@ class Measured:
     """What a run with the same engine and model has measured, model loading included.
 
     `rate` is in tokens per second per GPU (per replica, without GPUs), prompt and completion
-    together; the other tokens are means per record, all its attempts together; of equal prompts that
-    share a generation one counts.
+    together; the other tokens are means per record, all its attempts together. Of equal prompts one
+    counts, which was generated for all of them.
     """
 
     run_id: str
@@ -101,7 +101,8 @@ def last_measured(store: Location, job: Job) -> Measured | None:
     for run in reversed(list(latest_runs(store))):
         engine = run["job"]["engine"]
         counts, sums = (run.get(section) or {} for section in ("counts", "sums"))
-        records = counts.get("answered", 0) + counts.get("failed", 0) - sums.get("shared", 0)
+        records = counts.get("answered", 0) + counts.get("failed", 0)
+        records -= sums.get("shared_generations", 0)
         if (
             run.get("command", "run") != "run"
             or records < FEWEST_MEASURED

@@ -123,6 +123,8 @@ def _cost(run: Run, price: Price) -> Iterator[tuple[str, _Value]]:
         yield "sums.prompt_tokens", _Value("prompt tokens", "tokens", prompt)
         yield "sums.cached_tokens", _Value("of these from the cache", "tokens", cached)
         yield "sums.completion_tokens", _Value("completion tokens", "tokens", completion)
+    if shared := sums.get("shared_generations"):
+        yield "sums.shared_generations", _Value("generations shared", "records", shared)
     paid = price.of_tokens(prompt, cached, completion)
     if paid is not None:
         yield "sums.paid", _Value(f"tokens, in {price.currency}", "money", paid)

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.prompting.grouping import PromptGroup, common_prefix, grouped, split_batches
+from pipeline.core.records import Prompt
+from pipeline.prompting.grouping import (
+    PromptGroup,
+    common_prefix,
+    grouped,
+    papers_of,
+    split_batches,
+)
+from tests.support.jobs import record
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
@@ -59,6 +67,40 @@ def test_a_group_larger_than_a_batch_is_cut_where_the_least_is_shared():
     group = PromptGroup((0, 1, 2, 3, 4, 5), (900, 10, 10, 700, 10, 10))
     batches = list(split_batches([group], 4, 0.01, answer_tokens=1))
     assert sorted(batches) == [[0, 1, 2], [3, 4, 5]]
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=12), min_size=1, max_size=12),
+    st.integers(1, 12),
+    st.sampled_from([0, 0.1, 1, 8]),
+)
+def test_equal_prompts_are_in_one_batch_if_it_can_hold_them(papers, max_rows, in_flight):
+    """`papers` holds how many prompts are equal, for each different prompt of each paper."""
+    groups, equal, number = [], [], 0
+    for sizes in papers:
+        texts = [text for text, size in enumerate(sizes) for _ in range(size)]
+        fresh = [40 * (n == 0 or texts[n - 1] != text) for n, text in enumerate(texts)]
+        groups.append(PromptGroup(tuple(range(number, number + len(texts))), tuple(fresh)))
+        for size in sizes:
+            equal.append({*range(number, number + size)})
+            number += size
+    batches = [*map(set, split_batches(groups, max_rows, in_flight, answer_tokens=100))]
+    assert sum(map(len, batches)) == len(set().union(*batches)) == number
+    assert all(0 < len(batch) <= max_rows for batch in batches)
+    for prompts in equal:
+        held = sum(not prompts.isdisjoint(batch) for batch in batches)
+        assert held <= 1 + (len(prompts) - 1) // max_rows + (len(prompts) > max_rows)
+
+
+def test_equal_prompts_of_several_papers_stand_with_the_first():
+    prompts = [
+        Prompt(record(number, paper_id=paper), (), "", "", key)
+        for number, (paper, key) in enumerate(
+            [("p", "a"), ("q", "a"), ("q", "b"), (None, "c"), (None, "c"), (None, "d")]
+        )
+    ]
+    ids = [prompt.record.record_id for prompt in prompts]
+    assert papers_of(prompts) == ["p", "p", "q", ids[3], ids[3], ids[5]]
 
 
 def test_batches_shrink_towards_the_end_when_several_are_in_flight():

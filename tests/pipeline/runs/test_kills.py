@@ -246,6 +246,44 @@ def test_a_crash_costs_the_answers_of_the_last_flush_seconds(kill, own_cluster, 
     assert oldest <= REQUEST_SECONDS + LAG_SECONDS
 
 
+PROMPTS, TWIN = 150, "-twin"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kill", [kill_driver, kill_actor] if KILLS > 1 else [kill_driver])
+def test_300_records_of_150_prompts_cost_150_generations_and_those_in_flight(
+    kill, own_cluster, tmp_path
+):
+    """Whoever is killed: an answer that is stored is stored for both of its records."""
+    single = rows(range(PROMPTS))
+    twins = [{**row, "record_id": row["record_id"] + TWIN} for row in single]
+    shards = write_jsonl(tmp_path / "shards/a.jsonl", [*single, *twins]).parent
+    store = Storage().at(str(tmp_path / "store"))
+    with steady(0.5) as endpoint:
+        options = {"base_url": f"{endpoint.url}/v1", "concurrency": 10}
+        engine = {"kind": "openai", "model": "steady", "options": options}
+        file = job_file(tmp_path / "job.yaml", job(shards, store.path, 30, engine=engine))
+        run = start(file, own_cluster.address)
+        while len(list_parts(store.join("answers"))) < 3 and run.poll() is None:
+            time.sleep(0.1)
+        assert kill(run, own_cluster)
+        out, _ = run.communicate(timeout=200)
+        held, asked = Counter(_record_ids(store)), len(endpoint.times)
+        if kill is kill_driver:
+            assert {i.removesuffix(TWIN) for i in held if TWIN in i} == {
+                i for i in held if TWIN not in i
+            }
+            next_run = overnight("run", file, "--json", address=own_cluster.address)
+            out = next_run.stdout
+    done, again = json.loads(out), len(endpoint.times) - PROMPTS
+    print(f"{kill.__name__}: {asked} generations, {len(held)} rows; {again} generated twice")
+    assert done["counts"]["current"] + done["counts"]["answered"] == 2 * PROMPTS
+    assert done["sums"]["shared_generations"] == done["counts"]["answered"] / 2
+    assert sorted(_record_ids(store)) == sorted(row["record_id"] for row in [*single, *twins])
+    assert len({pond for pond, _ in endpoint.times}) == PROMPTS
+    assert again <= asked - len(held) / 2 if kill is kill_driver else again <= 30 * REPLICAS
+
+
 def _record_ids(store) -> Iterator[str]:
     for path in list_parts(store.join("answers")):
         with store.fs.open(path, "rb") as file:
