@@ -10,7 +10,7 @@ from jobs.plan import differing_lines, main
 from pipeline.config.schema import Job
 from pipeline.engines import settings_of
 from pipeline.runs.plan import SETTINGS, changed_settings
-from tests.support.jobs import job, run, selection, vllm_job, write_jsonl
+from tests.support.jobs import job, rows, run, selection, vllm_job, write_jsonl
 
 
 def test_lines_that_only_moved_are_no_change():
@@ -58,6 +58,19 @@ def test_reasoning_tokens_are_planned_as_the_last_run_measured_them(tmp_path: Pa
     assert document["estimated_completion_tokens"] == 10 * 50
     assert document["estimated_reasoning_tokens"] == 10 * 30
     assert "500 completion tokens (300 of them reasoning)" in said
+
+
+def test_a_plan_says_what_equal_prompts_save_and_costs_the_rest(tmp_path: Path):
+    single, twice = rows(range(3)), [*rows(range(3)), *rows(range(2))]
+    twins = [{**row, "record_id": f"r{number}"} for number, row in enumerate(twice)]
+    engine = {"kind": "openai", "model": "m", "options": {"base_url": "http://127.0.0.1:9/v1"}}
+    document, said = planned(job(write_jsonl(tmp_path / "a.jsonl", twins), "store", engine=engine))
+    alone, _ = planned(job(write_jsonl(tmp_path / "b.jsonl", single), "store", engine=engine))
+    assert (document["work"], document["shared_generations"]) == (5, 2)
+    assert (alone["work"], alone["shared_generations"]) == (3, 0)
+    costs = ("estimated_prompt_tokens", "estimated_completion_tokens")
+    assert [document[name] for name in costs] == [alone[name] for name in costs]
+    assert "2 generations saved: equal prompts share one (engine.equal_prompts)" in said
 
 
 def test_every_setting_in_the_key_has_a_name_that_a_plan_says():

@@ -188,6 +188,7 @@ def test_compaction_keeps_every_row_and_every_column(store):
     before = read_answers("store").to_table().sort_by("generation_key")
     assert before.schema.equals(ANSWERS)
     assert before["reasoning"].null_count == before["confidence"].null_count == 12
+    assert before["generated_for"].null_count == 12
     done = compact(store, NOW)
     assert (done.parts_before, done.parts_after, done.rows) == (2, 1, 12)
     assert read_answers("store").to_table().sort_by("generation_key").equals(before)
