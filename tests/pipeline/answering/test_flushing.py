@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from pipeline.answering import engine_loader
 from pipeline.answering.evaluate import Evaluator
+from pipeline.answering.flushing import Flusher
 from pipeline.answering.replica import BatchWorker
 from pipeline.cluster.coordinator import Coordinator
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Answer, Job
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import items_table, pack, receipts_in
+from pipeline.core.arrow import build, items_table, pack, receipts_in
 from pipeline.core.errors import StorageError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.core.records import Completion
@@ -29,6 +30,7 @@ from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import PartWriter
+from pipeline.store.schema import OUTCOMES
 from pipeline.store.sink import Sink
 from tests.support.jobs import job, record, stored
 
@@ -223,6 +225,54 @@ def test_a_batch_whose_last_answers_cannot_be_stored_fails(benches):
     bench = benches(failures={1})
     with pytest.raises(StorageError, match="no connection"):
         asyncio.run(bench.worker()(bench.batch(range(3))))
+
+
+class KeepingSink:
+    """Keeps the ids of each part's rows."""
+
+    def __init__(self, rows_per_file: int) -> None:
+        self.rows_per_file = rows_per_file
+        self.parts: list[list[str]] = []
+
+    def new_answers(self) -> Location:
+        return Storage().at(f"part-{len(self.parts)}")
+
+    def write_answers(self, part: Location, rows: pa.Table) -> int:
+        self.parts.append(rows["record_id"].to_pylist())
+        return 1
+
+
+async def as_rows(ids: Sequence[Any]) -> pa.Table:
+    return build(OUTCOMES, {"record_id": ids, "standing": ["answered"] * len(ids)}, len(ids))
+
+
+@settings(max_examples=60)
+@given(
+    batches=st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=9), min_size=1, max_size=4),
+    most=st.integers(5, 9),
+)
+def test_answers_that_come_together_stand_in_one_part(batches, most):
+    """`batches` holds how many answers come together, in each batch of a replica."""
+    sink = KeepingSink(most)
+    together = [
+        [[f"{at}-{group}-{n}" for n in range(size)] for group, size in enumerate(sizes)]
+        for at, sizes in enumerate(batches)
+    ]
+
+    async def flush() -> int:
+        flusher = Flusher(sink, Reporter(), SOON, as_rows, lambda _: None)
+        begun = [flusher.begin(bytes([at])) for at in range(len(batches))]
+        for batch, groups in zip(begun, together, strict=True):
+            for group in groups:
+                flusher.add(batch, group)
+        finished = [await flusher.finish(batch) for batch in begun]
+        return sum(totals.states["answered"] for totals in finished)
+
+    every = [group for groups in together for group in groups]
+    assert asyncio.run(flush()) == sum(map(len, every))
+    assert sorted(id_ for part in sink.parts for id_ in part) == sorted(i for g in every for i in g)
+    assert all(0 < len(part) <= most for part in sink.parts)
+    assert all(sum({*group} <= {*part} for part in sink.parts) == 1 for group in every)
 
 
 RECORDS, ROWS = 12, 3

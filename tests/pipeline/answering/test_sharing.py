@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +32,8 @@ from pipeline.prompting.template import load_prompt
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import PartWriter
 from pipeline.store.sink import Sink
+from tests.pipeline.answering import test_flushing as flushing
+from tests.pipeline.answering.test_flushing import AccidentalSink, Accidents, Announced
 from tests.support.jobs import (
     BETTER_PROMPT,
     counts,
@@ -124,6 +127,21 @@ def answers(task_: Job) -> list[dict[str, Any]]:
     return stored(folder).to_pylist() if list(folder.glob("answers/part-*")) else []
 
 
+def packed(task_: Job, ponds: list[int], words: list[str] | None = None) -> pa.Table:
+    """A batch of records, whose column `wanted` has these words."""
+    records = [
+        record(pond, record_id=f"r{number}-{pond}", extra={"wanted": word})
+        for number, (pond, word) in enumerate(zip(ponds, words or ponds, strict=True))
+    ]
+    source, index = load_prompt(task_.prompt.template, Answer()), Identities()
+    return pack([to_prompts(items_table(records), task_, source, Ledger.empty, index)])
+
+
+def worker_of(task_: Job, sink: Sink, reporter: Reporter) -> BatchWorker:
+    source = load_prompt(task_.prompt.template, Answer())
+    return BatchWorker(task_, source, Evaluator.of(task_), sink, reporter)
+
+
 @settings(max_examples=25, deadline=None)
 @given(twins=TWINS, passages=st.sampled_from(["as_given", "shared_first"]))
 def test_every_prompt_is_generated_once_and_every_record_has_its_row(folders, twins, passages):
@@ -205,10 +223,6 @@ def test_a_judge_is_asked_once_about_an_answer_that_records_share(tmp_path, engi
     assert [[j["value"] for j in row["judgements"]] for row in answers(of)] == [["yes"]] * 3
 
 
-class Killed(KeyboardInterrupt):
-    """Stands for SIGKILL: it ends the event loop, and nothing is stored any more."""
-
-
 @settings(max_examples=12, deadline=None)
 @given(
     twins=TWINS,
@@ -228,10 +242,10 @@ def test_after_kills_no_prompt_is_generated_again_whose_answer_is_stored(folders
             def write_or_die(sink, part, part_rows, left=left, is_after=is_after):
                 left[0] -= 1
                 if left[0] < 0 or (left[0] == 0 and not is_after):
-                    raise Killed
+                    raise flushing.Killed
                 size = write(sink, part, part_rows)
                 if left[0] == 0:
-                    raise Killed
+                    raise flushing.Killed
                 return size
 
             patch.setattr(engine_loader, "open_engine", lambda *_, engine=engine: engine)
@@ -243,6 +257,38 @@ def test_after_kills_no_prompt_is_generated_again_whose_answer_is_stored(folders
         assert all(held[pond] == groups[pond] for pond in held)
     assert held == groups
     assert engine.prompts == sorted(groups.keys() - before)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    ponds=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    kills=st.dictionaries(st.integers(1, 6), st.sampled_from(["before", "after"]), max_size=3),
+)
+def test_a_batch_that_comes_again_generates_what_is_not_stored_of_it(folders, ponds, kills):
+    """As Ray asks for it after a kill, here at writes of parts that hold no more than a group."""
+    groups = Counter(ponds)
+    of = task(folders(), [], rows_per_file=max(groups.values()))
+    sink = AccidentalSink(
+        of.output.uri, Storage(), PartWriter("run-1"), of.rows_per_file, Accidents(kills)
+    )
+    prompts, reporter, lost = packed(of, ponds), Announced(), True
+    while lost:
+        engine, before = CountingEngine(), {pond_of(row) for row in answers(of)}
+        worker = worker_of(of, sink, reporter)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine_loader, "open_engine", lambda *_, engine=engine: engine)
+            lost = sink.accidents.is_killed = False
+            try:
+                (totals,) = receipts_in(asyncio.run(worker(prompts)))
+            except flushing.Killed:
+                lost = True
+        assert not before & {*engine.prompts}
+        assert set(engine.asked.values()) <= {1}
+    assert engine.prompts == sorted(groups.keys() - before)
+    assert Counter(map(pond_of, answers(of))) == groups
+    assert totals.states["answered"] == len(ponds)
+    assert totals.sums["shared_generations"] == len(ponds) - len(groups)
+    assert totals.sums["first_prompt_tokens"] == 10 * len(groups)
 
 
 class Ending(Reporter):
@@ -263,19 +309,12 @@ def test_when_a_run_ends_equal_prompts_are_all_answered_or_none(tmp_path, engine
     monkeypatch.setattr("pipeline.answering.stop_signal.HEARTBEAT_SECONDS", 0.02)
     wanted = {"expression": "answer.contains(extra.wanted)", "level": "fail", "ask": "Say more."}
     of = task(tmp_path, [], checks={"wanted": wanted})
-    sink = Sink(of.output.uri, Storage(), PartWriter("run-1"), of.rows_per_file)
-    source, reporter = load_prompt(of.prompt.template, Answer()), Ending()
-    ponds, words = [1, 1, 2, 2], ["herons", "storks", "herons", "herons"]
-    records = [
-        record(pond, record_id=f"r{number}-{pond}", extra={"wanted": word})
-        for number, (pond, word) in enumerate(zip(ponds, words, strict=True))
-    ]
-    prompts = to_prompts(items_table(records), of, source, Ledger.empty, Identities())
+    sink, reporter = Sink(of.output.uri, Storage(), PartWriter("run-1"), of.rows_per_file), Ending()
+    prompts = packed(of, [1, 1, 2, 2], ["herons", "storks", "herons", "herons"])
 
     async def end() -> Any:
         engine.waits = asyncio.Event()
-        worker = BatchWorker(of, source, Evaluator.of(of), sink, reporter)
-        batch = asyncio.create_task(worker(pack([prompts])))
+        batch = asyncio.create_task(worker_of(of, sink, reporter)(prompts))
         while not any(attempt for _, attempt, _ in engine.asked):
             await asyncio.sleep(0.01)
         reporter.is_over = True
