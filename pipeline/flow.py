@@ -27,7 +27,7 @@ from pipeline.cluster.reporter import Reporter
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import receipt
 from pipeline.core.filesystem import Location
-from pipeline.engines import max_concurrent_batches
+from pipeline.engines import max_concurrent_batches, model_of
 from pipeline.prompting.batching import to_batches
 from pipeline.prompting.own_ids import Settler
 from pipeline.prompting.render import to_prompts
@@ -35,6 +35,7 @@ from pipeline.reading.source import read_tasks
 from pipeline.store.filling import Filling
 from pipeline.store.judging import CurrentAnswers, ToJudge
 from pipeline.store.ledger import Ledger
+from pipeline.store.lengths import Lengths
 from pipeline.store.parts import PartWriter
 from pipeline.store.reader import PartRows
 from pipeline.store.schema import ANSWERS_FOLDER
@@ -71,6 +72,7 @@ def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Total
         source=source,
         in_flight=_rivals(job.engine.replicas.max) * (concurrent + 1) / partitions,
         reporter=reporter,
+        lengths=executor.share(_lengths_of(prepared, ledger)),
     )
     waits = partitions == 1 or (job.engine.generates and not job.input.grouped)
     rows = PARTITION_ROWS if job.engine.generates else job.rows_per_file
@@ -116,6 +118,14 @@ def ledger_of(prepared: Prepared) -> Ledger:
     unjudged = judge.unjudged if judge else None
     carry = job.output.carry
     return Ledger.of(prepared.store, prepared.selection, job.input.bucket, carry, unjudged)
+
+
+def _lengths_of(prepared: Prepared, ledger: Ledger) -> Lengths | None:
+    """How long the model's answers were in earlier runs, if there are any."""
+    job = prepared.job
+    if not job.engine.generates or not (len(ledger.answered) or len(ledger.failed)):
+        return None
+    return Lengths.of(prepared.store, model_of(job)[0], job.input.bucket)
 
 
 def _judged(

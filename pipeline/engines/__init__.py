@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
+from math import ceil
 from typing import Any
 
 from pipeline.config.schema import EngineConfig, Job
@@ -21,9 +22,13 @@ from pipeline.formats.frame import FRAME
 LARGEST_BATCH = 1024
 """Sequences of vLLM's batch where the job does not say; a driver without a GPU cannot look."""
 
-BATCHES_WITHIN_REACH = 2
-"""Records handed to an engine, in multiples of its batch: the next ones are there when one is
-finished, and the slow tail of a batch overlaps the next."""
+BATCHES_WITHIN_REACH = 8
+"""Records handed to an engine, in multiples of its batch, so that the slow tail of some overlaps
+the others. A batch of records keeps its place until its longest answer has ended: where models
+think, that takes five times as long as the mean, and most records have long been done."""
+
+BATCHES_AT_LEAST = 5
+"""The same for the small batches at the end of a run."""
 
 
 def check_engine(job: Job) -> None:
@@ -137,14 +142,22 @@ def shares_generations(job: Job) -> bool:
 
 def max_concurrent_batches(job: Job) -> int:
     """Batches of records that an engine works on at a time."""
-    match job.engine.kind:
-        case "vllm":
-            batch = job.engine.options.get("max_num_seqs") or LARGEST_BATCH
-        case "openai":
-            batch = endpoint_of(job).concurrency
-        case _:
-            return 2  # one is answered while the other is stored
-    return 1 + -(-BATCHES_WITHIN_REACH * batch // job.rows_per_file)
+    if not job.engine.generates:
+        return 2  # one is answered while the other is stored
+    return 1 + ceil(BATCHES_WITHIN_REACH * _sequences(job) / job.rows_per_file)
+
+
+def least_rows(job: Job) -> int:
+    """Rows of a batch of records, so that as many as an engine works on keep its own batch full."""
+    least = ceil(BATCHES_AT_LEAST * _sequences(job) / (max_concurrent_batches(job) + 1))
+    return min(least, job.rows_per_file)
+
+
+def _sequences(job: Job) -> int:
+    """Requests that an engine of a model works on at a time."""
+    if job.engine.kind == "openai":
+        return endpoint_of(job).concurrency
+    return job.engine.options.get("max_num_seqs") or LARGEST_BATCH
 
 
 def check_generation_options(engine: EngineConfig, known: Collection[str]) -> None:

@@ -1,6 +1,6 @@
 """Stage: prompts to batches for the engines, arranged so that what they share is read once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,12 +17,14 @@ from pipeline.core.arrow import (
     table_prompts,
     tally,
 )
-from pipeline.engines import shares_generations
+from pipeline.core.records import Prompt
+from pipeline.engines import least_rows, shares_generations
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN, answer_tokens
 from pipeline.prompting.cache_estimate import block_tokens
 from pipeline.prompting.grouping import PromptGroup, grouped, papers_of, split_batches
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.template import PromptSource
+from pipeline.store.lengths import Lengths, question_key
 
 STABLE_ORDER = ("record_id", "source_uri", "source_row", "read", "stored_bytes")
 """Columns that tell any two rows of a table of prompts apart, tallies too."""
@@ -34,16 +36,18 @@ def to_batches(
     source: PromptSource,
     in_flight: float,
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
+    lengths: Callable[[], Lengths | None] = lambda: None,
 ) -> pa.Table:
     """Prompts in packed batches, one a row, none larger than a part of the store.
 
     If a model reads them, a paper's prompts stand together, in the order in which they share the
-    most prefix, equal ones in one batch. `in_flight` batches are at work at a time.
+    most prefix, equal ones in one batch, and papers with long answers come first, as far as
+    `lengths` of earlier ones tell. `in_flight` batches are at work at a time.
     """
     if reporter.is_ending():
         prompts = first_of_work(prompts, 0)
     if job.engine.generates:
-        batches = _arranged_batches(prompts, job, source, in_flight)
+        batches = _arranged_batches(prompts, job, source, in_flight, lengths())
     else:
         batches = slices(prompts, job.rows_per_file)
     arranged_work = pc.sum(pc.equal(prompts["standing"], "work")).as_py() or 0
@@ -52,7 +56,11 @@ def to_batches(
 
 
 def _arranged_batches(
-    prompts: pa.Table, job: Job, source: PromptSource, in_flight: float
+    prompts: pa.Table,
+    job: Job,
+    source: PromptSource,
+    in_flight: float,
+    lengths: Lengths | None,
 ) -> list[pa.Table]:
     most = job.rows_per_file
     # A shuffle that Ray has to repeat may hand the rows on in another order.
@@ -63,11 +71,21 @@ def _arranged_batches(
         work = prompts_table(ordered, ["work"] * len(ordered))
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in ordered]
     groups = grouped(texts, papers_of(ordered))
-    batches = split_batches(groups, most, in_flight, answer_tokens(job))
+    answers = _expected_tokens(ordered, job, lengths)
+    batches = split_batches(groups, most, in_flight, answers, least_rows(job))
     parts = [*(work.take(rows) for rows in batches), *slices(rest, most)]
     if job.engine.kind == "vllm" and texts:  # which alone says what its cache held
         parts.append(tally(prompts.schema, _predicted_sums(groups, texts, job)))
     return parts
+
+
+def _expected_tokens(prompts: Sequence[Prompt], job: Job, lengths: Lengths | None) -> list[int]:
+    """Tokens expected of each answer: by the length of earlier ones, or the job's words."""
+    if lengths is None:
+        return [answer_tokens(job)] * len(prompts)
+    records = [prompt.record for prompt in prompts]
+    questions = [question_key(record.question_id, record.question) for record in records]
+    return lengths.expected([record.record_id for record in records], questions)
 
 
 def _predicted_sums(

@@ -16,7 +16,7 @@ MARGIN = 1.5
 replicas that finish early."""
 
 MIN_ROWS = 4
-"""Rows of a batch, however little work is left."""
+"""Rows of a batch, however little work there is in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,13 @@ class PromptGroup:
     prompts: tuple[int, ...]
     fresh: tuple[int, ...]  # characters after the prefix that a prompt shares with the one before
 
-    def work(self, answer_tokens: int) -> int:
-        """Tokens to compute, if the cache keeps shared prefixes and answers have this length."""
-        return sum(self.fresh) // CHARACTERS_PER_TOKEN + answer_tokens * len(self.prompts)
+    def work(self, answers: Sequence[int]) -> int:
+        """Tokens to compute, if the cache keeps shared prefixes and answers have these lengths."""
+        return sum(self.fresh) // CHARACTERS_PER_TOKEN + sum(answers[n] for n in self.prompts)
+
+    def longest(self, answers: Sequence[int]) -> int:
+        """Tokens of its longest answer."""
+        return max(answers[n] for n in self.prompts)
 
 
 def papers_of(prompts: Iterable[Prompt]) -> list[str]:
@@ -62,39 +66,46 @@ def common_prefix(one: str, other: str) -> int:
 
 
 def split_batches(
-    groups: Sequence[PromptGroup], max_rows: int, in_flight: float, answer_tokens: int
+    groups: Sequence[PromptGroup],
+    max_rows: int,
+    in_flight: float,
+    answers: Sequence[int],
+    min_rows: int = MIN_ROWS,
 ) -> Iterator[list[int]]:
     """The prompt numbers of every batch, in order, at most `max_rows` of them.
 
-    Groups with more work come first, and batches shrink with the remaining work, so that replicas
-    finish together (guided self-scheduling: Polychronopoulos and Kuck, 1987). `in_flight` batches
-    are processed at a time; if `groups` are only part of a run, this part's share of them; 0 if one
-    replica takes them all, which then stays full. A group larger than a batch is cut where the
-    least is computed twice; between equal prompts only if they alone are more than a batch.
+    `answers` are the tokens expected for each prompt. Groups with the longest answer come first, as
+    what begins last decides when a run ends, then those with more work. Batches shrink with the
+    remaining work, so that replicas finish together (guided self-scheduling: Polychronopoulos and
+    Kuck, 1987), but not below `min_rows`, unless some replicas would get nothing. `in_flight`
+    batches are processed at a time; if `groups` are only part of a run, this part's share of them;
+    0 if one replica takes them all, which then stays full. A group larger than a batch is cut where
+    the least is computed twice; between equal prompts only if they alone are more than a batch.
     """
-    left = sum(group.work(answer_tokens) for group in groups)
+    left = sum(group.work(answers) for group in groups)
+    even = sum(len(group.prompts) for group in groups) // max(in_flight, 1)
+    least = max(min(min_rows, max_rows, int(even)), MIN_ROWS)
     batch: list[int] = []
     work, shares = 0, in_flight * MARGIN
-    for group in sorted(groups, key=lambda group: -group.work(answer_tokens)):
-        for piece in _pieces(group, max_rows, left / max(shares, 1), answer_tokens):
+    for group in sorted(groups, key=lambda group: (-group.longest(answers), -group.work(answers))):
+        each = group.work(answers) / len(group.prompts)
+        rows = int(left / max(shares, 1) / max(each, 1))
+        for piece in _pieces(group, min(max(rows, least), max_rows), max_rows):
             if batch and len(batch) + len(piece.prompts) > max_rows:
                 yield batch
                 batch, work = [], 0
             batch.extend(piece.prompts)
-            work += piece.work(answer_tokens)
-            left -= piece.work(answer_tokens)
-            if work * shares >= left:
+            work += piece.work(answers)
+            left -= piece.work(answers)
+            if work * shares >= left and len(batch) >= least:
                 yield batch
                 batch, work = [], 0
     if batch:
         yield batch
 
 
-def _pieces(
-    group: PromptGroup, max_rows: int, max_work: float, answer_tokens: int
-) -> Iterator[PromptGroup]:
-    rest, each = group, group.work(answer_tokens) / len(group.prompts)
-    rows = min(max(int(max_work / max(each, 1)), MIN_ROWS), max_rows)
+def _pieces(group: PromptGroup, rows: int, max_rows: int) -> Iterator[PromptGroup]:
+    rest = group
     while len(rest.prompts) > rows:
         at = _cheapest_cut(rest, rows, max_rows)
         yield PromptGroup(rest.prompts[:at], rest.fresh[:at])

@@ -30,7 +30,7 @@ def planning_rate() -> float:
         prompts = arranged(prompts, source)
         texts = ["\n".join(message.content for message in prompt.messages) for prompt in prompts]
         groups = grouped(texts, [prompt.record.paper for prompt in prompts])
-        batches = list(split_batches(groups, 200, 1, 400))
+        batches = list(split_batches(groups, 200, 1, [400] * len(prompts)))
         seconds += time.process_time() - began
         assert sum(map(len, batches)) == len(prompts)
     return RECORDS / seconds

@@ -152,7 +152,8 @@ def _ordered(records: list[Any], source: Any) -> list[list[dict[str, str]]]:
     prompts = _rendered(records, source)
     texts = ["\n".join(message["content"] for message in prompt) for prompt in prompts]
     groups = grouped(texts, [record.paper_id for record in records])
-    return [prompts[n] for batch in split_batches(groups, 200, 1, ANSWER_TOKENS) for n in batch]
+    answers = [ANSWER_TOKENS] * len(prompts)
+    return [prompts[n] for batch in split_batches(groups, 200, 1, answers) for n in batch]
 
 
 def _answered(

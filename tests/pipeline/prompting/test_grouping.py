@@ -47,7 +47,7 @@ def test_every_prompt_is_in_one_batch_and_no_batch_is_too_large(sizes, max_rows,
     for fresh in sizes:
         groups.append(PromptGroup(tuple(range(number, number + len(fresh))), tuple(fresh)))
         number += len(fresh)
-    batches = list(split_batches(groups, max_rows, in_flight, answer_tokens=100))
+    batches = list(split_batches(groups, max_rows, in_flight, [100] * number))
     assert sorted(prompt for batch in batches for prompt in batch) == list(range(number))
     assert all(0 < len(batch) <= max_rows for batch in batches)
 
@@ -58,14 +58,14 @@ def test_long_groups_come_before_short_ones_and_stay_whole():
         PromptGroup((2, 3), (900, 900)),
         PromptGroup((4, 5), (500, 500)),
     ]
-    batches = list(split_batches(groups, 10, 0.01, answer_tokens=0))
+    batches = list(split_batches(groups, 10, 0.01, [0] * 6))
     assert [prompt for batch in batches for prompt in batch] == [2, 3, 4, 5, 0, 1]
-    assert all(len(b) == 2 for b in split_batches(groups, 3, 0.01, answer_tokens=0))
+    assert all(len(b) == 2 for b in split_batches(groups, 3, 0.01, [0] * 6))
 
 
 def test_a_group_larger_than_a_batch_is_cut_where_the_least_is_shared():
     group = PromptGroup((0, 1, 2, 3, 4, 5), (900, 10, 10, 700, 10, 10))
-    batches = list(split_batches([group], 4, 0.01, answer_tokens=1))
+    batches = list(split_batches([group], 4, 0.01, [1] * 6))
     assert sorted(batches) == [[0, 1, 2], [3, 4, 5]]
 
 
@@ -105,9 +105,9 @@ def test_equal_prompts_of_several_papers_stand_with_the_first():
 
 def test_batches_shrink_towards_the_end_when_several_are_in_flight():
     groups = [PromptGroup((2 * n, 2 * n + 1), (400, 4)) for n in range(200)]
-    sizes = [len(batch) for batch in split_batches(groups, 20, 4, answer_tokens=100)]
+    sizes = [len(batch) for batch in split_batches(groups, 20, 4, [100] * 400)]
     assert sizes[0] == 20
-    assert sizes[-1] == 2
+    assert sizes[-1] == 4
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -115,5 +115,5 @@ def test_batches_shrink_towards_the_end_when_several_are_in_flight():
 def test_batches_of_a_single_replica_stay_full_to_the_end(per_paper):
     papers = [range(n, n + per_paper) for n in range(0, 240, per_paper)]
     groups = [PromptGroup(tuple(p), (400,) * per_paper) for p in papers]
-    sizes = [len(batch) for batch in split_batches(groups, 60, 0, answer_tokens=100)]
+    sizes = [len(batch) for batch in split_batches(groups, 60, 0, [100] * 240)]
     assert sizes == [60] * 4
