@@ -71,6 +71,22 @@ class Lengths:
         folder = store.join(ANSWERS_FOLDER)
         return with_parts(folder, lambda parts: _lengths(folder, parts, model, bucket), bucket)
 
+    @staticmethod
+    def among(answers: pa.Table) -> "Lengths":
+        """From rows of `COLUMNS`, at least one, all of which have tokens."""
+        tokens = np.asarray(answers["completion_tokens"].to_numpy(), np.float64)
+        mean = float(tokens.mean())
+        records = digests(answers["record_id"].to_pylist())
+        last = newest(records, written_micros(answers))
+        each, at = np.unique(_question_digests(answers), return_inverse=True)
+        sums, counts = np.bincount(at, tokens), np.bincount(at)
+        shrunk = (sums + PRIOR_ANSWERS * mean) / (counts + PRIOR_ANSWERS)
+        return Lengths(
+            LengthsByText(records[last], tokens[last].astype(np.float32)),
+            LengthsByText(each, shrunk.astype(np.float32)),
+            mean,
+        )
+
     def expected(self, record_ids: Sequence[str], questions: Sequence[str]) -> list[int]:
         """Tokens expected of the answers to these records, at least 1 each.
 
@@ -98,21 +114,7 @@ def _or_else(tokens: Tokens, others: Tokens | float) -> Tokens:
 
 def _lengths(folder: Location, parts: Sequence[str], model: str, bucket: Bucket) -> Lengths | None:
     tables = list(_newest_answers(folder, parts, model, bucket))
-    if not tables:
-        return None
-    answers = pa.concat_tables(tables)
-    tokens = np.asarray(answers["completion_tokens"].to_numpy(), np.float64)
-    mean = float(tokens.mean())
-    records, questions = digests(answers["record_id"].to_pylist()), _question_digests(answers)
-    last = newest(records, written_micros(answers))
-    each, at = np.unique(questions, return_inverse=True)
-    sums, counts = np.bincount(at, tokens), np.bincount(at)
-    shrunk = (sums + PRIOR_ANSWERS * mean) / (counts + PRIOR_ANSWERS)
-    return Lengths(
-        LengthsByText(records[last], tokens[last].astype(np.float32)),
-        LengthsByText(each, shrunk.astype(np.float32)),
-        mean,
-    )
+    return Lengths.among(pa.concat_tables(tables)) if tables else None
 
 
 def _newest_answers(

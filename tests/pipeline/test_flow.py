@@ -13,6 +13,7 @@ import pytest
 from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import LOCAL_BYTES, InProcess, executor_for
 from pipeline.cluster.ray_data import RayData
+from pipeline.config.schema import Job, PromptChoice
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.results.pages.run_page import write_report
@@ -33,6 +34,7 @@ from tests.support.jobs import (
     stored,
     write_jsonl,
 )
+from tests.support.scripted import Answered, scripted_job, thinking
 
 TEMPLATE = "---\nname: trial\nversion: {version}\n---\n{text}\n"
 
@@ -304,3 +306,20 @@ def test_commands_without_an_engine_work_in_this_process_if_there_is_little_to_r
 ):
     monkeypatch.setenv("RAY_ADDRESS", address)
     assert isinstance(executor_for(stored_bytes), kind)
+
+
+def test_a_backfill_begins_with_the_papers_whose_answers_were_long_before(tmp_path):
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(18)))
+    with thinking(lambda pond: 3000 if pond == 9 else 20) as endpoint:
+        task = scripted_job(endpoint.url, tmp_path / "shards", tmp_path / "store", 6, "long")
+        assert _papers(task, endpoint)[0] != 1
+        (tmp_path / "new.md").write_text(TEMPLATE.format(version=2, text="{{ question }} Quickly!"))
+        changed = PromptChoice(template=str(tmp_path / "new.md"))
+        assert _papers(task.model_copy(update={"prompt": changed}), endpoint)[0] == 1
+
+
+def _papers(task: Job, endpoint: Answered) -> list[int]:
+    """Papers, six ponds each, in the order in which a run asks about them, in one process."""
+    endpoint.times.clear()
+    assert counts(run(task)) == {"read": 18, "answered": 18}
+    return list(dict.fromkeys(pond // 6 for pond, _ in endpoint.times))

@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -62,6 +62,20 @@ def steady(seconds: float) -> Iterator[Answered]:
 
 
 @contextmanager
+def thinking(tokens: Callable[[int], int]) -> Iterator[Answered]:
+    """An endpoint whose answer about a pond takes that many tokens, and no time."""
+    times: list[tuple[int, float]] = []
+
+    async def answer(_: web.Request, body: bytes) -> web.Response:
+        pond = _pond(body)
+        times.append((pond, time.time()))
+        return _completion(body, GOOD.format(pond + 3), tokens(pond))
+
+    with endpoint(answer) as url:
+        yield Answered(url, times)
+
+
+@contextmanager
 def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
     """The URL of the endpoint, while the block lasts.
 
@@ -88,7 +102,7 @@ def _pond(body: bytes) -> int:
     return pond
 
 
-def _completion(body: bytes, words: str) -> web.Response:
+def _completion(body: bytes, words: str, tokens: int = 10) -> web.Response:
     choice = {
         "index": 0,
         "finish_reason": "stop",
@@ -96,7 +110,8 @@ def _completion(body: bytes, words: str) -> web.Response:
     }
     response = {"id": "c", "object": "chat.completion", "created": 0}
     model = json.loads(body)["model"]
-    return web.json_response({**response, "model": model, "choices": [choice], "usage": USAGE})
+    usage = {**USAGE, "completion_tokens": tokens, "total_tokens": 100 + tokens}
+    return web.json_response({**response, "model": model, "choices": [choice], "usage": usage})
 
 
 def scripted_job(url: str, uri: object, store: object, rows_per_file: int, name: str) -> Job:

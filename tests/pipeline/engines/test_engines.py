@@ -4,10 +4,16 @@ import pytest
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Completion, Message, Passage, Prompt, Record
-from pipeline.engines import check_engine, generation_identity, open_engine
+from pipeline.engines import (
+    check_engine,
+    generation_identity,
+    least_rows,
+    max_concurrent_batches,
+    open_engine,
+)
 from pipeline.engines.engine import Engine, Request
 from pipeline.formats.extract import extract_answer
-from tests.support.jobs import job, record
+from tests.support.jobs import job, record, vllm_job
 
 
 def answer_of(rec: Record, max_words: int = 399, messages: tuple[Message, ...] = ()) -> str:
@@ -80,3 +86,17 @@ def test_the_word_limit_is_part_of_an_extractive_generation_key():
 def test_an_option_that_the_engine_does_not_have_stops_the_job():
     with pytest.raises(ConfigError, match=r"engine\.options\.beams"):
         check_engine(job("shards", "store", engine={"options": {"beams": 4}}))
+
+
+@pytest.mark.parametrize("sequences", [1, 16, 100, 256, 1024])
+@pytest.mark.parametrize("rows", [1, 10, 200, 1000])
+def test_an_engine_has_enough_records_at_hand_though_batches_are_small(sequences, rows):
+    task = vllm_job("model", options={"max_num_seqs": sequences}, rows_per_file=rows)
+    concurrent, least = max_concurrent_batches(task), least_rows(task)
+    assert concurrent * rows >= 8 * sequences
+    assert 1 <= least <= rows
+    assert (concurrent + 1) * least >= min(5 * sequences, concurrent * rows)
+
+
+def test_an_engine_without_a_model_answers_one_batch_while_another_is_stored():
+    assert max_concurrent_batches(job("shards", "store")) == 2

@@ -17,6 +17,7 @@ from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.store.ledger import Ledger
 from tests.support.jobs import BETTER_PROMPT, job
+from tests.support.lengths import lengths_of
 
 ROWS = 10
 
@@ -164,3 +165,20 @@ def test_work_that_no_replica_will_begin_counts_as_not_read():
     rows = [row for table in tables for row in table.to_pylist()]
     assert {row["standing"] for row in rows} == {"tally"}
     assert sum(row["read"] for row in rows) == 0
+
+
+def test_papers_whose_answers_were_long_in_earlier_runs_come_first():
+    task = generating("as_given")
+    records = [record(n, "ab", f"paper-{n % 3}") for n in range(9)]
+    prompts = to_prompts(items_table(records), *task, Ledger.empty, Identities())
+    earlier = lengths_of(["r4", "r0", "r2"], ["Why 4?", "Why 0?", "Why 2?"], [9000, 10, 10])
+    known = to_batches(prompts, *task, 0, lengths=lambda: earlier)
+    unknown = to_batches(prompts, *task, 0)
+    assert papers_in(known) == ["paper-1", "paper-0", "paper-2"]
+    assert papers_in(unknown) == ["paper-0", "paper-1", "paper-2"]
+
+
+def papers_in(packed: pa.Table) -> list[str]:
+    """The papers of packed batches, in order."""
+    tables = [unpack(packed.slice(at, 1)) for at in range(packed.num_rows)]
+    return list(dict.fromkeys(p for t in tables for p in t["paper_id"].drop_null().to_pylist()))

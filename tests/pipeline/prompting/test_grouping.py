@@ -41,15 +41,43 @@ def test_papers_stay_apart():
     st.lists(st.lists(st.integers(0, 4000), min_size=1, max_size=30), max_size=30),
     st.integers(1, 20),
     st.sampled_from([0, 0.1, 1, 8]),
+    st.integers(0, 40),
+    st.randoms(use_true_random=False),
 )
-def test_every_prompt_is_in_one_batch_and_no_batch_is_too_large(sizes, max_rows, in_flight):
+def test_every_prompt_is_in_one_batch_and_the_longest_answers_come_first(
+    sizes, max_rows, in_flight, min_rows, chance
+):
     groups, number = [], 0
     for fresh in sizes:
         groups.append(PromptGroup(tuple(range(number, number + len(fresh))), tuple(fresh)))
         number += len(fresh)
-    batches = list(split_batches(groups, max_rows, in_flight, [100] * number))
+    answers = [chance.randint(1, 9000) for _ in range(number)]
+    batches = list(split_batches(groups, max_rows, in_flight, answers, min_rows))
     assert sorted(prompt for batch in batches for prompt in batch) == list(range(number))
     assert all(0 < len(batch) <= max_rows for batch in batches)
+    order = {prompt: at for at, prompt in enumerate(n for batch in batches for n in batch)}
+    starts = sorted(groups, key=lambda group: order[group.prompts[0]])
+    longest = [group.longest(answers) for group in starts]
+    assert longest == sorted(longest, reverse=True)
+    for group in groups:  # in the order that shares the most
+        places = [order[prompt] for prompt in group.prompts]
+        assert places == list(range(places[0], places[0] + len(places)))
+
+
+def test_groups_come_by_their_work_if_all_answers_are_as_long():
+    groups = [PromptGroup((n,), (size,)) for n, size in enumerate((40, 4000, 400))]
+    assert list(split_batches(groups, 3, 0, [9] * 3)) == [[1, 2, 0]]
+    assert list(split_batches(groups, 3, 0, [9, 9, 10])) == [[2, 1, 0]]
+
+
+@pytest.mark.parametrize("in_flight", [4, 100])
+def test_batches_are_not_so_small_that_engines_wait_nor_so_large_that_replicas_do(in_flight):
+    groups = [PromptGroup(tuple(range(4 * n, 4 * n + 4)), (400,) * 4) for n in range(300)]
+    batches = list(split_batches(groups, 80, in_flight, [100] * 1200, min_rows=40))
+    *others, last = map(len, batches)
+    assert min(others) >= min(40, 1200 // in_flight)
+    assert max(map(len, batches)) == (80 if in_flight == 4 else 12)
+    assert last <= 40
 
 
 def test_long_groups_come_before_short_ones_and_stay_whole():
