@@ -112,7 +112,7 @@ def test_equal_prompts_are_in_one_batch_if_it_can_hold_them(papers, max_rows, in
         for size in sizes:
             equal.append({*range(number, number + size)})
             number += size
-    batches = [*map(set, split_batches(groups, max_rows, in_flight, answer_tokens=100))]
+    batches = [*map(set, split_batches(groups, max_rows, in_flight, [100] * number))]
     assert sum(map(len, batches)) == len(set().union(*batches)) == number
     assert all(0 < len(batch) <= max_rows for batch in batches)
     for prompts in equal:
