@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+import timeit
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ SECONDS, SETTLING = 20.0, 5.0
 
 BATCH_SECONDS = 22.0
 """A GPU's for 200 answers, at 9 a second."""
+
+DUE = 1 + 4 / BATCH_SECONDS
+"""Messages a second of a replica: heartbeats, and those of batches."""
 
 BATCHES = 20_000
 
@@ -169,8 +173,5 @@ def standing(replicas: int) -> Standing:
     return Standing(replica_bytes, batch_bytes, _cost(run.counts), _cost(run.replicas))
 
 
-def _cost(call: Any, times: int = 50) -> float:
-    began = time.process_time()
-    for _ in range(times):
-        call()
-    return (time.process_time() - began) / times
+def _cost(call: Any, rounds: int = 10, times: int = 10) -> float:
+    return min(timeit.repeat(call, time.process_time, number=times, repeat=rounds)) / times

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import ray
 
-from tests.bench.messages import BATCH_SECONDS, CLIENTS, Load, Standing, load, standing
+from tests.bench.messages import BATCH_SECONDS, CLIENTS, DUE, Load, Standing, load, standing
 from tests.bench.pool import BATCHES_IN_FLIGHT, Pool, pool
 from tests.support.crowd import ROWS as WHOLE_ROWS
 
@@ -52,13 +52,13 @@ def _coordinator(loads: Sequence[Load], held: Standing) -> list[str]:
         f"use: a heartbeat a second with all counts, and four messages for each batch, of "
         f"{WHOLE_ROWS} answers in {BATCH_SECONDS:.0f} s. The clients share the machine's cores.",
         "",
-        "| replicas | messages per second | processor time of each, µs | cores | of them its "
+        "| replicas | messages per second | of those due | processor time of each, µs | cores | of them its "
         "busiest thread | heartbeat answered, ms: median, 99 % | driver's poll answered, ms |",
-        "|---:|---:|---:|---:|---:|---:|---:|",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
         *map(_load_row, loads),
         "",
-        f"Its busiest thread could take {_capacity(loads[0]):,.0f} messages per second, those of "
-        f"{_capacity(loads[0]) / loads[0].messages * loads[0].replicas:,.0f} replicas. A poll is "
+        f"Its busiest thread could take {_capacity(loads):,.0f} messages per second, those of "
+        f"{_capacity(loads) / DUE:,.0f} replicas. A poll is "
         f"{held.poll_seconds * 1e3:.2f} ms of processor time with {MANY:,} replicas, the list of "
         f"all of them {held.list_seconds * 1e3:.1f} ms, once a run. It holds "
         f"{held.replica_bytes / 1e3:.1f} kB for each replica and {held.batch_bytes:.0f} bytes for "
@@ -70,7 +70,8 @@ def _coordinator(loads: Sequence[Load], held: Standing) -> list[str]:
 def _load_row(load: Load) -> str:
     median, most = statistics.median(load.heartbeats), _percentile(load.heartbeats, 0.99)
     return (
-        f"| {load.replicas:,} | {load.messages:,.0f} | {load.seconds_each * 1e6:.0f} "
+        f"| {load.replicas:,} | {load.messages:,.0f} | {load.messages / DUE / load.replicas:.2f} "
+        f"| {load.seconds_each * 1e6:.0f} "
         f"| {load.share:.2f} | {load.busiest_thread:.2f} | {median * 1e3:.0f}, {most * 1e3:.0f} "
         f"| {statistics.median(load.polls) * 1e3:.0f} |"
     )
@@ -80,8 +81,9 @@ def _percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[int(len(ordered) * share)]
 
 
-def _capacity(load: Load) -> float:
-    return load.messages / load.busiest_thread
+def _capacity(loads: Sequence[Load]) -> float:
+    """Messages a second that one core could take, by the median load."""
+    return statistics.median(load.messages / load.busiest_thread for load in loads)
 
 
 def _run(pools: Sequence[Pool]) -> list[str]:
@@ -116,11 +118,10 @@ def _extrapolated(pools: Sequence[Pool]) -> str:
     """By the plane that fits the driver's share best, over replicas and tasks a second."""
     known = np.array([[1.0, pool.replicas, pool.tasks] for pool in pools])
     base, replica, task = np.linalg.lstsq(known, np.array([p.driver for p in pools]), rcond=None)[0]
-    slow = pools[-1]
-    tasks = slow.tasks / slow.replicas * MANY
+    tasks = MANY / BATCH_SECONDS
     cores = base + replica * MANY + task * tasks
     return (
         f"A fit to these: the driver takes {base:.3f} of a core, {replica * 1e3:.2f} ms per second "
         f"for each replica and {task * 1e3:.1f} ms for each task. {MANY:,} replicas with a batch "
-        f"every {slow.batch_seconds:.0f} s, {tasks:.0f} tasks per second, would take {cores:.2f}."
+        f"every {BATCH_SECONDS:.0f} s, {tasks:.0f} tasks per second, would take {cores:.2f}."
     )
