@@ -53,7 +53,8 @@ def _coordinator(loads: Sequence[Load], held: Standing) -> list[str]:
         f"{WHOLE_ROWS} answers in {BATCH_SECONDS:.0f} s. The clients share the machine's cores.",
         "",
         "| replicas | messages per second | of those due | processor time of each, µs | cores | "
-        "of them its busiest thread | heartbeat answered, ms: median, 99 % | driver's poll answered, ms |",
+        "of them its busiest thread | heartbeat answered, ms: median, 99 % | driver's poll "
+        "answered, ms |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
         *map(_load_row, loads),
         "",
