@@ -8,11 +8,15 @@ of what the answer says its prompt holds. Every value lies between 0 and about 2
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby, islice, pairwise
 from math import log1p
+from typing import TypeAlias
 
-from pipeline.answering.stance import SentenceKind, concedes, kind_of, sentences_of
+from pipeline.answering.stance import Sentence, SentenceKind, concedes, kind_of, sentences_of
 from pipeline.core.records import Stance
+
+Term: TypeAlias = str | tuple[str, str]
+"""A word, or two words that follow each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Features:
     named is 0.
     """
 
-    terms: Mapping[SentenceKind, frozenset[str]]
+    terms: Mapping[SentenceKind, frozenset[Term]]
     values: Mapping[str, float]
 
     def named(self) -> dict[str, float]:
@@ -30,14 +34,15 @@ class Features:
         return {**terms, **self.values}
 
 
-def term_name(kind: SentenceKind, term: str) -> str:
-    return f"{kind}: {term}"
+def term_name(kind: SentenceKind, term: Term) -> str:
+    return f"{kind}: {term if isinstance(term, str) else ' '.join(term)}"
 
 
 KINDS: tuple[SentenceKind, ...] = ("denies", "generalises", "infers", "states")
 
 _WORD = re.compile(r"[^\W_]+(?:['’]t)?")
 _LINK = re.compile(r"https?:|www\.|\bdoi\b")
+_LINK_PARTS = ("http", "www.", "doi")
 _LIST = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)])\s")
 _NUMBER = "0"
 """Stands for every number, so that no feature is a number of one paper."""
@@ -66,16 +71,16 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 def features_of(answer: str, stance: Stance, question: str | None, ground: str) -> Features:
     """The features of an answer to a question, whose prompt is `ground`."""
     low = answer.lower()
-    sentences = list(sentences_of(low))[:MOST_SENTENCES]
+    sentences = list(islice(sentences_of(low), MOST_SENTENCES))
     kinds = [kind_of(sentence) for sentence in sentences]
-    words = [_WORD.findall(sentence) for sentence in sentences]
+    words = [_words(sentence) for sentence in sentences]
     asked = frozenset(_WORD.findall((question or "").lower())) - _COMMON
     structure = {
         f"stance {stance}": 1.0,
-        "link": float(bool(_LINK.search(low))),
+        "link": float(any(part in low for part in _LINK_PARTS) and bool(_LINK.search(low))),
         "list": float(bool(_LIST.search(low))),
         "quotation": float('"' in low or "“" in low),
-        "number": float(any(word.isdigit() for of in words for word in of)),
+        "number": float(any(map(str.isdigit, chain.from_iterable(words)))),
         **_kinds(sentences, kinds),
         **_overlap(words, kinds, asked, ground.lower().replace((question or "\0").lower(), " ")),
     }
@@ -83,22 +88,28 @@ def features_of(answer: str, stance: Stance, question: str | None, ground: str) 
     return Features(_terms(words, kinds), values)
 
 
+def _words(sentence: Sentence) -> list[str]:
+    """A sentence's words, of which `don't` is one."""
+    text = sentence.text
+    return _WORD.findall(text) if "'t" in text or "’t" in text else sentence.words
+
+
 def _terms(
     words: Iterable[Sequence[str]], kinds: Iterable[SentenceKind]
-) -> dict[SentenceKind, frozenset[str]]:
+) -> dict[SentenceKind, frozenset[Term]]:
     """The words and pairs of each kind of sentence; how often does not matter."""
-    found: dict[SentenceKind, set[str]] = {}
+    found: dict[SentenceKind, set[Term]] = {}
     for sentence, kind in zip(words, kinds, strict=True):
         masked = [_NUMBER if word[0].isdigit() else word for word in sentence]
-        found.setdefault(kind, set()).update(masked, map(" ".join, pairwise(masked)))
+        found.setdefault(kind, set()).update(masked, pairwise(masked))
     return {kind: frozenset(terms) for kind, terms in found.items()}
 
 
-def _kinds(sentences: Sequence[str], kinds: Sequence[SentenceKind]) -> dict[str, float]:
+def _kinds(sentences: Sequence[Sentence], kinds: Sequence[SentenceKind]) -> dict[str, float]:
     """What the sentences do: how many of them, which of them first and last, in which order."""
     if not sentences:
         return {}
-    lengths, count = [len(sentence) for sentence in sentences], len(sentences)
+    lengths, count = [len(sentence.text) for sentence in sentences], len(sentences)
     conceding = [concedes(s, kind) for s, kind in zip(sentences, kinds, strict=True)]
     order = [kind for kind, _ in groupby(kinds)]
     values = {
@@ -135,17 +146,14 @@ def _overlap(
     """
     if not words:
         return {}
-    own = [frozenset(w for w in of if len(w) > 1) - _COMMON - asked for of in words]
-    said = frozenset(chain.from_iterable(words))
-    held = frozenset(w for w in asked.union(*own) if w in ground)
+    own = [_long(set(of).difference(_COMMON, asked)) for of in words]
+    every = set[str]().union(*own)
     told = (of for of, kind in zip(own, kinds, strict=True) if kind != "denies")
-    parts = {
-        "all": frozenset[str]().union(*own),
-        "told": frozenset[str]().union(*told),
-        "first": own[0],
-    }
+    said = asked.intersection(chain.from_iterable(words))
+    held = frozenset(w for w in asked | every if w in ground)
+    parts = {"all": every, "told": set[str]().union(*told), "first": own[0]}
     values = {
-        "question repeated": len(asked & said) / max(1, len(asked)),
+        "question repeated": len(said) / max(1, len(asked)),
         "question in prompt": len(asked & held) / max(1, len(asked)),
     }
     for name, part in parts.items():
@@ -154,3 +162,8 @@ def _overlap(
         values[f"held {name}"] = log1p(hits) / 5
         values[f"not held {name}"] = log1p(len(part) - hits) / 5
     return values
+
+
+def _long(words: Iterable[str]) -> set[str]:
+    """Without single letters."""
+    return {word for word in words if len(word) > 1}

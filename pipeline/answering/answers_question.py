@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
-from itertools import chain, repeat
+from itertools import chain
 from math import exp, fsum, log
 from statistics import fmean
 from typing import Any, NamedTuple, Self
 
 import orjson
 
-from pipeline.answering.answer_features import KINDS, Features, features_of, term_name
+from pipeline.answering.answer_features import KINDS, Features, Term, features_of, term_name
 from pipeline.answering.stance import SentenceKind
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Stance, Verdict
@@ -58,7 +58,7 @@ class LinearModel:
     """Weights of words and pairs by kind of sentence, and of other features by name."""
 
     bias: float
-    terms: Mapping[SentenceKind, Mapping[str, float]]
+    terms: Mapping[SentenceKind, Mapping[Term, float]]
     values: Mapping[str, float]
     unsure: tuple[float, float]
     others: Others
@@ -67,11 +67,11 @@ class LinearModel:
     def of(cls, content: Mapping[str, Any]) -> Self:
         """From the content of a file of weights."""
         weights: dict[str, float] = content["weights"]
-        terms: dict[SentenceKind, dict[str, float]] = {kind: {} for kind in KINDS}
+        terms: dict[SentenceKind, dict[Term, float]] = {kind: {} for kind in KINDS}
         for kind in KINDS:
             start = term_name(kind, "")
             terms[kind] = {
-                n.removeprefix(start): w for n, w in weights.items() if n.startswith(start)
+                _term(n.removeprefix(start)): w for n, w in weights.items() if n.startswith(start)
             }
         low, high = content["unsure"]
         return cls(content["bias"], terms, weights, (low, high), Others(**content["others"]))
@@ -79,7 +79,8 @@ class LinearModel:
     def score(self, features: Features) -> float:
         """The logarithm of the odds that the answer gives what is asked for."""
         terms = (
-            map(self.terms[kind].get, found, repeat(0.0)) for kind, found in features.terms.items()
+            map(self.terms[kind].__getitem__, self.terms[kind].keys() & found)
+            for kind, found in features.terms.items()
         )
         values = (self.values.get(name, 0.0) * value for name, value in features.values.items())
         return fsum(chain([self.bias], values, *terms))  # the same in any order
@@ -90,6 +91,12 @@ class LinearModel:
         if low < probability < high:
             return Estimate("unsure", probability)
         return Estimate("yes" if probability >= high else "no", probability)
+
+
+def _term(name: str) -> Term:
+    """A word, or the two words of a pair, as the file has it."""
+    first, _, second = name.partition(" ")
+    return (first, second) if second else first
 
 
 def estimate(answer: str, stance: Stance, question: str | None, ground: str) -> Estimate:

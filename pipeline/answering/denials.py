@@ -6,6 +6,7 @@ negatively ("Die Lampe enthält kein Quecksilber") is not taken for a denial.
 """
 
 import re
+from collections.abc import Sequence
 
 _NOTHING = (
     r"n\s?[./]\s?a|NA|not (?:applicable|available|specified|stated|reported|given|known|found)"
@@ -108,6 +109,8 @@ _LATIN = (
 )
 _BY_WORD = {word: re.compile(f"(?i){p}") for p, words in _LATIN for word in words.split()}
 """By words that a sentence has if the pattern matches, which is faster than to try them all."""
+_RUNS = frozenset(re.split("['’]", word)[0] for word in _BY_WORD)
+"""What these words begin with, up to an apostrophe."""
 _OTHER_SCRIPTS = re.compile("(?i)" + "|".join((_RUSSIAN, _CHINESE, _JAPANESE, _KOREAN)))
 
 
@@ -116,11 +119,14 @@ def is_none(answer: str) -> bool:
     return len(answer) <= _LONGEST and bool(_NONE.fullmatch(answer))
 
 
-def denies(sentence: str) -> bool:
-    """Whether a sentence in lower case is such a denial; English reports are known elsewhere."""
-    words = _separated(sentence).split()
-    if any(_BY_WORD[word].search(sentence) for word in _BY_WORD.keys() & words):
-        return True
+def denies(sentence: str, runs: Sequence[str]) -> bool:
+    """Whether a sentence in lower case, with its runs of letters and digits, is such a denial;
+    English reports are known elsewhere.
+    """
+    if not _RUNS.isdisjoint(runs):
+        words = _BY_WORD.keys() & _separated(sentence).split()
+        if any(_BY_WORD[word].search(sentence) for word in words):
+            return True
     if len(sentence) <= _LONGEST and _NOTHING_SAID.fullmatch(sentence):
         return True
     return not sentence.isascii() and bool(_OTHER_SCRIPTS.search(sentence))

@@ -13,14 +13,15 @@ alone.
 import re
 from collections.abc import Iterator
 from itertools import chain
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 from pipeline.answering import denials
 from pipeline.core.records import Stance
 
 SentenceKind: TypeAlias = Literal["denies", "generalises", "infers", "states"]
 
-_SENTENCE = re.compile(r"[.!?]\s+|\n+|[。！？]\s*")
+_SENTENCE = re.compile(r"\.\s+|!\s+|\?\s+|\n\n*|。\s*|！\s*|？\s*")
+"""Each alternative begins with a sign of its own, so that `re` jumps from sign to sign."""
 
 _REPORTS = (
     r"(?:mention|state|specif|provid|contain|includ|describ|discuss|indicat|address|detail|explain"
@@ -92,64 +93,116 @@ _GENERALISES = re.compile(
 _BUT = re.compile(r"[,;:–—-]\s*(?:but|although|though|yet|only|except)\b")
 """Patterns for text in lower case, in which they are found much faster."""
 
+_RUN = re.compile(r"[^\W_]+")
+_SIGNS_AS_SPACES = bytes(n if chr(n).isalnum() else 0x20 for n in range(0x80)).ljust(0x100)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_DENYING = _words(
+    "not nothing cannot never nor no without lack lacks lacking unspecified unstated undisclosed "
+    "unclear unable insufficient unknown absent know tell say none"
+)
+_GENERALISING = _words(
+    "typically usually generally commonly normally often general can may could might important "
+    "essential recommended advisable common"
+)
+_INFERRING = _words(
+    "infer inferred infers inference implies implied imply implying assume assumed likely probable "
+    "probably possibly perhaps might suggest suggests suggesting suggested appear appears seem "
+    "seems"
+)
+_CONCEDING = _words("however but although though nevertheless nonetheless instead do does did")
+"""Words of which each match of a pattern has one, but for the beginnings that are looked for beside
+them: most sentences have none, and are not searched."""
+
+
+class Sentence(NamedTuple):
+    """A sentence in lower case, and its runs of letters and digits."""
+
+    text: str
+    words: list[str]
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        if text.isascii():  # which takes a fifth of the time
+            return cls(text, text.encode().translate(_SIGNS_AS_SPACES).decode().split())
+        return cls(text, _RUN.findall(text))
+
+    def has_any(self, words: frozenset[str]) -> bool:
+        return not words.isdisjoint(self.words)
+
 
 def stance_of(answer: str) -> Stance:
     """The stance of an answer, going by its words; an empty answer abstains."""
     if denials.is_none(answer):
         return "abstained"
     sentences = sentences_of(answer.lower())
-    asides: list[str] = []
+    asides: list[Sentence] = []
     for opening in sentences:
         # "The text focuses on …" neither answers nor denies; the next sentence does.
-        if (kind := kind_of(opening)) == "denies" or not _ASIDE.search(opening):
+        if (kind := kind_of(opening)) == "denies" or not _ASIDE.search(opening.text):
             break
         asides.append(opening)
     else:
         return "answered" if asides else "abstained"
     if kind != "denies":
         return "answered" if kind == "states" else "hedged"
-    clauses = _BUT.split(opening)[1:]
+    clauses = _BUT.split(opening.text)[1:]
     if any(_tells(clause) for clause in clauses):
         return "hedged"
     others = chain(asides, sentences)
     return "hedged" if any(concedes(s, kind_of(s)) for s in others) else "abstained"
 
 
-def kind_of(sentence: str) -> SentenceKind:
-    """What a sentence in lower case does."""
+def kind_of(sentence: Sentence) -> SentenceKind:
+    """What a sentence does."""
     if _says_nothing(sentence):
         return "denies"
-    if _GENERALISES.search(sentence):
+    text = sentence.text
+    if sentence.has_any(_GENERALISING) and _GENERALISES.search(text):
         return "generalises"
-    return "infers" if _INFERS.search(sentence) else "states"
+    may_infer = sentence.has_any(_INFERRING) or "presum" in text or "speculat" in text
+    return "infers" if may_infer and _INFERS.search(text) else "states"
 
 
-def concedes(sentence: str, kind: SentenceKind) -> bool:
-    """Whether a sentence in lower case, behind a denial, tells something of the paper after all."""
-    return kind == "infers" or (kind == "states" and bool(_CONCEDES.search(sentence)))
+def concedes(sentence: Sentence, kind: SentenceKind) -> bool:
+    """Whether a sentence behind a denial tells something of the paper after all."""
+    if kind != "states":
+        return kind == "infers"
+    return sentence.has_any(_CONCEDING) and bool(_CONCEDES.search(sentence.text))
 
 
 def denies(sentence: str) -> bool:
     """Whether a sentence says that something is not: not in the passages, or not in the world."""
-    lower = sentence.lower()
-    return bool(_DENIES.search(lower)) or denials.denies(lower)
+    return _denies(Sentence.of(sentence.lower()))
 
 
-def sentences_of(text: str) -> Iterator[str]:
-    """Sentences and lines that contain a letter or digit."""
-    return (s for s in _SENTENCE.split(text) if any(map(str.isalnum, s)))
+def sentences_of(text: str) -> Iterator[Sentence]:
+    """Sentences and lines of a text in lower case that contain a letter or digit."""
+    return (s for s in map(Sentence.of, _SENTENCE.split(text)) if s.words)
 
 
-def _says_nothing(sentence: str) -> bool:
-    """Whether a sentence in lower case denies that the passages tell something."""
-    if not denies(sentence):
+def _denies(sentence: Sentence) -> bool:
+    text = sentence.text
+    may_deny = sentence.has_any(_DENYING) or "n't" in text or "n’t" in text
+    return bool(may_deny and _DENIES.search(text)) or denials.denies(text, sentence.words)
+
+
+def _says_nothing(sentence: Sentence) -> bool:
+    """Whether a sentence denies that the passages tell something."""
+    if not _denies(sentence):
         return False
-    if _INFORMATION.search(sentence):
+    if _INFORMATION.search(sentence.text):
         return True
-    rest = _OF_THE_WORLD.sub(" ", sentence)
-    return rest == sentence or bool(_DENIES.search(rest))
+    rest = _OF_THE_WORLD.sub(" ", sentence.text)
+    return rest == sentence.text or bool(_DENIES.search(rest))
 
 
 def _tells(clause: str) -> bool:
     """Whether what stands behind a "but" is more than another denial or what the text is about."""
-    return len(clause.split()) > 2 and not _ASIDE.search(clause) and not _says_nothing(clause)
+    if len(clause.split()) <= 2 or _ASIDE.search(clause):
+        return False
+    return not _says_nothing(Sentence.of(clause))

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.answering.stance import stance_of
+from pipeline.answering import denials, stance
+from pipeline.answering.stance import Sentence, stance_of
 
 
 @pytest.mark.parametrize(
@@ -322,3 +323,30 @@ def test_a_fact_that_is_put_negatively_answers(answer: str) -> None:
 @given(st.text())
 def test_any_text_has_a_stance(answer: str) -> None:
     assert stance_of(answer) in ("answered", "hedged", "abstained")
+
+
+SEARCHED = {
+    stance._DENIES: stance._denies,
+    stance._GENERALISES: lambda sentence: stance.kind_of(sentence) in ("denies", "generalises"),
+    stance._INFERS: lambda sentence: stance.kind_of(sentence) != "states",
+    stance._CONCEDES: lambda sentence: stance.concedes(sentence, "states"),
+    **dict.fromkeys(denials._BY_WORD.values(), stance._denies),
+}
+"""Patterns that are searched only where a sentence has certain words, and what follows a match."""
+
+
+@given(st.data())
+def test_what_a_pattern_matches_is_found_although_few_sentences_are_searched(data: st.DataObject):
+    pattern = data.draw(st.sampled_from(list(SEARCHED)))
+    text = data.draw(st.from_regex(pattern)).lower()
+    words = {word.strip('.!?"”)*') for word in text.replace("’", "'").split()}
+    has_its_word = pattern not in denials._BY_WORD.values() or any(
+        denials._BY_WORD[word] is pattern for word in denials._BY_WORD.keys() & words
+    )
+    assume(pattern.search(text) and has_its_word)
+    assert SEARCHED[pattern](Sentence.of(text))
+
+
+@given(st.text(alphabet="ab1_ .'’é-\n", max_size=40))
+def test_a_sentence_has_the_same_words_by_either_way(text: str):
+    assert Sentence.of(text).words == Sentence.of(f"{text} é").words[:-1]
