@@ -61,6 +61,7 @@ _RECORD = [
     ("batch", pa.binary()),
     ("identity", pa.binary(IDENTITY_BYTES)),
 ]
+_WITHOUT_TEXTS = Prompt(Record("", Place("", 0)), (), "", "", "")
 _KEYS = fields(pa.string(), "paper", "prompt_key", "generation_key")
 _REJECTION = [*fields(pa.string(), "reason", "detail"), ("payload", pa.binary())]
 
@@ -171,8 +172,14 @@ def set_column(table: pa.Table, name: str, values: Any) -> pa.Table:
 
 
 def split_work(table: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Splits off the rows that are still `work` from those that only pass through."""
+    """Splits off the rows that are still `work` from those that only pass through.
+
+    Where all work stands in front, as tables of items and batches have it, no text is copied.
+    """
     work = pc.equal(table["standing"], "work")
+    rows = pc.sum(work).as_py() or 0
+    if pc.all(work.slice(0, rows), min_count=0).as_py():
+        return table.slice(0, rows), table.slice(rows)
     return table.filter(work), table.filter(pc.invert(work))
 
 
@@ -234,19 +241,22 @@ def _records_table(records: Sequence[Record]) -> pa.Table:
 
 def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> pa.Table:
     """Prompts as a table of `PROMPTS`; those that are not `work` go without texts and `extra`."""
-    contents = [
-        (p.record.passages, p.messages, p.record.extra) if standing == "work" else ((), (), {})
-        for p, standing in zip(prompts, standings, strict=True)
+    with_texts = [
+        prompt if standing == "work" else _WITHOUT_TEXTS
+        for prompt, standing in zip(prompts, standings, strict=True)
     ]
+    records = [p.record for p in with_texts]
     columns = {
+        **record_columns([p.record for p in prompts]),
         "standing": standings,
-        "passages": lists_of_structs([passages for passages, _, _ in contents], PASSAGES),
-        "messages": lists_of_structs([messages for _, messages, _ in contents], MESSAGES),
-        "boilerplate": [p.boilerplate for p in prompts],
-        "extra": [dump_extra(extra) for _, _, extra in contents],
+        "question": [r.question for r in records],
+        "passages": lists_of_structs([r.passages for r in records], PASSAGES),
+        "messages": lists_of_structs([p.messages for p in with_texts], MESSAGES),
+        "recorded_answer": [r.recorded_answer for r in records],
+        "boilerplate": [p.boilerplate for p in with_texts],
+        "extra": [dump_extra(r.extra) for r in records],
         "prompt_key": [p.prompt_key for p in prompts],
         "generation_key": [p.generation_key for p in prompts],
-        **record_columns([p.record for p in prompts]),
     }
     return build(PROMPTS, columns, len(prompts))
 

@@ -245,7 +245,9 @@ def _try_out(source: PromptSource) -> None:
 
 @lru_cache(maxsize=16)
 def _compiled(text: str) -> Template:
-    return _environment.from_string(text)
+    template = _environment.from_string(text)
+    template.globals = dict(template.globals)  # each rendering copies them, slowly from a ChainMap
+    return template
 
 
 def _place(path: str, first_line: int, error: Exception) -> str:
