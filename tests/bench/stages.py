@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,9 +31,9 @@ STAGES = (
 )
 
 
-def stage_seconds(shards: Path, store: Path) -> dict[str, float]:
+def stage_seconds(shards: Path, store: Path, checks: Mapping[str, str]) -> dict[str, float]:
     """Seconds that one core spends in each stage on all records of a folder of shards."""
-    recorded = job(shards, store, engine={"kind": "recorded"})
+    recorded = job(shards, store, engine={"kind": "recorded"}, checks=dict(checks))
     storage = Storage()
     source = load_prompt(recorded.prompt.template, recorded.answer)
     tables = read_tables(list_shards(str(shards), storage).shards, recorded.input, storage)

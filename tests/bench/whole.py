@@ -1,10 +1,11 @@
-"""A whole run in a process of its own: rate, time to the first rows, memory."""
+"""A whole run in a process of its own: rate, processor time, time to the first rows, memory."""
 
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +16,33 @@ from tests.support.jobs import ROOT, job, job_file
 
 SAMPLE_SECONDS = 0.5
 
+COMPARING = ("general", "links", "names", "numbers", "quotes", "references")
+"""Checks that compare an answer with its prompt, which take most of the time of all checks."""
+
+WITHOUT_COMPARING = dict.fromkeys(COMPARING, "off")
+
 
 @dataclass(frozen=True)
 class Whole:
-    """One run's figures; memory is the proportional set size of the driver and all below it."""
+    """One run's figures; memory is the proportional set size of the driver and all below it.
+
+    `cpu_seconds` are those of the same processes, from the start of the command to its end; what a
+    process does after it was last looked at is missing.
+    """
 
     records: int
     seconds: float
+    cpu_seconds: float
     first_rows: float
     peak_bytes: int
     driver_peak_bytes: int
 
 
-def whole_run(shards: Path, folder: Path) -> Whole:
+def whole_run(shards: Path, folder: Path, checks: Mapping[str, str]) -> Whole:
     """Runs the recorded engine over a folder of shards on a cluster of its own."""
     folder.mkdir(parents=True)
-    recorded = job(shards, folder / "store", engine={"kind": "recorded"}, failure_budget=1.0)
+    options = {"engine": {"kind": "recorded"}, "failure_budget": 1.0, "checks": dict(checks)}
+    recorded = job(shards, folder / "store", **options)
     file = job_file(folder / "job.yaml", recorded)
     with (folder / "out.json").open("wb") as out, (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
@@ -41,7 +53,9 @@ def whole_run(shards: Path, folder: Path) -> Whole:
             env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         )
         peak = driver_peak = 0
+        cpu_seconds: dict[tuple[int, float], float] = {}
         while process.poll() is None:
+            cpu_seconds |= _cpu_seconds(process.pid)
             driver, everything = _memory(process.pid)
             peak, driver_peak = max(peak, everything), max(driver_peak, driver)
             time.sleep(SAMPLE_SECONDS)
@@ -52,6 +66,7 @@ def whole_run(shards: Path, folder: Path) -> Whole:
     return Whole(
         records=document["counts"]["answered"] + document["counts"]["failed"],
         seconds=timings["total"] - timings["cluster_ready"],
+        cpu_seconds=sum(cpu_seconds.values()),
         first_rows=timings["first_rows"],
         peak_bytes=peak,
         driver_peak_bytes=driver_peak,
@@ -69,6 +84,18 @@ def seconds_again(command: str, folder: Path) -> float:
         check=True,
     )
     return time.perf_counter() - began
+
+
+def _cpu_seconds(pid: int) -> dict[tuple[int, float], float]:
+    """What a process and all its descendants have taken so far, each by its id and its start."""
+    seconds: dict[tuple[int, float], float] = {}
+    with suppress(psutil.Error):
+        driver = psutil.Process(pid)
+        for process in [driver, *driver.children(recursive=True)]:
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                seconds[process.pid, process.create_time()] = times.user + times.system
+    return seconds
 
 
 def _memory(pid: int) -> tuple[int, int]:

@@ -2,22 +2,26 @@
 
 import os
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.bench.ledger import LedgerCost, ledger_cost
 from tests.bench.records import generate
 from tests.bench.stages import STAGES, stage_seconds
-from tests.bench.whole import Whole, seconds_again, whole_run
+from tests.bench.whole import COMPARING, WITHOUT_COMPARING, Whole, seconds_again, whole_run
 
 STAGE_RECORDS, STAGE_ROUNDS = 20_000, 5
 SIZES = (10_000, 100_000, 1_000_000)
 SHARD_RECORDS = 5_000
+ALL_CHECKS: Mapping[str, str] = {}
 
 
 def section(scratch: Path) -> list[str]:
     """Its part of docs/benchmarks.md."""
     scratch.mkdir(parents=True)
-    stages = _stages(scratch)
+    shards = generate(scratch / "stages", STAGE_RECORDS, 4)
+    stages, compared = (_stages(shards, checks) for checks in (WITHOUT_COMPARING, ALL_CHECKS))
     runs = [_whole(scratch, size) for size in SIZES]
     largest = scratch / f"run-{SIZES[-1]}"
     again = {command: seconds_again(command, largest) for command in ("plan", "run")}
@@ -35,20 +39,27 @@ def section(scratch: Path) -> list[str]:
         f"Processor time of the stage functions alone; median of {STAGE_ROUNDS} rounds over "
         f"{STAGE_RECORDS:,} records.",
         "",
-        "| stage | µs per record | share |",
-        "|---|---:|---:|",
-        *(f"| {name} | {cost:.0f} | {cost / total:.0%} |" for name, cost in stages.items()),
-        f"| all | {total:.0f} | {1e6 / total:,.0f} records per second and core |",
+        f"Without the checks {', '.join(COMPARING)}, which compare an answer with its prompt, and "
+        "with them.",
+        "",
+        "| stage | µs per record | share | µs with all checks |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {name} | {cost:.0f} | {cost / total:.0%} | {compared[name]:.0f} |"
+            for name, cost in stages.items()
+        ),
+        f"| all | {total:.0f} | {1e6 / total:,.0f} records per second and core "
+        f"| {sum(compared.values()):.0f} |",
         "",
         "### Whole runs on Ray",
         "",
-        f"`overnight run` with a Ray of its own, {cores} cores. Seconds are counted from when Ray "
-        "is up, first rows from the start of the job. Memory is the peak of the proportional set "
-        "size of driver, Ray and all workers together.",
+        f"`overnight run` with a Ray of its own, {cores} cores, without these checks. Seconds are "
+        "counted from when Ray is up, first rows from the start of the job. Processor time and the "
+        "peak of the proportional set size are those of driver, Ray and all workers together.",
         "",
-        "| records | seconds | records per second and core | first rows, s | peak memory, MiB "
-        "| driver, MiB |",
-        "|---:|---:|---:|---:|---:|---:|",
+        "| records | seconds | records per second and core | processor µs per record "
+        "| first rows, s | peak memory, MiB | driver, MiB |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
         *(_row(run, cores) for run in runs),
         "",
         _bound(total, runs[-1], cores),
@@ -57,16 +68,18 @@ def section(scratch: Path) -> list[str]:
     ]
 
 
-def _stages(scratch: Path) -> dict[str, float]:
+def _stages(shards: Path, checks: Mapping[str, str]) -> dict[str, float]:
     """Microseconds a record, the median of several rounds after one to warm up."""
-    shards = generate(scratch / "stages", STAGE_RECORDS, 4)
-    rounds = [stage_seconds(shards, scratch / f"store-{n}") for n in range(STAGE_ROUNDS + 1)][1:]
-    return {s: statistics.median(r[s] for r in rounds) / STAGE_RECORDS * 1e6 for s in STAGES}
+    rounds = []
+    for _ in range(STAGE_ROUNDS + 1):
+        with TemporaryDirectory(dir=shards.parent) as store:
+            rounds.append(stage_seconds(shards, Path(store), checks))
+    return {s: statistics.median(r[s] for r in rounds[1:]) / STAGE_RECORDS * 1e6 for s in STAGES}
 
 
 def _whole(scratch: Path, records: int) -> Whole:
     shards = generate(scratch / f"records-{records}", records, max(records // SHARD_RECORDS, 4))
-    return whole_run(shards, scratch / f"run-{records}")
+    return whole_run(shards, scratch / f"run-{records}", WITHOUT_COMPARING)
 
 
 def _scale(run: Whole, again: dict[str, float], ledger: LedgerCost) -> list[str]:
@@ -75,7 +88,8 @@ def _scale(run: Whole, again: dict[str, float], ledger: LedgerCost) -> list[str]
         "",
         f"`plan` over the store of the largest run, {run.records:,} rows, all of them current: "
         f"{again['plan']:.0f} s, cluster included; `run`, which finds nothing to do: "
-        f"{again['run']:.0f} s. Both read and render every record, to compute its key.",
+        f"{again['run']:.0f} s, {again['run'] / again['plan']:.2f} of it. "
+        "Both read and render every record, to compute its key.",
         "",
         f"The ledger of {ledger.keys:,} stored rows, compacted: read in {ledger.seconds:.0f} s by "
         f"one process, whose memory grows by {ledger.peak_bytes / 2**20:,.0f} MiB at its peak; "
@@ -97,6 +111,7 @@ def _bound(stage_cost: float, run: Whole, cores: int) -> str:
 def _row(run: Whole, cores: int) -> str:
     rate = run.records / run.seconds / cores
     return (
-        f"| {run.records:,} | {run.seconds:.1f} | {rate:,.0f} | {run.first_rows:.1f} "
+        f"| {run.records:,} | {run.seconds:.1f} | {rate:,.0f} "
+        f"| {run.cpu_seconds / run.records * 1e6:,.0f} | {run.first_rows:.1f} "
         f"| {run.peak_bytes / 2**20:,.0f} | {run.driver_peak_bytes / 2**20:,.0f} |"
     )

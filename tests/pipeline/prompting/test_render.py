@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cluster.identities import Identities
@@ -58,6 +58,7 @@ def test_work_travels_with_all_that_its_answer_needs():
     assert all(row[name] for name in TEXTS)
 
 
+@settings(deadline=None)  # the first table of all takes its time
 @given(st.lists(st.sampled_from(["work", "current", "rejected", "tally"])))
 def test_work_is_split_off_in_its_order_wherever_it_stands(standings: list[str]):
     ids = [str(number) for number in range(len(standings))]
