@@ -66,7 +66,7 @@ def test_what_the_prompt_holds_is_told_from_what_it_does_not():
 def test_words_stand_under_what_their_sentence_does():
     found = features_of("The lens was wide. The film is not mentioned.", "answered", None, "")
     assert "lens" in found.terms["states"]
-    assert "lens was" in found.terms["states"]
+    assert ("lens", "was") in found.terms["states"]
     assert "film" in found.terms["denies"]
     assert "film" not in found.terms["states"]
 
