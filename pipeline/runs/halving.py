@@ -9,13 +9,13 @@ others have changed since. Numbers are walked from the present one in both direc
 as that gains something.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from math import ceil
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline.engines.tunable import Effect
+from pipeline.runs.tuning_axis import Axis, Settings
 from pipeline.store.trials import Trial, TrialFile, key_of
 
 FACTOR = 4
@@ -42,41 +42,6 @@ PATIENCE, GRACE_SECONDS = 2.0, 15.0
 
 STARTS_WORTH, SAMPLES_WORTH = 8, 12
 """A search is worth its while if it can start so many engines and answer the sample so often."""
-
-Settings = Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Axis:
-    """An option, its present value, others to be tried, and what they may change besides the speed.
-
-    Values in an order are numbers, of which the best has worse ones on both sides.
-    """
-
-    option: str
-    present: Any
-    values: tuple[Any, ...]
-    effect: Effect = "none"
-    in_order: bool = False
-
-    def value_in(self, settings: Settings) -> Any:
-        return settings.get(self.option, self.present)
-
-    def without(self, settings: Settings) -> dict[str, Any]:
-        return {name: value for name, value in settings.items() if name != self.option}
-
-    def with_value(self, settings: Settings, value: Any) -> dict[str, Any]:
-        """The settings with this value; the present one is that of the job."""
-        others = self.without(settings)
-        return others if value == self.present else {**others, self.option: value}
-
-    def directions(self, value: Any) -> list[list[Any]]:
-        """The other values, in the order in which to try them; a direction ends with a loss."""
-        if not self.in_order:
-            return [[other] for other in (self.present, *self.values) if other != value]
-        ladder = sorted({self.present, *self.values})
-        at = ladder.index(value)
-        return [ladder[at + 1 :], ladder[:at][::-1]]
 
 
 class Bench(Protocol):

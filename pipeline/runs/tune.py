@@ -17,7 +17,8 @@ from pipeline.engines.tunable import TUNABLES, Device, Situation, device, effect
 from pipeline.engines.vllm_options import vllm_version
 from pipeline.engines.vllm_processes import processes_ended
 from pipeline.runs.engine_bench import EngineBench
-from pipeline.runs.halving import Axis, Search
+from pipeline.runs.halving import Search
+from pipeline.runs.tuning_axis import Axis
 from pipeline.runs.tuning_sample import sampled_prompts
 from pipeline.runs.tuning_verdict import Row, Verdict, rows_of, verdict_of
 from pipeline.store.trials import Trial, TrialFile

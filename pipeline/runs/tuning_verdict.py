@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal, TypeAlias
 
-from pipeline.runs.halving import Search, Settings
+from pipeline.runs.halving import Search
+from pipeline.runs.tuning_axis import Settings
 from pipeline.store.trials import Trial, key_of
 
 LEAST_GAIN = 0.02

@@ -16,7 +16,8 @@ from pipeline.answering.prepare import prepare
 from pipeline.core.filesystem import Storage
 from pipeline.engines.vllm_processes import processes_ended
 from pipeline.runs.engine_bench import EngineBench
-from pipeline.runs.halving import Axis, Search
+from pipeline.runs.halving import Search
+from pipeline.runs.tuning_axis import Axis
 from pipeline.runs.tuning_sample import sampled_prompts
 from pipeline.store.trials import Trial, TrialFile
 from tests.bench.engines import OPTIONS

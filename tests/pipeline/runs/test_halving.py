@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.core.filesystem import Storage
-from pipeline.runs.halving import FACTOR, Axis, Search
+from pipeline.runs.halving import FACTOR, Search
+from pipeline.runs.tuning_axis import Axis
 from pipeline.runs.tuning_verdict import rows_of, verdict_of
 from pipeline.store.trials import REFUSED, Trial, TrialFile
 
