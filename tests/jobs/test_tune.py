@@ -54,7 +54,7 @@ def test_an_interrupted_tune_shows_what_it_knows_leaves_no_process_and_goes_on(
 
     # Time for one or two more engines, however slow this machine is now.
     spent = sum(json.loads(line)["cost"] for line in known)
-    done = overnight(*arguments, (spent * 6 + 10) / 60, timeout=900)
+    done = overnight(*arguments, (spent * 4.5 + 10) / 60, timeout=900)
     assert done.returncode == 0, done.stderr
     assert _lines(tmp_path)[: len(known)] == known
     assert len(_lines(tmp_path)) > len(known)
