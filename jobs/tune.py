@@ -23,9 +23,9 @@ INTERRUPTED = 130
 NOTES = {
     "present": "now",
     "recommended": "recommended",
-    "choice": "faster still, may change answers: your choice",
+    "choice": "your choice",
     "measured": "",
-    "stopped": "stopped: slower with a part of the sample",
+    "stopped": "stopped early",
     "failed": "failed",
 }
 
@@ -104,8 +104,8 @@ def _show_start(console: Console, tuning: Tuning) -> None:
 
 def _show(console: Console, document: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
-    table.add_column("settings")
-    for heading in ("records", "records/s", "tokens/s", "÷ now", "answers that differ"):
+    table.add_column("settings", overflow="fold", min_width=28)
+    for heading in ("records", "records/s", "÷ now", "differ"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for row in document["rows"]:
@@ -128,21 +128,20 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         row[name] for name in ("records_per_second", "ratio", "differing_answers")
     )
     return [
-        escape(harmless(_said(row["settings"]))),
+        escape(_said(row["settings"], "\n")),
         f"{row['records']:,}",
         f"{rate:.2f}" if rate else "",
-        f"{row['tokens_per_second']:,.0f}" if rate else "",
         f"{ratio:.2f}" if ratio else "",
         "" if differing is None else f"{differing:,}",
         NOTES[row["outcome"]],
     ]
 
 
-def _said(settings: Mapping[str, Any]) -> str:
-    """Settings in a line; a mapping as JSON."""
+def _said(settings: Mapping[str, Any], between: str = ", ") -> str:
+    """Settings by their names, in one order; a mapping as JSON."""
     if not settings:
         return "the job's own"
-    return ", ".join(
+    return between.join(
         f"{name}={orjson.dumps(value).decode() if isinstance(value, dict) else value}"
-        for name, value in settings.items()
+        for name, value in sorted(settings.items())
     )
