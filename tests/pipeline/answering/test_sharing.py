@@ -279,7 +279,7 @@ def test_a_batch_that_comes_again_generates_what_is_not_stored_of_it(folders, po
             patch.setattr(engine_loader, "open_engine", lambda *_, engine=engine: engine)
             lost = sink.accidents.is_killed = False
             try:
-                (totals,) = receipts_in(asyncio.run(worker(prompts)))
+                (totals,) = receipts_in(flushing.lived(worker(prompts)))
             except flushing.Killed:
                 lost = True
         assert not before & {*engine.prompts}
@@ -298,7 +298,8 @@ class Ending(Reporter):
         self.is_over = False
         self.counts = EngineCounts()
 
-    async def heartbeat(self) -> float | None:
+    async def heartbeat(self, counts: EngineCounts, is_stopping: bool) -> float | None:
+        self.counts = counts
         return 0.0 if self.is_over else None
 
     def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
@@ -315,7 +316,7 @@ def test_when_a_run_ends_equal_prompts_are_all_answered_or_none(tmp_path, engine
     async def end() -> Any:
         engine.waits = asyncio.Event()
         batch = asyncio.create_task(worker_of(of, sink, reporter)(prompts))
-        while not any(attempt for _, attempt, _ in engine.asked):
+        while not any(attempt for _, attempt, _ in engine.asked) and not batch.done():
             await asyncio.sleep(0.01)
         reporter.is_over = True
         return await batch
