@@ -68,7 +68,14 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         papers = _papers(chosen, Path(scratch))
         document |= {"papers": len(papers), "records": sum(map(len, papers))}
         for number, part in enumerate(parts(chosen, gpus)):
-            task = Task(papers, chosen.tokens, gpus, chosen.rounds, chosen.tune_minutes)
+            task = Task(
+                papers,
+                tuple(chosen.arm or ARMS),
+                chosen.tokens,
+                gpus,
+                chosen.rounds,
+                chosen.tune_minutes,
+            )
             document["parts"].append(measure_part(part, task, Path(scratch) / str(number)))
             chosen.out.write_text(json.dumps(document, indent=2) + "\n")
     return document
@@ -142,6 +149,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision", action="append", choices=[*PRECISIONS], help="of weights (both)"
     )
+    parser.add_argument("--arm", action="append", choices=[*ARMS], help="order of passages (both)")
     parser.add_argument("--dummy", action="store_true", help="noise for a model's weights too")
     parser.add_argument("--records", type=Path, help="folder; corpus or demo by default")
     parser.add_argument("--papers", type=int, default=40, help="most papers (40)")

@@ -43,6 +43,7 @@ class Task:
     """What all parts have in common."""
 
     papers: Sequence[Sequence[Record]]
+    arms: Sequence[str]
     tokens: int  # of every answer
     gpus: int
     rounds: int
@@ -65,7 +66,7 @@ def measure_part(part: Part, task: Task, scratch: Path) -> dict[str, Any]:
     }
     try:
         described = _described(part, task, scratch)
-        for arm in ARMS:
+        for arm in task.arms:
             arms[arm] = _arm(arm, described, task, scratch)
         if task.tune_minutes:
             entry["tune"] = _tuned(described, task.tune_minutes, scratch / "tune")
