@@ -52,7 +52,8 @@ def generate(job_: Job, *requests: Request) -> list[Completion | BaseException]:
 
 
 def test_an_answer_comes_with_its_counts_and_finish_reason(vllm_server):
-    (completion,) = generate(endpoint_job(vllm_server.url), request())
+    to_the_limit = endpoint_job(vllm_server.url, sampling={"min_tokens": 10})
+    (completion,) = generate(to_the_limit, request())
     assert completion.text
     assert (completion.finish_reason, completion.completion_tokens) == ("length", 10)
     assert completion.prompt_tokens > 10

@@ -78,8 +78,9 @@ def of_tokens(number: int) -> tuple[Message, ...]:
     return (Message(PLAIN, " the" * number),)
 
 
-def test_an_answer_at_the_end_of_the_context_is_cut_off_and_marked(local_vllm):
-    (completion,) = local_vllm.generate(request(of_tokens(8192 - 5)))
+def test_an_answer_at_the_end_of_the_context_is_cut_off_and_marked(local_vllm, tiny_model):
+    asked = request(of_tokens(8192 - 5))
+    (completion,) = local_vllm.generate_as(to_the_limit(tiny_model), asked)
     assert completion.prompt_tokens == 8192 - 5
     assert (completion.finish_reason, completion.completion_tokens) == ("length", 5)
     assert completion.context_full
@@ -218,7 +219,9 @@ def test_enforced_decoding_keeps_format_and_word_limit(local_vllm, tiny_model, m
 
 def test_the_check_complete_finds_an_enforced_answer_that_was_cut_off(local_vllm, tiny_model):
     job = vllm_job(
-        tiny_model, answer={"decoding": "enforced", "max_words": 300}, sampling={"max_tokens": 40}
+        tiny_model,
+        answer={"decoding": "enforced", "max_words": 300},
+        sampling={"max_tokens": 40, "min_tokens": 40},
     )
     (completion,) = local_vllm.generate_as(job, request())
     assert completion.finish_reason == "length"
@@ -251,7 +254,7 @@ def test_requests_of_one_batch_each_follow_their_own_line(local_vllm):
     shape = {"type": "json_schema", "json_schema": {"name": "lamp", "schema": schema}}
     lines = [
         {"response_format": shape, "max_tokens": 60},
-        {"max_tokens": 3},
+        {"max_tokens": 3, "min_tokens": 3},
         {"response_format": {"type": "json_object"}, "max_tokens": 60},
     ]
     records = [record(batch=BatchLine(None, line)) for line in lines]
