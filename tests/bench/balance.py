@@ -248,7 +248,8 @@ def _lengths(prompts: list[pa.Table]) -> Lengths:
 
 def _plain(prepared: Prepared, executor: RayData) -> None:
     """The same prompts in the order in which they are read, as `map_batches` deals them out."""
-    flow.read_prompts(prepared, executor, Ledger.empty, Identities()).dataset.map_batches(
+    prompts = flow.read_prompts(prepared, executor, Ledger.empty, lambda read: read, waits=False)
+    prompts.dataset.map_batches(
         SimulatedPlain,
         fn_constructor_args=(prepared.job, prepared.source),
         batch_format="pyarrow",
