@@ -14,11 +14,10 @@ from pipeline.answering.prepare import prepare
 from pipeline.config.schema import Job
 from pipeline.core.processes import output_to
 from pipeline.core.text import harmless, plural
+from pipeline.runs.recorder import EXIT_CODES
 from pipeline.runs.tune import Tuning
 from pipeline.runs.tuning_verdict import Row
 from pipeline.store.trials import Trial
-
-INTERRUPTED = 130
 
 NOTES = {
     "present": "now",
@@ -47,7 +46,7 @@ def main(
         try:
             tuning.run()
         except KeyboardInterrupt:
-            code = INTERRUPTED
+            code = EXIT_CODES["interrupted"]
     document = _document(tuning)
     _show(console, document)
     if code:

@@ -21,7 +21,8 @@ def shutdown_on_sigterm(
     """On the first SIGTERM calls `end`, in a thread, with the seconds that engines still have.
 
     Yields the event that is set then. The run is expected to end by itself once what was in flight
-    is done; if it has not after `seconds`, or at a second SIGTERM, `KeyboardInterrupt` is raised.
+    is done; if it has not after `seconds`, or at a second SIGTERM, `KeyboardInterrupt` is raised,
+    and again every `AGAIN_SECONDS`.
     Does nothing outside the main thread, which alone receives signals.
     """
     requested = threading.Event()

@@ -9,7 +9,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.records import Prompt, Reject
 from pipeline.engines import generation_identity
 from pipeline.prompting.fit import fitting
-from pipeline.prompting.grouping import grouped
+from pipeline.prompting.grouping import grouped, papers_of
 from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.render import prompt_of
 from pipeline.prompting.template import PromptSource
@@ -62,5 +62,5 @@ def _in_order(prompts: list[Prompt], job: Job, source: PromptSource) -> list[Pro
     if job.prompt.passages == "shared_first":
         prompts = arranged(prompts, source)
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in prompts]
-    groups = grouped(texts, [prompt.record.paper for prompt in prompts])
+    groups = grouped(texts, papers_of(prompts))
     return [prompts[number] for group in groups for number in group.prompts]

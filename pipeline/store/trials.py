@@ -25,8 +25,8 @@ class Trial:
     """The first `records` of a sample, answered at temperature 0 under some settings.
 
     `settings` are the engine options that differ from the job's. `turn` is 0 in the search; later
-    ones measure the same again. `seconds` go from the first request to
-    the last answer; `cost` is all that the trial took, `start` its part until the engine was there.
+    ones measure the same again. `seconds` go from the first request to the last answer; `cost` is
+    all that the trial took, `start` its part until the engine was there.
     """
 
     settings: Mapping[str, Any]
