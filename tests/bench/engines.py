@@ -20,7 +20,7 @@ from tests.support.jobs import BETTER_PROMPT, unpacked, write_jsonl
 from tests.support.models import MIDDLING, make_model
 from tests.support.structured import as_row, structured
 
-PAPERS, ANSWER_TOKENS, ROUNDS = 10, 32, 6
+PAPERS, ANSWER_TOKENS, ROUNDS = 10, 32, 5
 OPTIONS = {
     "dtype": "bfloat16",
     "enforce_eager": True,
@@ -67,7 +67,7 @@ class Rounds:
     def ratios(self, one: str, other: str, figure: str = "rate") -> list[float]:
         """One way over another, pair by pair, from the least.
 
-        The least and the most of six rounds hold the median with a probability of 0.97 (the sign
+        The least and the most of five rounds hold the median with a probability of 0.94 (the sign
         test's interval).
         """
         pairs = ((getattr(r[one], figure), getattr(r[other], figure)) for r in self.rounds)
