@@ -17,7 +17,7 @@ from pipeline.core import carried
 from pipeline.core.errors import describe
 from pipeline.core.own_id import lines_about
 from pipeline.core.text import harmless, plural
-from pipeline.results.pages.run_page import write_report
+from pipeline.results.pages.run_page import write_report_at_end
 from pipeline.runs.execute import execute
 from pipeline.runs.metrics import Metrics
 from pipeline.runs.notify import check_webhook, notify
@@ -119,7 +119,7 @@ def _largest_first(counts: dict[str, int]) -> str:
 def _report(console: Console, prepared: Prepared, run_id: str) -> None:
     """Writes the page about the run; an error here does not make the run fail."""
     try:
-        page = write_report(prepared.store, prepared.job, run_id)
+        page = write_report_at_end(prepared.store, prepared.job, run_id)
     except Exception as error:  # noqa: BLE001  not even a bug
         reason = escape(describe(error))
         console.print(f"[bold red]no report:[/] {reason}; overnight report writes it")

@@ -27,6 +27,7 @@ from pipeline.cluster.reporter import Reporter
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import receipt
 from pipeline.core.filesystem import Location
+from pipeline.core.records import ItemBlock
 from pipeline.engines import max_concurrent_batches, model_of
 from pipeline.prompting.batching import to_batches
 from pipeline.prompting.own_ids import Settler
@@ -200,8 +201,17 @@ def read_prompts(
         reporter=reporter,
     )
     tasks = read_tasks(shards, job.input, storage, selection, enough, index.add)
-    prompts = executor.read(tasks, render, *stages)
-    return gather(prompts).map(Settler(ledger, index, left, reporter, waits))
+    rendered = [(partial(_rendered, blocks, render), size) for blocks, size in tasks]
+    return gather(executor.read(rendered, *stages)).map(
+        Settler(ledger, index, left, reporter, waits)
+    )
+
+
+def _rendered(
+    blocks: Callable[[], Iterator[ItemBlock]], render: Callable[[ItemBlock], pa.Table]
+) -> Iterator[pa.Table]:
+    """Read task: the prompts of a share of the input; records never become rows of a table."""
+    return map(render, blocks())
 
 
 def _enough(limit: Limit | None, reporter: Reporter) -> bool:

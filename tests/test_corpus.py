@@ -18,14 +18,14 @@ import pytest
 from pipeline.answering.stance import stance_of
 from pipeline.cluster.identities import Identities
 from pipeline.config.schema import Answer, Input, Job, TextGrammar
-from pipeline.core.arrow import split_work, table_records
+from pipeline.core.arrow import split_work
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Place, Record
 from pipeline.formats.extract import extract_answer
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt, render
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from pipeline.reading.text import text_record
 from pipeline.store.ledger import Ledger
 from tests.conftest import S3_KEY, S3_SECRET
@@ -36,10 +36,9 @@ RECORDS, COMPLETIONS = 6_104, 24_416
 
 def records(uri: Path) -> list[Record]:
     shards = list_shards(str(uri), Storage()).shards
-    tables = list(read_tables(shards, Input(uri=str(uri)), Storage()))
-    work, rest = split_work(pa.concat_tables(tables))
-    assert rest["reason"].drop_null().to_pylist() == []
-    return table_records(work)
+    blocks = list(read_blocks(shards, Input(uri=str(uri)), Storage()))
+    assert not any(block.rejects for block in blocks)
+    return [record for block in blocks for record in block.records]
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +123,7 @@ def test_text_jsonl_and_parquet_give_the_same_generation_keys(
         source = load_prompt(prompt, Answer())
         shards = list_shards(str(uri), Storage()).shards
         pairs = set()
-        for items in read_tables(shards, a_job.input, Storage()):
+        for items in read_blocks(shards, a_job.input, Storage()):
             prompts, _ = split_work(to_prompts(items, a_job, source, Ledger.empty, Identities()))
             pairs.update(
                 zip(

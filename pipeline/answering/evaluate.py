@@ -62,13 +62,14 @@ class Evaluator:
     max_words: int
     format: AnswerFormat = FRAME
     split: Splitter = split_completion
+    estimates: bool = True
 
     @classmethod
     def of(cls, job: Job) -> Self:
         split = splitter_of(job.engine.reasoning)
         format_ = format_of(job.answer)
         checks = chosen_checks({"format": format_.level, **job.checks})
-        return cls(checks, job.answer.max_words, format_, split)
+        return cls(checks, job.answer.max_words, format_, split, job.answer.estimate)
 
     def evaluate(
         self, completion: Completion, prompt: Prompt, unknown: Unknown = not_known
@@ -84,30 +85,29 @@ class Evaluator:
         found = run_checks(checks, subject, unknown, whole)
         return EvaluatedAttempt(completion, extracted, *found)
 
+    def best_of(self, prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:
+        """The best attempt as the answer; of equally good ones, the latest."""
+        best = max(reversed(attempts), key=lambda a: a.merit)
+        stance, prose = _stance(best.extracted), best.extracted.prose
+        estimated = _estimate(prose, stance, prompt) if prose and self.estimates else None
+        return Answered(
+            prompt=prompt,
+            answer=best.answer,
+            document=best.extracted.document,
+            stance=stance,
+            completion=best.completion,
+            checks=best.checks,
+            attempts=tuple(a.attempt for a in attempts),
+            answers_question=estimated and estimated.verdict,
+            p_answered=estimated and estimated.probability,
+        )
+
 
 def without_completion(why: str, generated_for: str | None = None) -> EvaluatedAttempt:
     """An attempt for which the engine gave no completion; `why` becomes the evidence."""
     failed = CheckResult(ENGINE_ERROR, False, "fail", why)
     completion = Completion("", "error", generated_for=generated_for)
     return EvaluatedAttempt(completion, Extracted("", ""), (failed,), (None,))
-
-
-def best_of(prompt: Prompt, attempts: Sequence[EvaluatedAttempt]) -> Answered:
-    """The best attempt as the answer; of equally good ones, the latest."""
-    best = max(reversed(attempts), key=lambda a: a.merit)
-    stance, prose = _stance(best.extracted), best.extracted.prose
-    estimated = _estimate(prose, stance, prompt) if prose else None
-    return Answered(
-        prompt=prompt,
-        answer=best.answer,
-        document=best.extracted.document,
-        stance=stance,
-        completion=best.completion,
-        checks=best.checks,
-        attempts=tuple(a.attempt for a in attempts),
-        answers_question=estimated and estimated.verdict,
-        p_answered=estimated and estimated.probability,
-    )
 
 
 def _estimate(prose: str, stance: Stance, prompt: Prompt) -> Estimate:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
+from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, without_completion
 from pipeline.answering.judge import Judge
 from pipeline.answering.sharing import SharedEngine
 from pipeline.core.records import Answered, Ask, Prompt, failing
@@ -32,7 +32,7 @@ class AnsweringLoop:
             if not failing(last.checks):
                 break
             request = _next_request(request, last)
-        best = best_of(prompt, evaluated)
+        best = self.evaluator.best_of(prompt, evaluated)
         return await self.judge.judged(best, self.engine) if self.judge else best
 
     async def answer_equal(self, prompts: Sequence[Prompt]) -> list[Answered]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.answering.checks import Check, digests_of, not_known
 from pipeline.answering.checks.base import Finding, NotStored, Subject
-from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, best_of, without_completion
+from pipeline.answering.evaluate import EvaluatedAttempt, Evaluator, without_completion
 from pipeline.answering.past_runs import PastRuns
 from pipeline.answering.stored_rows import Row, stored_completion, stored_prompt
 from pipeline.config.schema import TextGrammar
@@ -142,7 +142,7 @@ def recheck_rows(
     for at, row in enumerate(stored):
         verdicts = StoredVerdicts(row, digests := runs.digests(row))
         prompt = stored_prompt(row, boilerplates.of(row), runs.columns(row))
-        now = best_of(prompt, list(_attempts(row, evaluator, prompt, verdicts)))
+        now = evaluator.best_of(prompt, list(_attempts(row, evaluator, prompt, verdicts)))
         other = tuple(n for n, digest in today.items() if digests.get(n, digest) != digest)
         done.kept.update(verdicts.kept)
         done.other_versions.update(other)

@@ -226,6 +226,7 @@ class Answer(Section):
     schema_: Annotated[dict[str, Any] | None, BeforeValidator(read_schema)] = Field(
         default=None, alias="schema"
     )  # a file's path, or the schema itself
+    estimate: bool = True  # whether each answer gives what its question asks for
 
     @model_validator(mode="after")
     def _one_format(self) -> Self:
@@ -340,6 +341,12 @@ class Job(Section):
     report: Report = Report()
     notify: Notify = Notify()
     storage: Annotated[dict[str, Any], AfterValidator(_by_scheme)] = {}  # or flat, for s3://
+
+    @model_validator(mode="after")
+    def _estimates_for_the_judge(self) -> Self:
+        if self.judge and self.judge.when == "unsure" and not self.answer.estimate:
+            raise ValueError("judge.when: unsure goes by answer.estimate, which is off; write true")
+        return self
 
     @model_validator(mode="after")
     def _judges_in_place(self) -> Self:

@@ -1,8 +1,8 @@
-"""Arrow tables between the stages: records and rejects, then prompts, then outcomes.
+"""Arrow tables between the stages: prompts and rejects, then outcomes.
 
-Every row that is read reaches the sink. Rejects, current records and tallies stay in Arrow all the
-way; only `work` rows become Python objects. Nested columns are built flat, field by field:
-`Table.from_pylist` takes ten times as long.
+Every record that is read reaches the sink. From rendering on, rejects, current records and tallies
+stay in Arrow; only `work` rows become Python objects again. Nested columns are built flat, field by
+field: `Table.from_pylist` takes ten times as long.
 """
 
 import pickle
@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from pipeline.core.extra import dump_extra
 from pipeline.core.records import (
     BatchLine,
-    Item,
     Message,
     Passage,
     Place,
@@ -26,7 +25,6 @@ from pipeline.core.records import (
     Record,
     Reject,
     Standing,
-    Tally,
 )
 
 T = TypeVar("T")
@@ -65,7 +63,6 @@ _WITHOUT_TEXTS = Prompt(Record("", Place("", 0)), (), "", "", "")
 _KEYS = fields(pa.string(), "paper", "prompt_key", "generation_key")
 _REJECTION = [*fields(pa.string(), "reason", "detail"), ("payload", pa.binary())]
 
-ITEMS = pa.schema(_BOOKKEEPING + _RECORD + _REJECTION)
 PROMPTS = pa.schema(_BOOKKEEPING + _RECORD + _KEYS + _PREDICTED_SUMS + _REJECTION)
 """Rows with the same `paper` belong together; a record without a paper has its generation key
 there.
@@ -192,16 +189,6 @@ def first_of_work(table: pa.Table, most: int) -> pa.Table:
     return pa.concat_tables([work.slice(0, most), rest, unread])
 
 
-def items_table(items: Sequence[Item]) -> pa.Table:
-    """One table of `ITEMS`: first the records, then the rejects, then the tallies."""
-    records = [i for i in items if isinstance(i, Record)]
-    rejects = [i for i in items if isinstance(i, Reject)]
-    tallies = [i for i in items if isinstance(i, Tally)]
-    return pa.concat_tables(
-        [_records_table(records), rejects_table(rejects, ITEMS), _tallies_table(tallies)]
-    )
-
-
 def rejects_table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
     """Rejects as rows of a stage's schema."""
     return build(
@@ -216,27 +203,6 @@ def rejects_table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
         },
         len(rejects),
     )
-
-
-def _tallies_table(tallies: Sequence[Tally]) -> pa.Table:
-    columns = {
-        "standing": ["tally"] * len(tallies),
-        "read": [t.read for t in tallies],
-        "stored_bytes": [t.stored_bytes for t in tallies],
-    }
-    return build(ITEMS, columns, len(tallies))
-
-
-def _records_table(records: Sequence[Record]) -> pa.Table:
-    columns = {
-        "standing": ["work"] * len(records),
-        "passages": lists_of_structs([r.passages for r in records], PASSAGES),
-        "messages": lists_of_structs([r.messages for r in records], MESSAGES),
-        "boilerplate": [r.boilerplate for r in records],
-        "extra": [dump_extra(r.extra) for r in records],
-        **record_columns(records),
-    }
-    return build(ITEMS, columns, len(records))
 
 
 def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> pa.Table:
@@ -279,44 +245,28 @@ def _place_columns(places: Sequence[Place]) -> dict[str, Any]:
     return {"source_uri": [p.uri for p in places], "source_row": [p.row for p in places]}
 
 
-def table_records(table: pa.Table) -> list[Record]:
-    """The records of an `ITEMS` table whose rows are all `work`."""
-    messages = structs_of_lists(table["messages"], Message)
-    return _table_records(table, messages, table["boilerplate"].to_pylist())
-
-
 def table_prompts(table: pa.Table) -> list[Prompt]:
     """The prompts of a `PROMPTS` table whose rows are all `work`."""
-    return list(
-        map(
-            Prompt,
-            _table_records(table, repeat(()), repeat("")),
-            structs_of_lists(table["messages"], Message),
-            *(table[c].to_pylist() for c in ("boilerplate", "prompt_key", "generation_key")),
-        )
-    )
 
-
-def _table_records(
-    table: pa.Table, messages: Iterable[tuple[Message, ...]], boilerplates: Iterable[str]
-) -> list[Record]:
     def cells(*names: str) -> Iterable[Any]:
         return (table[name].to_pylist() for name in names)
 
+    records = map(
+        Record,
+        *cells("record_id"),
+        map(Place, *cells("source_uri", "source_row")),
+        *cells("paper_id", "question_id", "question"),
+        structs_of_lists(table["passages"], Passage),
+        repeat(()),
+        *cells("recorded_answer"),
+        repeat(""),
+        (orjson.loads(e) if e else {} for e in table["extra"].to_pylist()),
+        map(tuple, *cells("input_repairs")),
+        batch_lines(table),
+    )
+    messages = structs_of_lists(table["messages"], Message)
     return list(
-        map(
-            Record,
-            *cells("record_id"),
-            map(Place, *cells("source_uri", "source_row")),
-            *cells("paper_id", "question_id", "question"),
-            structs_of_lists(table["passages"], Passage),
-            messages,
-            *cells("recorded_answer"),
-            boilerplates,
-            (orjson.loads(e) if e else {} for e in table["extra"].to_pylist()),
-            map(tuple, *cells("input_repairs")),
-            batch_lines(table),
-        )
+        map(Prompt, records, messages, *cells("boilerplate", "prompt_key", "generation_key"))
     )
 
 

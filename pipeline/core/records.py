@@ -182,15 +182,18 @@ class Fault(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What a read task has passed on since its last tally, to be compared with what arrives."""
+class ItemBlock(NamedTuple):
+    """What a read task hands on at a time."""
 
-    read: int  # records and rejects
-    stored_bytes: int  # of the shards they came from
+    records: Sequence[Record]
+    identities: Sequence[bytes]  # of the records, see `core/identity.py`
+    rejects: Sequence[Reject]
+    stored_bytes: int  # of the shards, as far as they were read for it
 
-
-Item: TypeAlias = Record | Reject | Tally
+    @property
+    def read(self) -> int:
+        """Records and rejects, to be compared with what arrives."""
+        return len(self.records) + len(self.rejects)
 
 
 @dataclass(frozen=True, slots=True)

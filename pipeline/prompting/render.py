@@ -1,11 +1,10 @@
 """Stage: records to prompts under their keys, each with its standing against the store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.cluster.counters import StageCounts
 from pipeline.cluster.identities import Identities
@@ -15,16 +14,15 @@ from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import (
     PROMPTS,
-    carry,
     first_of_work,
     rejects_table,
     set_column,
     split_work,
-    table_records,
+    tally,
 )
 from pipeline.core.extra import dump_extra
-from pipeline.core.identity import identities_in
-from pipeline.core.records import Fault, Prompt, Record, Reject
+from pipeline.core.identity import as_rows
+from pipeline.core.records import Fault, ItemBlock, Prompt, Record, Reject
 from pipeline.engines import generation_identity
 from pipeline.prompting.carrying import with_carried
 from pipeline.prompting.fit import Fit, fitting
@@ -35,7 +33,7 @@ from pipeline.store.ledger import Ledger, contains, reject_digest
 
 
 def to_prompts(
-    items: pa.Table,
+    items: ItemBlock,
     job: Job,
     source: PromptSource,
     ledger: Callable[[], Ledger],
@@ -47,22 +45,21 @@ def to_prompts(
 
     Work beyond the limit, or of a run that is to end, counts as not read.
     """
-    work, rest = split_work(items)
     stored, identity, fit = ledger(), generation_identity(job), fitting(job)
-    rendered = [prompt_of(record, source, identity(record), fit) for record in table_records(work)]
-    is_prompt = [isinstance(item, Prompt) for item in rendered]
+    rendered = [prompt_of(record, source, identity(record), fit) for record in items.records]
     prompts = [item for item in rendered if isinstance(item, Prompt)]
     rejects = [item for item in rendered if isinstance(item, Reject)]
-    rows = identities_in(work["identity"].filter(pa.array(is_prompt, pa.bool_())))
+    made = zip(items.identities, rendered, strict=True)
+    rows = as_rows(b"".join(digests for digests, item in made if isinstance(item, Prompt)))
     known = known_prompts(prompts, rows, stored, index)
+    counts = {"read": items.read, "stored_bytes": items.stored_bytes}
     table = pa.concat_tables(
         [
             with_carried(known, prompts, stored, job.output.carry),
-            rejects_table(rejects, PROMPTS),
-            carry(rest, PROMPTS),
+            _rejects([*rejects, *items.rejects], stored),
+            tally(PROMPTS, counts),
         ]
     )
-    table = _without_known_rejects(table, stored)
     table = with_papers(table)
     if limit:
         table = first_of_work(table, limit.take(split_work(table)[0].num_rows))
@@ -97,11 +94,9 @@ def _payload(record: Record) -> bytes:
     return orjson.dumps(fields)
 
 
-def _without_known_rejects(table: pa.Table, ledger: Ledger) -> pa.Table:
-    """Marks the rejects that the store holds, from the same place with the same payload."""
-    rejected = pc.equal(table["standing"], "rejected")
-    rejects, rest = table.filter(rejected), table.filter(pc.invert(rejected))
-    cells = (rejects[name].to_pylist() for name in ("source_uri", "source_row", "payload"))
-    known = contains(ledger.rejects, list(map(reject_digest, *cells)))
+def _rejects(rejects: Sequence[Reject], ledger: Ledger) -> pa.Table:
+    """Rejects as `PROMPTS`; the store holds some already, from the same place with that payload."""
+    digests = [reject_digest(*reject.place, reject.payload) for reject in rejects]
+    known = contains(ledger.rejects, digests)
     standings = ["rejected_before" if k else "rejected" for k in known]
-    return pa.concat_tables([rest, set_column(rejects, "standing", standings)])
+    return set_column(rejects_table(rejects, PROMPTS), "standing", standings)

@@ -1,4 +1,4 @@
-"""Stage: shards to records, in read tasks of about equal bytes, each a stream of small tables."""
+"""Stage: shards to records, in read tasks of about equal bytes, each a stream of blocks."""
 
 import io
 import time
@@ -7,23 +7,21 @@ from functools import partial
 from itertools import accumulate
 from typing import TypeAlias
 
-import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from pipeline.config.schema import Input
 from pipeline.config.selection import EVERYTHING, Selection
-from pipeline.core.arrow import items_table, set_column
 from pipeline.core.errors import StorageError, describe
 from pipeline.core.filesystem import GuardedStream, Storage
 from pipeline.core.identity import content_of, identity
-from pipeline.core.records import Fault, Item, Record, Reject, Tally
+from pipeline.core.records import Fault, ItemBlock, Record, Reject
 from pipeline.core.storage_faults import Unreadable
 from pipeline.reading.shards import Shard, read_shard, unread, whole_file
 
 BLOCK_RECORDS = 1000
 BLOCK_BYTES = 8 * 2**20
 BLOCK_SECONDS = 1.0
-"""A table of records is handed on when any of these is reached: a slow input shows early that there
+"""A block is handed on when any of these is reached: a slow input shows early that there
 is work, so that the model can load meanwhile."""
 
 SMALL_SHARD_BYTES = 1 * 2**20
@@ -36,7 +34,7 @@ REQUEST_BYTES = 64 * 2**10
 """A read task's share of the input, in which every file weighs this much more than it holds."""
 
 
-ReadTask: TypeAlias = tuple[Callable[[], Iterator[pa.Table]], int]
+ReadTask: TypeAlias = tuple[Callable[[], Iterator[ItemBlock]], int]
 """What reads its share of the shards, and the bytes that these have in the store."""
 
 
@@ -48,14 +46,14 @@ def read_tasks(
     enough: Callable[[], bool] = lambda: False,
     met: Callable[[bytes], object] = lambda _: None,
 ) -> list[ReadTask]:
-    """The input in tasks of about equal weight, each a stream of `ITEMS` tables.
+    """The input in tasks of about equal weight.
 
     Nothing outside the selection or the bucket is handed on; reading stops once `enough` says so.
     `met` is told the identities of all records that were read, before what comes of them is handed
     on.
     """
     wanted = min(len(shards), -(-sum(map(_weight, shards)) // TASK_BYTES))
-    read = partial(read_tables, spec=spec, storage=storage, selection=selection, enough=enough)
+    read = partial(read_blocks, spec=spec, storage=storage, selection=selection, enough=enough)
     shares = share_out(shards, wanted)
     firsts = accumulate(map(len, shares), initial=0)
     return [
@@ -79,7 +77,7 @@ def _weight(shard: Shard) -> int:
     return shard.size + REQUEST_BYTES
 
 
-def read_tables(
+def read_blocks(
     shards: Sequence[Shard],
     spec: Input,
     storage: Storage,
@@ -87,8 +85,8 @@ def read_tables(
     enough: Callable[[], bool] = lambda: False,
     met: Callable[[bytes], object] = lambda _: None,
     first: int = 0,
-) -> Iterator[pa.Table]:
-    """One read task: its shards' items as tables, each with its tally, in bounded memory.
+) -> Iterator[ItemBlock]:
+    """One read task: its shards' records and rejects, in bounded memory.
 
     `first` is the number of its first shard in the input.
     """
@@ -102,46 +100,46 @@ def read_tables(
             if block.is_full():
                 reached = finished + _consumed(shard, opened)
                 met(b"".join(block.met))
-                yield block.table(reached - reported)
+                yield block.items(reached - reported)
                 block, reported = _Block(), reached
                 if enough():
                     return
         finished += shard.size
     met(b"".join(block.met))
-    yield block.table(finished - reported)
+    yield block.items(finished - reported)
 
 
 class _Block:
-    """Items on their way into one table, and the identities of all records met meanwhile."""
+    """Items on their way into one block, and the identities of all records met meanwhile."""
 
     def __init__(self) -> None:
         self.met: list[bytes] = []
-        self._items: list[Item] = []
+        self._records: list[Record] = []
         self._identities: list[bytes] = []
+        self._rejects: list[Reject] = []
         self._size = 0
         self._began = time.monotonic()
 
     def add(self, item: Record | Reject, shard: int, is_wanted: bool) -> None:
-        identities: list[bytes] = []
-        if isinstance(item, Record):
-            content = content_of(item)
-            identities = [identity(item.record_id, content, shard, item.place.row)]
-            self.met += identities
-        else:
-            content = item.payload
+        if isinstance(item, Reject):
+            if is_wanted:
+                self._rejects.append(item)
+                self._size += len(item.payload)
+            return
+        content = content_of(item)
+        self.met.append(identity(item.record_id, content, shard, item.place.row))
         if is_wanted:
-            self._items.append(item)
-            self._identities += identities
+            self._records.append(item)
+            self._identities.append(self.met[-1])
             self._size += len(content)
 
     def is_full(self) -> bool:
-        full = len(self._items) >= BLOCK_RECORDS or self._size >= BLOCK_BYTES
-        return bool(self._items) and (full or time.monotonic() - self._began > BLOCK_SECONDS)
+        items = len(self._records) + len(self._rejects)
+        full = items >= BLOCK_RECORDS or self._size >= BLOCK_BYTES
+        return items > 0 and (full or time.monotonic() - self._began > BLOCK_SECONDS)
 
-    def table(self, stored_bytes: int) -> pa.Table:
-        items = items_table([*self._items, Tally(len(self._items), stored_bytes)])
-        others = items.num_rows - len(self._identities)  # which come behind the records
-        return set_column(items, "identity", self._identities + [None] * others)
+    def items(self, stored_bytes: int) -> ItemBlock:
+        return ItemBlock(self._records, self._identities, self._rejects, stored_bytes)
 
 
 def read_items(shards: Sequence[Shard], spec: Input, storage: Storage) -> Iterator[Record | Reject]:

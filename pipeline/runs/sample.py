@@ -3,32 +3,27 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.cluster.identities import Identities
 from pipeline.config.schema import Job
-from pipeline.core.arrow import split_work, table_records
 from pipeline.core.filesystem import Storage
-from pipeline.core.identity import identities_in
-from pipeline.core.records import Fault
+from pipeline.core.identity import as_rows
+from pipeline.core.records import Fault, ItemBlock
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.own_ids import Settler
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import PromptSource
 from pipeline.reading.shards import Shard
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from pipeline.store.ledger import Ledger
 
 SAMPLED_SHARDS, SAMPLED_BYTES, SHARD_BYTES = 200, 64 * 2**20, 8 * 2**20
 """Shards that are read, and bytes of them; of a large one little more than `SHARD_BYTES`."""
 
 RENDERED = 200
-"""Records of a table that are rendered; the ids of all are compared."""
+"""Records of a block that are rendered; the ids of all are compared."""
 
 NAMED = 100
 """Records of shared ids that are looked up in the store, for a few examples."""
@@ -65,35 +60,36 @@ def take_sample(
 ) -> tuple[Sample, dict[str, Any]]:
     """A sample, and what `run.json` would say of its ids."""
     sample, index, fit = Sample(), Identities(), fitting(job)
-    tables = list(_tables(job, shards, index))
-    for table in tables:
-        records, rest = split_work(table)
-        faults = rest.filter(pc.equal(rest["standing"], "rejected"))
-        for rejected in faults.select(["reason", "detail"]).to_pylist():
-            sample.add(**rejected)
-        for record in table_records(records.slice(0, RENDERED)):
+    blocks = list(_blocks(job, shards, index))
+    for block in blocks:
+        for rejected in block.rejects:
+            sample.add(rejected.reason, rejected.detail)
+        for record in block.records[:RENDERED]:
             try:
                 fit(record, source)
                 sample.prompts += 1
             except Fault as fault:
                 sample.add(fault.reason, fault.detail)
-    met_twice = pa.concat_tables(map(partial(_met_twice, index=index), tables)).slice(0, NAMED)
-    prompts = to_prompts(met_twice, job, source, lambda: ledger, index)
+    prompts = to_prompts(_met_twice(blocks, index), job, source, lambda: ledger, index)
     Settler(lambda: ledger, index)(prompts)
     return sample, index.summary()
 
 
-def _tables(job: Job, shards: Sequence[Shard], index: Identities) -> Iterator[pa.Table]:
+def _blocks(job: Job, shards: Sequence[Shard], index: Identities) -> Iterator[ItemBlock]:
     """The beginnings of some shards, evenly spread; of a small input everything."""
     storage = Storage(job.storage)
     size = sum(min(shard.size, SHARD_BYTES) for shard in shards)
     step = max(-(-len(shards) // SAMPLED_SHARDS), -(-size // SAMPLED_BYTES), 1)
     for number in range(0, len(shards), step):
         shard = shards[number]
-        tables = read_tables([shard], job.input, storage, met=index.add, first=number)
-        yield from islice(tables, None if shard.size <= SHARD_BYTES else 1)
+        blocks = read_blocks([shard], job.input, storage, met=index.add, first=number)
+        yield from islice(blocks, None if shard.size <= SHARD_BYTES else 1)
 
 
-def _met_twice(items: pa.Table, index: Identities) -> pa.Table:
-    """The records whose ids others have too."""
-    return items.filter(pa.array(index.has_met_twice(identities_in(items["identity"]))))
+def _met_twice(blocks: Sequence[ItemBlock], index: Identities) -> ItemBlock:
+    """The first records whose ids others have too."""
+    digests = [identity for block in blocks for identity in block.identities]
+    records = [record for block in blocks for record in block.records]
+    shared = index.has_met_twice(as_rows(b"".join(digests)))
+    first = list(islice(compress(zip(records, digests, strict=True), shared), NAMED))
+    return ItemBlock([record for record, _ in first], [digest for _, digest in first], (), 0)

@@ -32,7 +32,7 @@ from pipeline.core.accounting import Totals
 from pipeline.core.arrow import receipt, split_work, table_prompts, unpack
 from pipeline.core.records import Prompt
 from pipeline.prompting.render import to_prompts
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from pipeline.store.ledger import Ledger
 from pipeline.store.lengths import Lengths
 from tests.support.fleet import Asked, SimulatedEngine, drawn_tokens, least_seconds
@@ -265,5 +265,5 @@ def _plain(prepared: Prepared, executor: RayData) -> None:
 
 
 def _all_prompts(prepared: Prepared) -> Iterator[pa.Table]:
-    for items in read_tables(prepared.listing.shards, prepared.job.input, prepared.storage):
+    for items in read_blocks(prepared.listing.shards, prepared.job.input, prepared.storage):
         yield to_prompts(items, prepared.job, prepared.source, Ledger.empty, Identities())

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.replica import BatchWorker
@@ -15,7 +15,7 @@ from pipeline.prompting.batching import to_batches
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from pipeline.store.ledger import Ledger
 from pipeline.store.parts import PartWriter
 from pipeline.store.sink import Sink
@@ -31,12 +31,12 @@ STAGES = (
 )
 
 
-def stage_seconds(shards: Path, store: Path, checks: Mapping[str, str]) -> dict[str, float]:
+def stage_seconds(shards: Path, store: Path, options: Mapping[str, Any]) -> dict[str, float]:
     """Seconds that one core spends in each stage on all records of a folder of shards."""
-    recorded = job(shards, store, engine={"kind": "recorded"}, checks=dict(checks))
+    recorded = job(shards, store, engine={"kind": "recorded"}, **options)
     storage = Storage()
     source = load_prompt(recorded.prompt.template, recorded.answer)
-    tables = read_tables(list_shards(str(shards), storage).shards, recorded.input, storage)
+    blocks = read_blocks(list_shards(str(shards), storage).shards, recorded.input, storage)
     sink = Sink(str(store), storage, PartWriter("bench"), recorded.rows_per_file)
     worker, loop = BatchWorker(recorded, source, Evaluator.of(recorded), sink), asyncio.Runner()
     seconds = dict.fromkeys(STAGES, 0.0)
@@ -48,7 +48,7 @@ def stage_seconds(shards: Path, store: Path, checks: Mapping[str, str]) -> dict[
         seconds[stage] += time.process_time() - began
         return result
 
-    while (items := timed("read", lambda: next(tables, None))) is not None:
+    while (items := timed("read", lambda: next(blocks, None))) is not None:
         prompts = timed(
             STAGES[1], lambda t=items: to_prompts(t, recorded, source, Ledger.empty, Identities())
         )

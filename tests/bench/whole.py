@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -19,7 +20,11 @@ SAMPLE_SECONDS = 0.5
 COMPARING = ("general", "links", "names", "numbers", "quotes", "references")
 """Checks that compare an answer with its prompt, which take most of the time of all checks."""
 
-WITHOUT_COMPARING = dict.fromkeys(COMPARING, "off")
+PLAIN: Mapping[str, Any] = {
+    "checks": dict.fromkeys(COMPARING, "off"),
+    "answer": {"estimate": False},
+}
+"""A job that compares no answer with its prompt."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,11 @@ class Whole:
     driver_peak_bytes: int
 
 
-def whole_run(shards: Path, folder: Path, checks: Mapping[str, str]) -> Whole:
+def whole_run(shards: Path, folder: Path, options: Mapping[str, Any]) -> Whole:
     """Runs the recorded engine over a folder of shards on a cluster of its own."""
     folder.mkdir(parents=True)
-    options = {"engine": {"kind": "recorded"}, "failure_budget": 1.0, "checks": dict(checks)}
-    recorded = job(shards, folder / "store", **options)
+    engine = {"kind": "recorded"}
+    recorded = job(shards, folder / "store", engine=engine, failure_budget=1.0, **options)
     file = job_file(folder / "job.yaml", recorded)
     with (folder / "out.json").open("wb") as out, (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(

@@ -39,7 +39,7 @@ def test_a_run_succeeds_even_if_its_page_cannot_be_written(
     def fails(*_: object) -> None:
         raise RuntimeError("out of ink")
 
-    monkeypatch.setattr("jobs.run.write_report", fails)
+    monkeypatch.setattr("jobs.run.write_report_at_end", fails)
     write_jsonl(tmp_path / "shards" / "a.jsonl", rows(range(6)))
     console = Console(file=StringIO(), soft_wrap=True)
     code, document = run_job(console, load_job(file), EVERYTHING, None, debug=False)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.answering.checks import chosen_checks
-from pipeline.answering.evaluate import Evaluator, best_of
+from pipeline.answering.evaluate import Evaluator
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import set_column
@@ -87,7 +87,7 @@ def _answers(rng: random.Random, numbers: Sequence[int]) -> Iterator[Answered]:
         messages = (Message("user", f"{text}\n\n{record.question}"),)
         keys = prompt_and_generation_key(messages, {})
         prompt = Prompt(record, messages, "", *keys)
-        yield best_of(prompt, [evaluator.evaluate(_completion(rng, passages), prompt)])
+        yield evaluator.best_of(prompt, [evaluator.evaluate(_completion(rng, passages), prompt)])
 
 
 def _completion(rng: random.Random, passages: tuple[Passage, ...]) -> Completion:

@@ -28,6 +28,7 @@ DATA_TYPE = "application/x-overnight"
 
 SCRIPTS = {
     "run": ("page.js", "marks.js", "first.js", "run.js"),
+    "unchanged": (),
     "comparison": ("page.js", "comparison.js"),
 }
 """The scripts of each page, in order."""

@@ -1,5 +1,7 @@
 """The page about a run: `runs/<run_id>/report.html`.
 
+A run that changed nothing has a short one, which refers to the page with the answers.
+
 run.json ─▶ summary
 answers ─ newest of every record ─▶ matrix and charts ─ fair sample ─▶ answers behind cells
                                  └▶ those to read first ─▶ answers of the list
@@ -30,6 +32,7 @@ from pipeline.results.pages.charts import charts
 from pipeline.results.pages.first import MAX_FIRST, first_content
 from pipeline.results.pages.matrix import CellKind, Matrix
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
+from pipeline.results.pages.shown import PAGE, Shown, state_of
 from pipeline.results.pages.summary import Run, summarize
 from pipeline.results.papers import paper_name
 from pipeline.results.reading_order import Reading
@@ -58,10 +61,29 @@ def write_report(store: Location, job: Job, run_id: str | None = None) -> Locati
 
     Raises `ConfigError` if the store has no such run.
     """
-    runs = [run for run in all_runs(store) if run.get("command", "run") == "run"]
+    runs = _runs_of(store)
     run, before = _find_run(runs, run_id, store)
-    html = _html(store, job, run, before, Boilerplates.of_runs(runs, job.input.text))
-    target = store.join(RUNS_FOLDER, run["run_id"], "report.html")
+    return _write(store, job, run, _whole_page(store, job, runs, run, before, state_of(store)))
+
+
+def write_report_at_end(store: Location, job: Job, run_id: str) -> Location:
+    """The same about a run that has just ended; a short page that refers to an earlier one if that
+    shows the store as it still is.
+    """
+    runs, state = _runs_of(store), state_of(store)
+    run, before = _find_run(runs, run_id, store)
+    shown = Shown.on_page(store, before["run_id"]) if before else None
+    if shown and shown.state == state and Shown.on_page(store, shown.run_id) == shown:
+        return _write(store, job, run, _short_page(job, run, before, shown))
+    return _write(store, job, run, _whole_page(store, job, runs, run, before, state))
+
+
+def _runs_of(store: Location) -> list[Run]:
+    return [run for run in all_runs(store) if run.get("command", "run") == "run"]
+
+
+def _write(store: Location, job: Job, run: Run, html: str) -> Location:
+    target = store.join(RUNS_FOLDER, run["run_id"], PAGE)
     if job.output.append_only:
         return target.create_beside(html.encode())
     target.write_whole(html.encode())
@@ -79,10 +101,32 @@ def _find_run(runs: Sequence[Run], run_id: str | None, store: Location) -> tuple
     return runs[index], counted[-1] if counted else None
 
 
-def _html(
-    store: Location, job: Job, run: Run, before: Run | None, boilerplates: Boilerplates
+def _short_page(job: Job, run: Run, before: Run | None, shown: Shown) -> str:
+    """What a run that changed nothing has of its own: its figures."""
+    return render_page("unchanged", (), shown=shown, **_head(job, run, before, shown))
+
+
+def _head(job: Job, run: Run, before: Run | None, shows: Shown) -> dict[str, Any]:
+    """What both pages say of the run itself."""
+    return {
+        "run": run,
+        "before": before,
+        "shows": shows,
+        "groups": summarize(run, before, job.report.price),
+        "about_input": [
+            *lines_about(run.get("ids") or {}),
+            *carried.lines_about(run.get("carried") or {}),
+        ],
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+
+
+def _whole_page(
+    store: Location, job: Job, runs: Sequence[Run], run: Run, before: Run | None, state: str
 ) -> str:
-    written = datetime.now(UTC)
+    """The page with the answers of a store, whose `state` was taken before they are read."""
+    boilerplates = Boilerplates.of_runs(runs, job.input.text)
+    head = _head(job, run, before, Shown(state, run["run_id"]))
     matrix, reading = _overview(store, run["run_id"])
     sample = answers.sample_records(matrix.papers)
     texts = answers.rows_of(
@@ -102,9 +146,7 @@ def _html(
             ("first", first),
             *((f"paper-{number}", content) for number, content in papers.items()),
         ],
-        run=run,
-        before=before,
-        groups=summarize(run, before, job.report.price),
+        **head,
         charts=charts(matrix, run["job"]["answer"]["max_words"]),
         agreement=agreement_section(store),
         matrix=matrix,
@@ -115,11 +157,6 @@ def _html(
         opened=sum(len(rows[names[number]]) for number in papers),
         rejects=rejects,
         reject_count=reject_count,
-        about_input=[
-            *lines_about(run.get("ids") or {}),
-            *carried.lines_about(run.get("carried") or {}),
-        ],
-        written=f"{written:%Y-%m-%d %H:%M} UTC",
     )
 
 

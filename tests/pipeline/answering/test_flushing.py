@@ -22,7 +22,7 @@ from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Answer, Job
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import build, items_table, pack, receipts_in
+from pipeline.core.arrow import build, pack, receipts_in
 from pipeline.core.errors import StorageError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.core.records import Completion
@@ -34,6 +34,7 @@ from pipeline.store.parts import PartWriter
 from pipeline.store.schema import OUTCOMES
 from pipeline.store.sink import Sink
 from tests.support.jobs import job, record, stored
+from tests.support.shards import items_of
 
 FLUSH_SECONDS = 0.4
 SOON = 10.0
@@ -137,7 +138,7 @@ class Bench:
     def batch(self, numbers: range) -> pa.Table:
         source = load_prompt(self.job.prompt.template, Answer())
         prompts = to_prompts(
-            items_table([*map(record, numbers)]), self.job, source, Ledger.empty, Identities()
+            items_of(*map(record, numbers)), self.job, source, Ledger.empty, Identities()
         )
         return pack([prompts])
 

@@ -23,7 +23,7 @@ from pipeline.cluster.counters import EngineCounts
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Answer, Job
-from pipeline.core.arrow import items_table, pack, receipts_in
+from pipeline.core.arrow import pack, receipts_in
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Completion
 from pipeline.engines.engine import GenerationError, Request
@@ -46,6 +46,7 @@ from tests.support.jobs import (
     write_jsonl,
 )
 from tests.support.scripted import CUT_OFF, GOOD
+from tests.support.shards import items_of
 
 BREAKS_OFF, FAILS = 5, 7
 """Of every so many ponds one has a first answer that breaks off, or no answer at all."""
@@ -134,7 +135,7 @@ def packed(task_: Job, ponds: list[int], words: list[str] | None = None) -> pa.T
         for number, (pond, word) in enumerate(zip(ponds, words or ponds, strict=True))
     ]
     source, index = load_prompt(task_.prompt.template, Answer()), Identities()
-    return pack([to_prompts(items_table(records), task_, source, Ledger.empty, index)])
+    return pack([to_prompts(items_of(*records), task_, source, Ledger.empty, index)])
 
 
 def worker_of(task_: Job, sink: Sink, reporter: Reporter) -> BatchWorker:

@@ -22,7 +22,6 @@ from pipeline.cluster.counters import EngineCounts, RunCounts
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.session import actor_beside_driver
 from pipeline.config.schema import Answer
-from pipeline.core.arrow import items_table
 from pipeline.core.filesystem import Storage
 from pipeline.prompting.batching import to_batches
 from pipeline.prompting.render import to_prompts
@@ -32,6 +31,7 @@ from pipeline.store.parts import PartWriter
 from pipeline.store.sink import Sink
 from tests.support.crowd import NODE_ID, ROWS, Crowded, LocalReporter, RemoteReporter
 from tests.support.jobs import job, record
+from tests.support.shards import items_of
 
 MANY = 1000
 
@@ -164,7 +164,7 @@ def sent_for_a_batch(records: int, folder: Path) -> list[str]:
     """By a replica with an engine."""
     recorded = job("shards", folder, engine={"kind": "recorded"})
     source = load_prompt(recorded.prompt.template, Answer())
-    items = items_table([record(n, recorded_answer="Three herons.") for n in range(records)])
+    items = items_of(*(record(n, recorded_answer="Three herons.") for n in range(records)))
     prompts = to_prompts(items, recorded, source, Ledger.empty, Identities())
     batch = to_batches(prompts, recorded, source, 1)
     sink = Sink(str(folder), Storage(), PartWriter("run-1"), recorded.rows_per_file)

@@ -10,7 +10,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.core.records import Place, Reject
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import BLOCK_RECORDS, read_tables
+from pipeline.reading.source import BLOCK_RECORDS, read_blocks
 from tests.support.jobs import record, rows, write_jsonl
 
 
@@ -121,14 +121,14 @@ def test_reading_stops_when_there_is_enough_and_counts_what_was_read(tmp_path, m
     spec = Input(uri=str(tmp_path))
     shards = list_shards(spec.uri, Storage()).shards
     enough = iter([False, False, True])
-    tables = list(read_tables(shards, spec, Storage(), enough=lambda: next(enough)))
-    assert sum(table["read"].drop_null()[0].as_py() for table in tables) == 2 * BLOCK_RECORDS
+    blocks = list(read_blocks(shards, spec, Storage(), enough=lambda: next(enough)))
+    assert sum(block.read for block in blocks) == 2 * BLOCK_RECORDS
 
 
 def test_records_outside_the_selection_do_not_count_as_read(tmp_path):
     write_jsonl(tmp_path / "a.jsonl", rows(range(30)))
     spec = Input(uri=str(tmp_path))
     shards = list_shards(spec.uri, Storage()).shards
-    (table,) = read_tables(shards, spec, Storage(), select(only=["paper_id=paper-2"]))
-    assert table["read"].drop_null().to_pylist() == [6]
-    assert set(table["paper_id"].drop_null().to_pylist()) == {"paper-2"}
+    (block,) = read_blocks(shards, spec, Storage(), select(only=["paper_id=paper-2"]))
+    assert block.read == 6
+    assert {record.paper_id for record in block.records} == {"paper-2"}

@@ -2,14 +2,16 @@ import pyarrow as pa
 import pytest
 
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import PROMPTS, build, carry, items_table, receipt, receipts_in
+from pipeline.core.arrow import PROMPTS, build, receipt, receipts_in, rejects_table, tally
 from pipeline.core.errors import AccountingError
-from pipeline.core.records import Place, Reject, Tally
+from pipeline.core.records import Place, Reject
 from pipeline.store.schema import OUTCOMES
 
 
-def totals(*items: Reject | Tally) -> Totals:
-    return Totals.of(carry(items_table(items), PROMPTS))
+def totals(*rejects: Reject, **read: int) -> Totals:
+    """Those of a table with these rejects, and with a count of what was read."""
+    rows = rejects_table(rejects, PROMPTS)
+    return Totals.of(pa.concat_tables([rows, tally(PROMPTS, read)]))
 
 
 def reject(row: int) -> Reject:
@@ -17,16 +19,16 @@ def reject(row: int) -> Reject:
 
 
 def test_records_read_and_records_that_arrive_have_to_agree():
-    totals(reject(0), reject(1), Tally(2, 10)).check()
+    totals(reject(0), reject(1), read=2).check()
     with pytest.raises(AccountingError, match="3 records were read but 2 are accounted for"):
-        totals(reject(0), reject(1), Tally(3, 10)).check()
+        totals(reject(0), reject(1), read=3).check()
     with pytest.raises(AccountingError, match="1 records were read but 2 are accounted for"):
-        totals(reject(0), reject(1), Tally(1, 10)).check()
+        totals(reject(0), reject(1), read=1).check()
 
 
 def test_totals_add_up_and_survive_their_receipt():
-    whole = totals(reject(0), Tally(1, 4))
-    whole.add(*receipts_in(receipt(totals(reject(1), Tally(1, 6)))))
+    whole = totals(reject(0), read=1, stored_bytes=4)
+    whole.add(*receipts_in(receipt(totals(reject(1), read=1, stored_bytes=6))))
     assert (whole.counts["read"], whole.counts["rejected"]) == (2, 2)
     assert (whole.reasons["invalid_json"], whole.sums["stored_bytes"]) == (2, 10)
     whole.check()

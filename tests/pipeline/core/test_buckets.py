@@ -12,7 +12,7 @@ from pipeline.config.schema import Input
 from pipeline.core.errors import ConfigError, OvernightError, StorageError
 from pipeline.core.filesystem import Storage
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from tests.support.jobs import S3
 from tests.support.proxy import Fault, Proxy
 from tests.support.shards import Reading, as_reading
@@ -126,7 +126,7 @@ def proxy(moto_s3: S3) -> Iterator[Proxy]:
 
 def read(storage: dict[str, Any], uri: str) -> Reading:
     shards = list_shards(uri, at := Storage(storage)).shards
-    return as_reading(list(read_tables(shards, Input(uri=uri), at)))
+    return as_reading(read_blocks(shards, Input(uri=uri), at))
 
 
 def test_a_listing_takes_a_request_for_each_thousand_keys_and_few_more(

@@ -14,7 +14,7 @@ from pipeline.config.schema import Input
 from pipeline.core.errors import ConfigError, StorageError
 from pipeline.core.filesystem import Location, Storage
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from tests.support.emulators import Emulator, connection_string
 from tests.support.proxy import Fault, Proxy, no_fault
 from tests.support.shards import Reading, as_reading
@@ -95,7 +95,7 @@ def test_shards_small_large_and_empty_are_read_whole(emulator: Emulator, tmp_pat
 
 def read(storage: dict[str, Any], uri: str) -> Reading:
     options = Storage(storage)
-    return as_reading(read_tables(list_shards(uri, options).shards, Input(uri=uri), options))
+    return as_reading(read_blocks(list_shards(uri, options).shards, Input(uri=uri), options))
 
 
 def test_a_listing_has_what_others_have_written_and_removed_since(
@@ -241,7 +241,7 @@ def test_one_shard_that_may_not_be_read_is_a_reject(
     shards = list_shards(emulator.uri(f"{bucket}/in/"), refused).shards
     proxy.fault = refusing(403, "deep")
 
-    reading = as_reading(read_tables(shards, Input(uri="-"), refused))
+    reading = as_reading(read_blocks(shards, Input(uri="-"), refused))
 
     proxy.fault = no_fault
     assert sorted(r["record_id"] for r in reading.records) == ["1", "4"]

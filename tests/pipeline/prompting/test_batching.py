@@ -10,14 +10,15 @@ import pyarrow as pa
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Answer, Job
-from pipeline.core.arrow import items_table, split_work, table_prompts, unpack
-from pipeline.core.records import Item, Passage, Place, Record, Reject, Tally
+from pipeline.core.arrow import split_work, table_prompts, unpack
+from pipeline.core.records import Passage, Place, Record, Reject
 from pipeline.prompting.batching import to_batches
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import PromptSource, load_prompt
 from pipeline.store.ledger import Ledger
 from tests.support.jobs import BETTER_PROMPT, job
 from tests.support.lengths import lengths_of
+from tests.support.shards import items_of
 
 ROWS = 10
 
@@ -45,14 +46,16 @@ def generating(passages: str, template: str = BETTER_PROMPT) -> Task:
     return job("shards", "store", ROWS, engine=engine, prompt=prompt), source
 
 
-def batches(task: Task, items: Iterable[Item], reporter: Reporter | None = None) -> list[pa.Table]:
-    prompts = to_prompts(items_table(list(items)), *task, Ledger.empty, Identities())
+def batches(
+    task: Task, items: Iterable[Record | Reject], reporter: Reporter | None = None
+) -> list[pa.Table]:
+    prompts = to_prompts(items_of(*items), *task, Ledger.empty, Identities())
     packed = to_batches(prompts, *task, 1, reporter or Reporter())
     return [unpack(packed.slice(at, 1)) for at in range(packed.num_rows)]
 
 
 def keys(task: Task, record_: Record) -> set[tuple[str, str]]:
-    work, _ = split_work(to_prompts(items_table([record_]), *task, Ledger.empty, Identities()))
+    work, _ = split_work(to_prompts(items_of(record_), *task, Ledger.empty, Identities()))
     return {(p.prompt_key, p.generation_key) for p in table_prompts(work)}
 
 
@@ -76,7 +79,7 @@ def test_another_passage_makes_another_key_in_any_order():
 def test_common_passages_come_first_and_keys_stay():
     task = generating("shared_first")
     records = {r.record_id: r for r in (record(1, "xa"), record(2, "ya"), record(3, "za"))}
-    (batch,) = batches(task, records.values())
+    (batch, _) = batches(task, records.values())
     for prompt in table_prompts(split_work(batch)[0]):
         first, second = prompt.record.passages
         assert first.text == "a" * 40
@@ -93,7 +96,7 @@ def test_a_template_keeps_its_own_columns_when_passages_move(tmp_path):
         "{% for p in passages %}{{ p.text }}{% endfor %} {{ extra.seen }}\n"
     )
     task = generating("shared_first", str(template))
-    (batch,) = batches(task, [record(1, "xa"), record(2, "ya")])
+    (batch, _) = batches(task, [record(1, "xa"), record(2, "ya")])
     assert texts(batch) == {"r1": "a" * 40 + "x" * 40 + " 1", "r2": "a" * 40 + "y" * 40 + " 2"}
 
 
@@ -103,7 +106,7 @@ def test_a_prompt_stays_as_it_was_if_the_template_fails_on_another_order(tmp_pat
     task = generating("shared_first", str(template))
     extra = {"a" * 40: "one", "b" * 40: "two"}
     records = [replace(record(n, letters), extra=extra) for n, letters in enumerate(("ac", "bc"))]
-    (batch,) = batches(task, records)
+    (batch, _) = batches(task, records)
     assert sorted(texts(batch).values()) == ["one", "two"]
 
 
@@ -124,7 +127,7 @@ def test_records_without_a_paper_are_groups_of_their_own():
 
 def test_rows_that_are_no_work_ride_along():
     reject = Reject("bad", "invalid_json", "line 1", Place("shard", 0), b"{")
-    tables = batches(generating("as_given"), [record(1, "a"), reject, Tally(2, 10)])
+    tables = batches(generating("as_given"), [record(1, "a"), reject])
     rows = [row for table in tables for row in table.to_pylist()]
     standings = [row["standing"] for row in rows]
     assert standings.count("work") == standings.count("rejected") == 1
@@ -137,8 +140,8 @@ def test_an_engine_without_a_model_gets_records_in_the_order_of_the_input():
     extractive = job("shards", "store", ROWS), load_prompt(BETTER_PROMPT, Answer())
     records = [record(n, "ab", f"paper-{n % 3}") for n in range(21)]
     tables = batches(extractive, records)
-    assert [table.num_rows for table in tables] == [10, 10, 1]
-    ids = [r for table in tables for r in table["record_id"].to_pylist()]
+    assert [split_work(table)[0].num_rows for table in tables] == [10, 10, 1]
+    ids = [r for table in tables for r in split_work(table)[0]["record_id"].to_pylist()]
     assert ids == [r.record_id for r in records]
 
 
@@ -147,9 +150,12 @@ def test_batches_do_not_depend_on_the_order_in_which_a_shuffle_returns_rows():
     items = [
         *(record(n, "abcd"[: n % 4 + 1], f"paper-{n % 3}") for n in range(40)),
         *(Reject(f"bad{n}", "invalid_json", "", Place("shard", n)) for n in range(15)),
-        *(Tally(n, 10 * n) for n in range(12)),
     ]
-    prompts = to_prompts(items_table(items), *task, Ledger.empty, Identities())
+    tables = [
+        to_prompts(items_of(*items[at::12], stored_bytes=at), *task, Ledger.empty, Identities())
+        for at in range(12)
+    ]
+    prompts = pa.concat_tables(tables)
     order = list(range(prompts.num_rows))
     random.Random(3).shuffle(order)
     assert to_batches(prompts.take(order), *task, 4).equals(to_batches(prompts, *task, 4))
@@ -160,7 +166,7 @@ def test_work_that_no_replica_will_begin_counts_as_not_read():
         def is_ending(self) -> bool:
             return True
 
-    items = [*(record(n, "abc") for n in range(3)), Tally(3, 30)]
+    items = [record(n, "abc") for n in range(3)]
     tables = batches(generating("shared_first"), items, Ending())
     rows = [row for table in tables for row in table.to_pylist()]
     assert {row["standing"] for row in rows} == {"tally"}
@@ -170,7 +176,7 @@ def test_work_that_no_replica_will_begin_counts_as_not_read():
 def test_papers_whose_answers_were_long_in_earlier_runs_come_first():
     task = generating("as_given")
     records = [record(n, "ab", f"paper-{n % 3}") for n in range(9)]
-    prompts = to_prompts(items_table(records), *task, Ledger.empty, Identities())
+    prompts = to_prompts(items_of(*records), *task, Ledger.empty, Identities())
     earlier = lengths_of(["r4", "r0", "r2"], ["Why 4?", "Why 0?", "Why 2?"], [9000, 10, 10])
     known = to_batches(prompts, *task, 0, lengths=lambda: earlier)
     unknown = to_batches(prompts, *task, 0)

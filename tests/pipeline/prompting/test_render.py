@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from pipeline.cluster.identities import Identities
 from pipeline.config.schema import Answer
-from pipeline.core.arrow import PROMPTS, build, items_table, split_work
+from pipeline.core.arrow import PROMPTS, build, split_work
 from pipeline.core.records import Passage, Place, Record
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt
 from pipeline.store.ledger import Ledger, answer_digest
 from pipeline.store.reader import as_digests
 from tests.support.jobs import BETTER_PROMPT, job
+from tests.support.shards import items_of
 
 LONG = "heron " * 500
 TEXTS = ("question", "passages", "messages", "recorded_answer", "boilerplate", "extra")
@@ -36,12 +37,12 @@ def record(number: int) -> Record:
 def prompts(records: list[Record], ledger: Ledger) -> pa.Table:
     recorded = job("shards", "store", engine={"kind": "recorded"})
     source = load_prompt(BETTER_PROMPT, Answer())
-    return to_prompts(items_table(records), recorded, source, lambda: ledger, Identities())
+    return to_prompts(items_of(*records), recorded, source, lambda: ledger, Identities())
 
 
 def test_a_record_that_the_store_holds_travels_without_its_texts():
     records = [record(number) for number in range(20)]
-    before = prompts(records, Ledger.empty())
+    before, _ = split_work(prompts(records, Ledger.empty()))
     cells = (before[name].to_pylist()[::2] for name in ("record_id", "generation_key"))
     held = as_digests(sorted(map(answer_digest, *cells)))
     table = prompts(records, replace(Ledger.empty(), answered=held))

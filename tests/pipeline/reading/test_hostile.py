@@ -49,8 +49,8 @@ def test_a_hostile_file_gives_the_expected_records_and_rejects(
         assert reject["detail"].strip()
         assert reject["record_id"]
         assert len(reject["payload"]) <= PAYLOAD_BYTES
-    assert sum(t["read"] for t in reading.tallies) == len(reading.records) + len(reading.rejects)
-    assert sum(t["stored_bytes"] for t in reading.tallies) == path.stat().st_size
+    assert sum(t["read"] for t in reading.counts) == len(reading.records) + len(reading.rejects)
+    assert sum(t["stored_bytes"] for t in reading.counts) == path.stat().st_size
 
 
 def test_a_whole_hostile_folder_gives_the_sum_of_its_files(
@@ -62,8 +62,8 @@ def test_a_whole_hostile_folder_gives_the_sum_of_its_files(
     assert Counter((r["source_uri"], r["source_row"], r["reason"]) for r in reading.rejects) == (
         Counter((f"file://{folder / n}", *f) for n, e in expectations.items() for f in e.rejects)
     )
-    assert sum(t["read"] for t in reading.tallies) == len(reading.records) + len(reading.rejects)
-    assert sum(t["stored_bytes"] for t in reading.tallies) == sum(
+    assert sum(t["read"] for t in reading.counts) == len(reading.records) + len(reading.rejects)
+    assert sum(t["stored_bytes"] for t in reading.counts) == sum(
         (folder / name).stat().st_size for name in expectations
     )
 

@@ -14,7 +14,7 @@ from pipeline.config.schema import Input
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from tests.support.shards import as_reading
 
 LINE = b'{"record_id": "%d", "question": "How many?", "passages": ["Four."]}\n'
@@ -126,7 +126,7 @@ def test_records_of_a_dataset_are_read(storage: Storage) -> None:
     uri = f"hf://datasets/{DATASET}/"
     shards = list_shards(uri, storage).shards
 
-    reading = as_reading(read_tables(shards, Input(uri=uri), storage))
+    reading = as_reading(read_blocks(shards, Input(uri=uri), storage))
 
     assert len(reading.records) == 30_003
     reasons = sorted(r["reason"] for r in reading.rejects)

@@ -19,7 +19,7 @@ READ = """
 import resource, sys
 from pipeline.config.schema import Input
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from pipeline.core.filesystem import Storage
 
 def peak():
@@ -27,8 +27,8 @@ def peak():
 
 shards = list_shards(sys.argv[1], Storage()).shards
 before = peak()
-tables = read_tables(shards, Input(uri="x"), Storage())
-items = sum(table["record_id"].drop_null().length() for table in tables)
+blocks = read_blocks(shards, Input(uri="x"), Storage())
+items = sum(block.read for block in blocks)
 print(items, peak() - before)
 """
 
@@ -89,4 +89,4 @@ def test_blocks_are_bounded_in_characters_as_well_as_in_records(tmp_path):
     reading = read_path(write_jsonl(tmp_path / "a.jsonl", large))
     assert len(reading.records) == 40
     block_records = BLOCK_BYTES // MIB
-    assert max(tally["read"] for tally in reading.tallies) <= block_records
+    assert max(block["read"] for block in reading.counts) <= block_records

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from pipeline.answering.reasoning import split_text
 from pipeline.config.schema import Sampling
-from pipeline.core.arrow import items_table, table_records
 from pipeline.core.records import PLAIN, BatchLine, Fault, Message, Place, Record, Split
 from pipeline.reading.batch_settings import _NEUTRAL, _WITHOUT_EFFECT
 from pipeline.reading.openai_batch import any_id, any_record, batch_record
+from tests.support.shards import through_arrow
 
 PLACE = Place("file:///logs/lamps.jsonl", 4)
 
@@ -329,7 +329,7 @@ def test_an_impossible_value_is_a_fault_that_names_it(
 def test_what_a_line_says_survives_its_table() -> None:
     lines = [chat(model="m", seed=7, response_format={"type": "json_object"}), chat()]
     records = [batch_record(line, PLACE) for line in lines]
-    assert table_records(items_table(records)) == records
+    assert list(map(through_arrow, records)) == records
     assert records[1].batch is None
 
 
@@ -386,7 +386,7 @@ def test_an_answer_of_an_output_file_is_recorded_under_its_custom_id(
         assert record.messages == ()
         if batch_line:
             assert record.batch == batch_line
-    assert table_records(items_table([record])) == [record]
+    assert through_arrow(record) == record
 
 
 REASONED = {"completion_tokens_details": {"reasoning_tokens": 3}}
@@ -431,7 +431,7 @@ def test_a_thought_of_an_output_file_is_recorded_in_front_of_the_answer(
     assert split_text(text) == Split(reasoning, "Amber.")
     assert record.batch
     assert record.batch.reasoning_tokens == tokens
-    assert table_records(items_table([record])) == [record]
+    assert through_arrow(record) == record
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.arrow import items_table, table_records
 from pipeline.core.records import PLAIN, Fault, Message, Passage, Place, Record
 from pipeline.reading.rows import id_of, row_record
+from tests.support.shards import through_arrow
 
 PLACE = Place("file:///logs/lamps.jsonl", 4)
 GOOD = {"id": "a", "question": "Which lamp?", "passages": ["Amber at dusk."]}
@@ -237,7 +237,7 @@ def test_any_json_value_becomes_a_record_or_a_fault(value: Any) -> None:
 def test_any_record_survives_its_table(extra: dict[str, Any]) -> None:
     record = row_record(GOOD | {f"my {name}": value for name, value in extra.items()}, PLACE)
 
-    (restored,) = table_records(items_table([record]))
+    restored = through_arrow(record)
 
     assert (restored.record_id, restored.question, restored.passages) == (
         record.record_id,
@@ -258,4 +258,4 @@ def test_an_extra_column_of_any_depth_becomes_a_record_or_a_fault(depth: int) ->
     if isinstance(outcome, Fault):
         assert outcome.reason == "wrong_type"
     else:
-        assert table_records(items_table([outcome]))[0].extra == {"odd": nested}
+        assert through_arrow(outcome).extra == {"odd": nested}

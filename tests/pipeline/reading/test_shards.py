@@ -23,7 +23,7 @@ from pipeline.reading.source import (
     REQUEST_BYTES,
     SMALL_SHARD_BYTES,
     fetch_groups,
-    read_tables,
+    read_blocks,
     share_out,
 )
 from tests.support.hostile import (
@@ -243,22 +243,20 @@ def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_deadline")
-def test_a_large_shard_comes_in_blocks_with_a_tally_each(tmp_path: Path) -> None:
+def test_a_large_shard_comes_in_blocks(tmp_path: Path) -> None:
     count = 3 * BLOCK_RECORDS + 5
     data = b"".join(record_line(f"r{i}", passages=["drizzle " * 300]) for i in range(count))
     fill(tmp_path, "large.jsonl", data=data)
     assert len(data) > SMALL_SHARD_BYTES
 
     shards = list_shards(str(tmp_path), STORAGE).shards
-    tables = list(read_tables(shards, Input(uri=str(tmp_path)), STORAGE))
+    reading = as_reading(read_blocks(shards, Input(uri=str(tmp_path)), STORAGE))
 
-    assert [table.num_rows for table in tables] == [BLOCK_RECORDS + 1] * 3 + [5 + 1]
-    reading = as_reading(tables)
     assert [r["record_id"] for r in reading.records] == list(ids(count))
-    assert [t["read"] for t in reading.tallies] == [BLOCK_RECORDS] * 3 + [5]
-    assert sum(t["stored_bytes"] for t in reading.tallies) == len(data)
-    assert all(t["stored_bytes"] >= 0 for t in reading.tallies)
-    assert reading.tallies[0]["stored_bytes"] < len(data)
+    assert [t["read"] for t in reading.counts] == [BLOCK_RECORDS] * 3 + [5]
+    assert sum(t["stored_bytes"] for t in reading.counts) == len(data)
+    assert all(t["stored_bytes"] >= 0 for t in reading.counts)
+    assert reading.counts[0]["stored_bytes"] < len(data)
 
 
 def test_a_slow_input_comes_in_small_blocks(
@@ -269,19 +267,19 @@ def test_a_slow_input_comes_in_small_blocks(
 
     reading = read_path(tmp_path)
 
-    assert [t["read"] for t in reading.tallies] == [1, 1, 1, 0]
-    assert sum(t["stored_bytes"] for t in reading.tallies) == len(record_lines(3))
+    assert [t["read"] for t in reading.counts] == [1, 1, 1, 0]
+    assert sum(t["stored_bytes"] for t in reading.counts) == len(record_lines(3))
 
 
 @pytest.mark.usefixtures("no_deadline")
-def test_many_shards_share_blocks_and_one_tally(tmp_path: Path) -> None:
+def test_many_shards_share_a_block(tmp_path: Path) -> None:
     for i in range(20):
         fill(tmp_path, f"lamp-{i:02}_CQ1.txt", data=text_file().encode())
 
     reading = read_path(tmp_path)
 
     assert [r["record_id"] for r in reading.records] == [f"lamp-{i:02}_CQ1" for i in range(20)]
-    assert [(t["read"], t["stored_bytes"]) for t in reading.tallies] == [
+    assert [(t["read"], t["stored_bytes"]) for t in reading.counts] == [
         (20, 20 * len(text_file().encode()))
     ]
 
@@ -295,7 +293,7 @@ def test_a_file_that_has_vanished_since_the_listing_is_unreadable(
     shards = list_shards(str(tmp_path), STORAGE).shards
     (tmp_path / "gone.jsonl").unlink()
 
-    reading = as_reading(list(read_tables(shards, Input(uri=str(tmp_path)), STORAGE)))
+    reading = as_reading(read_blocks(shards, Input(uri=str(tmp_path)), STORAGE))
 
     assert faults(reading) == [(0, "unreadable")]
     assert reading.rejects[0]["source_uri"].endswith("/gone.jsonl")
@@ -308,7 +306,7 @@ def test_a_failing_storage_stops_the_job_and_names_the_shard(tmp_path: Path, siz
     shard = Shard(str(tmp_path), f"file://{tmp_path}", size)  # a folder cannot be read
 
     with pytest.raises(StorageError, match=str(tmp_path)):
-        list(read_tables([shard], Input(uri=str(tmp_path)), STORAGE))
+        list(read_blocks([shard], Input(uri=str(tmp_path)), STORAGE))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
@@ -444,8 +442,8 @@ def test_any_bytes_under_any_extension_give_records_and_rejects(
 
     assert reading.records or reading.rejects
     assert all(r["detail"] for r in reading.rejects)
-    assert sum(t["read"] for t in reading.tallies) == len(reading.records) + len(reading.rejects)
-    assert sum(t["stored_bytes"] for t in reading.tallies) == len(data)
+    assert sum(t["read"] for t in reading.counts) == len(reading.records) + len(reading.rejects)
+    assert sum(t["stored_bytes"] for t in reading.counts) == len(data)
 
 
 @settings(max_examples=100, deadline=None)

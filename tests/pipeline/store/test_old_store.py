@@ -6,6 +6,7 @@ is the only thing that depends on the folder, and rejects are known by it.
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,13 +21,13 @@ from pipeline.answering.recheck import Boilerplates, Verdict, recheck_rows
 from pipeline.cluster.identities import Identities
 from pipeline.config.loading import load_job
 from pipeline.config.schema import Job
-from pipeline.core.arrow import set_column, structs_of_lists
+from pipeline.core.arrow import structs_of_lists
 from pipeline.core.filesystem import Location, Storage
-from pipeline.core.records import Message
+from pipeline.core.records import Message, Record, Reject
 from pipeline.prompting.render import to_prompts
 from pipeline.prompting.template import load_prompt
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_items
 from pipeline.results.export.files import export_records
 from pipeline.results.pages.run_page import write_report
 from pipeline.store import read_answers
@@ -39,6 +40,7 @@ from pipeline.store.runs import active_runs, all_runs, replica_seconds
 from pipeline.store.schema import ANSWERS
 from tests.pipeline.store.test_compaction import NOW
 from tests.support.jobs import counts, plan, run
+from tests.support.shards import items_of
 
 JOBS = ("recorded", "extractive")
 STANDINGS = {
@@ -66,13 +68,14 @@ def old_job(name: str) -> Job:
 def prompts(job: Job, ledger: Ledger) -> pa.Table:
     """The prompts of a job today, from input that lies where it lay then."""
     shards = list_shards(job.input.uri, Storage()).shards
-    items = pa.concat_tables(list(read_tables(shards, job.input, Storage())))
-    here, then = Path.cwd().as_uri(), "file:///data/old"
-    places = [uri and uri.replace(here, then) for uri in items["source_uri"].to_pylist()]
+    items = [moved(item) for item in read_items(shards, job.input, Storage())]
     source = load_prompt(job.prompt.template, job.answer)
-    return to_prompts(
-        set_column(items, "source_uri", places), job, source, lambda: ledger, Identities()
-    )
+    return to_prompts(items_of(*items), job, source, lambda: ledger, Identities())
+
+
+def moved(item: Record | Reject) -> Record | Reject:
+    here, then = Path.cwd().as_uri(), "file:///data/old"
+    return replace(item, place=item.place._replace(uri=item.place.uri.replace(here, then)))
 
 
 def rechecked(job: Job, store: Location, max_words: int, names=CHECKS_THEN) -> list[Verdict]:
@@ -121,8 +124,8 @@ def test_a_run_that_carries_columns_generates_nothing_and_fills_them_in(store, n
 def with_columns(job: Job) -> int:
     """Records of the job's input that have columns of a user."""
     shards = list_shards(job.input.uri, Storage()).shards
-    items = pa.concat_tables(list(read_tables(shards, job.input, Storage())))
-    return len(items) - items["extra"].null_count
+    items = read_items(shards, job.input, Storage())
+    return sum(isinstance(item, Record) and bool(item.extra) for item in items)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "xlsx", "jsonl"])

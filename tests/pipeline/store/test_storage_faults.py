@@ -16,11 +16,10 @@ import pytest
 from aiohttp import web
 
 from pipeline.config.schema import Input
-from pipeline.core.arrow import split_work, table_records
 from pipeline.core.errors import StorageError
 from pipeline.core.filesystem import Storage
 from pipeline.reading.shards import list_shards
-from pipeline.reading.source import read_tables
+from pipeline.reading.source import read_blocks
 from pipeline.store.parts import list_parts
 from pipeline.store.reader import read_rows
 from tests.conftest import S3_KEY, S3_SECRET
@@ -134,8 +133,8 @@ def test_a_small_shard_is_read_by_one_request(proxy, rclone_s3, tmp_path):
         requests[request.path.rsplit("/")[-1]] += 1
 
     proxy.fault = count
-    tables = read_tables(shards, Input(uri=f"s3://{bucket}/shards/"), storage)
-    records = [record for table in tables for record in table_records(split_work(table)[0])]
+    blocks = read_blocks(shards, Input(uri=f"s3://{bucket}/shards/"), storage)
+    records = [record for block in blocks for record in block.records]
     assert [record.record_id for record in records] == [row["record_id"] for row in rows(range(4))]
     assert {requests[f"{at}.jsonl"] for at in range(4)} == {1}
 
