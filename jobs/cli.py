@@ -4,19 +4,19 @@ With `--json` one document goes to stdout and nothing else does; people read std
 is imported before the job file has been read and found right.
 """
 
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Any, TextIO, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from jobs.messages import LogFormat, console_for
 from pipeline.core.errors import OvernightError, message_of
 from pipeline.core.redaction import redacted
 
@@ -37,6 +37,8 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks, and what Ray says.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Log = Annotated[LogFormat, typer.Option("--log", help="Messages as text, or as lines of JSON.")]
 
 Only = Annotated[
     list[str] | None,
@@ -87,9 +89,11 @@ def plan(
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
+    quiet: Quiet = False,
+    log: Log = LogFormat.text,
 ) -> None:
     """Say what a run would do and cost; change nothing."""
-    _start("plan", job, overrides, json, debug)(
+    _start("plan", job, overrides, json, debug, quiet, log)(
         selection=lambda job: _selection(job, only, limit, retry),
         examples=examples,
         rate=rate,
@@ -135,19 +139,26 @@ def run(
     ] = None,
     json: AsJson = False,
     debug: Debug = False,
+    quiet: Quiet = False,
+    log: Log = LogFormat.text,
 ) -> None:
     """Read, generate, check and write what is not done yet; safe to repeat."""
-    _start("run", job, overrides, json, debug)(
+    _start("run", job, overrides, json, debug, quiet, log)(
         selection=lambda job: _selection(job, only, limit, retry), run_id=run_id, debug=debug
     )
 
 
 @app.command()
 def recheck(
-    job: JobFile, overrides: Overrides = None, json: AsJson = False, debug: Debug = False
+    job: JobFile,
+    overrides: Overrides = None,
+    json: AsJson = False,
+    debug: Debug = False,
+    quiet: Quiet = False,
+    log: Log = LogFormat.text,
 ) -> None:
     """Run extraction and checks again over stored completions; generate nothing."""
-    _start("recheck", job, overrides, json, debug)(debug=debug)
+    _start("recheck", job, overrides, json, debug, quiet, log)(debug=debug)
 
 
 @app.command()
@@ -159,9 +170,11 @@ def compact(
     ] = False,
     json: AsJson = False,
     debug: Debug = False,
+    quiet: Quiet = False,
+    log: Log = LogFormat.text,
 ) -> None:
     """Merge many small part files into few large ones; safe at any moment."""
-    _start("compact", job, overrides, json, debug)(drop_superseded=drop_superseded)
+    _start("compact", job, overrides, json, debug, quiet, log)(drop_superseded=drop_superseded)
 
 
 @app.command()
@@ -314,7 +327,13 @@ def main() -> None:
 
 
 def _start(
-    command: str, job_file: str, overrides: list[str] | None, json: bool, debug: bool
+    command: str,
+    job_file: str,
+    overrides: list[str] | None,
+    json: bool,
+    debug: bool,
+    quiet: bool = False,
+    log: LogFormat = LogFormat.text,
 ) -> Callable[..., None]:
     """`jobs.<command>.main`, to be called with the command's own options.
 
@@ -331,7 +350,7 @@ def _start(
             result: Outcome = import_module(f"jobs.{command}").main(console, job, **given)
             return result
 
-        _finish(json, debug, outcome)
+        _finish(json, debug, quiet, log, outcome)
 
     return run_command
 
@@ -347,11 +366,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _finish(json: bool, debug: bool, command: Callable[[Console], Outcome]) -> None:
+def _finish(
+    json: bool, debug: bool, quiet: bool, log: LogFormat, command: Callable[[Console], Outcome]
+) -> None:
     """Runs a command, prints its document if asked to, and ends the process with its exit code."""
-    console = Console(file=_own_stderr(), highlight=False, soft_wrap=True)
+    console = console_for(log)
     try:
-        code, document = command(console)
+        code, document = command(console_for(log, quiet) if quiet else console)
     except Exception as error:  # noqa: BLE001  a bug too: 1 would say that the job was done
         if debug:
             _print_traceback()
@@ -373,8 +394,3 @@ def _finish(json: bool, debug: bool, command: Callable[[Console], Outcome]) -> N
 
 def _print_traceback() -> None:
     sys.stderr.write(redacted(traceback.format_exc()))
-
-
-def _own_stderr() -> TextIO:
-    """Standard error under another descriptor, which stays when Ray's is redirected."""
-    return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")

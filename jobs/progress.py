@@ -1,7 +1,9 @@
-"""Progress of a job: a few lines on a terminal, elsewhere one plain line at intervals."""
+"""Progress of a job: a few lines on a terminal, elsewhere one line at intervals and whenever the
+run begins to wait for something else.
+"""
 
 import time
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -10,8 +12,9 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
+from jobs.messages import LogLines
 from pipeline.core.text import harmless, plural
-from pipeline.runs.progress import RunProgress, StageName
+from pipeline.runs.progress import Phase, RunProgress, StageName
 
 LINE_SECONDS = 30.0
 REDRAWS_PER_SECOND = 4
@@ -28,8 +31,21 @@ ANSWERING: tuple[StageName, ...] = (
 PLANNING: tuple[StageName, ...] = "read", "current", "work"
 
 
+STARTING = "starting Ray"
+"""What a run waits for before anything has been counted."""
+
+PHRASES: dict[Phase, str] = {
+    "starting": "waiting for places",
+    "arranging": "arranging",
+    "loading": "loading the model",
+}
+"""Phases in which nothing is done that could be counted."""
+
+
 class JobProgress:
-    """Shows the latest progress of a run while its block lasts."""
+    """Shows the latest progress of a run while its block lasts, and from its start on what it waits
+    for.
+    """
 
     def __init__(
         self, console: Console, title: str, stages: tuple[StageName, ...] = ANSWERING
@@ -38,7 +54,8 @@ class JobProgress:
         self._title = harmless(title)
         self._stages = stages
         self._progress: RunProgress | None = None
-        self._last_line = time.monotonic()
+        self._wait: str | None = None  # what the run waits for, if that cannot be counted
+        self._since = self._last_line = time.monotonic()
         self._spinner = Spinner("dots")
         self._live = Live(
             self, console=console, refresh_per_second=REDRAWS_PER_SECOND, transient=True
@@ -47,22 +64,70 @@ class JobProgress:
     def __enter__(self) -> Self:
         if _shows_live(self._console):
             self._live.start()
+        self.waits_for(STARTING)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def __call__(self, progress: RunProgress) -> None:
+        before = self._progress
         self._progress = progress
-        now = time.monotonic()
-        if not _shows_live(self._console) and now - self._last_line >= LINE_SECONDS:
-            self._last_line = now
-            self._console.print(self._line(progress), markup=False)
+        if before is None or before.phase != progress.phase:
+            self.waits_for(PHRASES.get(progress.phase))
+        elif time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._print_line()
 
-    def _line(self, progress: RunProgress) -> str:
+    def waits_for(self, what: str | None) -> None:
+        """What the run waits for from now on; None if its progress can be counted."""
+        self._wait, self._since = what, time.monotonic()
+        self._print_line()
+
+    def _print_line(self) -> None:
+        """One line, where none can be drawn anew."""
+        self._last_line = time.monotonic()
+        if isinstance(self._console.file, LogLines):
+            if not self._console.quiet:
+                self._console.file.event(job=self._title, **self._facts())
+        elif not _shows_live(self._console):
+            self._console.print(f"{self._title}: {self._line()}", markup=False)
+
+    def _line(self) -> str:
+        progress = self._progress
+        if progress is None:
+            return self._waiting()
         stages = (f"{progress.stages[stage]:,} {_label(stage)}" for stage in self._stages)
-        facts = [_share(progress), *stages, *_speed(progress), *_quality(progress), _left(progress)]
-        return f"{self._title}: {', '.join(facts)}"
+        facts = [self._phase(progress), *stages, *_speed(progress), *_quality(progress)]
+        return ", ".join([*facts, _left(progress)])
+
+    def _facts(self) -> dict[str, Any]:
+        """The same for a machine."""
+        progress, facts = self._progress, {"waits_for": self._wait, "seconds": self._seconds()}
+        if progress is None:
+            return facts
+        engines = progress.counts.engines
+        return {
+            **facts,
+            "phase": progress.phase,
+            "share": round(progress.share, 4),
+            "stages": {stage: progress.stages[stage] for stage in self._stages},
+            "failed": engines.failed,
+            "rejected": progress.counts.stages.rejected,
+            "repairs": engines.repairs,
+            "per_second": progress.rates._asdict(),
+            "replicas": dict(progress.counts.replicas),
+            "seconds_left": progress.seconds_left,
+        }
+
+    def _seconds(self) -> int:
+        return round(time.monotonic() - self._since)
+
+    def _waiting(self) -> str:
+        seconds = self._seconds()
+        return f"{self._wait}, {seconds} s" if seconds else f"{self._wait}"
+
+    def _phase(self, progress: RunProgress) -> str:
+        return self._waiting() if self._wait else f"{progress.phase} {progress.share:.0%}"
 
     def __rich__(self) -> RenderableType:
         """The lines on a terminal."""
@@ -75,10 +140,11 @@ class JobProgress:
             padding=(0, 1),
         )
         if progress is None:
-            head.add_row(self._spinner, self._title, "", "starting")
+            head.add_row(self._spinner, self._title, "", self._waiting())
             return head
         bar = ProgressBar(total=1.0, completed=progress.share, width=24)
-        head.add_row(self._spinner, self._title, bar, f"{_share(progress)}, {_left(progress)}")
+        left = "" if self._wait else f", {_left(progress)}"
+        head.add_row(self._spinner, self._title, bar, self._phase(progress) + left)
         columns = (Column(_label(name), justify="right", no_wrap=True) for name in self._stages)
         stages = Table(*columns, box=None, pad_edge=False, padding=(0, 1))
         stages.add_row(*(f"{progress.stages[stage]:,}" for stage in self._stages))
@@ -89,10 +155,6 @@ class JobProgress:
 
 def _label(stage: StageName) -> str:
     return stage.replace("_", " ")
-
-
-def _share(progress: RunProgress) -> str:
-    return f"{progress.phase} {progress.share:.0%}"
 
 
 def _speed(progress: RunProgress) -> list[str]:
@@ -132,4 +194,4 @@ def _left(progress: RunProgress) -> str:
 
 def _shows_live(console: Console) -> bool:
     """Whether lines can be drawn anew: on a terminal, and in a notebook."""
-    return console.is_terminal or console.is_jupyter
+    return (console.is_terminal or console.is_jupyter) and not console.quiet

@@ -47,15 +47,22 @@ def main(
             watchers = (progress, Metrics(job.name))
             executor = RayData(job.engine, debug)
             document = execute(prepared, executor, watchers, run_id, ended.append)
+            is_whole = document["status"] in ("done", "over_budget")
+            progress.waits_for("writing the report" if is_whole else None)
+            report = _report(prepared, document["run_id"]) if is_whole else ""
         _show(console, document, prepared.store.uri)
         show_unselected(console, prepared, document["counts"]["read"])
         show_unnamed(console, document["reject_details"])
-        if document["status"] in ("done", "over_budget"):
-            _report(console, prepared, document["run_id"])
+        console.print(report, end="")
     finally:
         for run_document in ended:
             _notify(console, prepared, run_document)
+    console.print(f"run {document['run_id']}: {_ended(document)}")
     return EXIT_CODES[document["status"]], document
+
+
+def _ended(document: Document) -> str:
+    return f"{document['status'].replace('_', ' ')} in {document['timings']['total']:.1f} s"
 
 
 def _show(console: Console, document: dict[str, Any], store: str) -> None:
@@ -78,7 +85,7 @@ def _show(console: Console, document: dict[str, Any], store: str) -> None:
     ):
         table.add_row(state, f"{counts[state]:,}", _largest_first(details))
     console.print(table)
-    console.print(f"\nrun {run_id}: {document['status']} in {document['timings']['total']:.1f} s")
+    console.print()
     columns = carried.lines_about(document["carried"])
     errors = (document["error"] or "").splitlines()
     for line in [
@@ -116,15 +123,14 @@ def _largest_first(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in ordered if count)
 
 
-def _report(console: Console, prepared: Prepared, run_id: str) -> None:
-    """Writes the page about the run; an error here does not make the run fail."""
+def _report(prepared: Prepared, run_id: str) -> str:
+    """Writes the page about the run, and says where; an error does not make the run fail."""
     try:
         page = write_report_at_end(prepared.store, prepared.job, run_id)
     except Exception as error:  # noqa: BLE001  not even a bug
         reason = escape(describe(error))
-        console.print(f"[bold red]no report:[/] {reason}; overnight report writes it")
-    else:
-        console.print(f"report    {page.uri}")
+        return f"[bold red]no report:[/] {reason}; overnight report writes it\n"
+    return f"report    {escape(page.uri)}\n"
 
 
 def _notify(console: Console, prepared: Prepared, document: Document) -> None:

@@ -11,7 +11,7 @@ WINDOW_SECONDS = 60.0
 """A rate is the mean over the last minute."""
 
 Phase: TypeAlias = Literal[
-    "starting",  # replicas wait for places in the cluster
+    "starting",  # nothing has been read: replicas wait for places, tasks for their processes
     "reading",  # engines have no work yet: they wait for the last record of a paper
     "arranging",  # everything is read and is being ordered for the prefix cache
     "loading",  # there is work, and the model is still loading
@@ -131,13 +131,17 @@ class RunProgress:
 
     @property
     def stages(self) -> dict[StageName, int]:
-        stages, states = self.counts.stages, self.totals.states
+        """Answers count whether they passed or failed; those that are stored count as answered
+        before their replica has reported them.
+        """
+        stages, engines, states = self.counts.stages, self.counts.engines, self.totals.states
+        stored = max(engines.stored, states["answered"] + states["failed"])
         return {
             "read": stages.read,
             "current": stages.current,
             "work": stages.work,
             "arranged": stages.arranged,
             "in_engines": self.counts.in_engines,
-            "answered": self.counts.engines.answered,
-            "stored": max(self.counts.engines.stored, states["answered"] + states["failed"]),
+            "answered": max(engines.done, stored),
+            "stored": stored,
         }

@@ -1,13 +1,16 @@
 """Progress on a terminal, and as plain lines anywhere else."""
 
 import io
+import json
 import re
 from collections import Counter
+from datetime import datetime
 
 import pytest
 from rich.console import Console
 
 from jobs import progress
+from jobs.messages import LogLines
 from jobs.progress import PLANNING, JobProgress
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.accounting import Totals
@@ -27,6 +30,17 @@ ANSWERING = RunProgress(
     Rates(read=0, stored_bytes=0, done=50, prompt_tokens=125_000, completion_tokens=10_000),
     InputBounds(200),
 )
+WAITING = RunProgress(Totals(), RunCounts(), Rates(), InputBounds(200))
+LOADING = RunProgress(
+    Totals(),
+    RunCounts(
+        StageCounts(40_000, stored_bytes=200, work=40_000),
+        EngineCounts(asked=32),
+        replicas={"loading": 1},
+    ),
+    Rates(),
+    InputBounds(200),
+)
 READING = RunProgress(
     Totals(),
     RunCounts(StageCounts(40_000, stored_bytes=100, work=40_000), replicas={"placed": 1}),
@@ -35,46 +49,89 @@ READING = RunProgress(
 )
 
 
-@pytest.fixture
-def lines_at_once(monkeypatch) -> None:
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
-
-
 def line(run: RunProgress, *stages) -> str:
     out = io.StringIO()
     with JobProgress(Console(file=out, soft_wrap=True), "survey", *stages) as shown:
         shown(run)
-    (only,) = out.getvalue().splitlines()
-    return only
+    first, last = out.getvalue().splitlines()
+    assert first == "survey: starting Ray"
+    return last
 
 
-def test_without_a_terminal_one_plain_line_says_everything(lines_at_once):
+def test_without_a_terminal_one_plain_line_says_everything():
     assert line(ANSWERING) == (
         "survey: answering 25%, 90,000 read, 9,880 current, 80,000 work, 80,000 arranged, "
-        "1,000 in engines, 19,900 answered, 5,020 stored, 50 records/s, "
+        "1,000 in engines, 20,000 answered, 5,020 stored, 50 records/s, "
         "125,000 prompt tokens/s (64% cached), 10,000 completion tokens/s, 99.5% passing, "
         "100 failed, 2,500 repairs, 120 rejected, 2 replicas answering, 1 replica loading, "
         "20 min left"
     )
 
 
-def test_until_engines_have_work_the_line_is_about_reading(lines_at_once):
+def test_until_engines_have_work_the_line_is_about_reading():
     assert line(READING) == (
         "survey: reading 50%, 40,000 read, 0 current, 40,000 work, 0 arranged, 0 in engines, "
         "0 answered, 0 stored, 8,000 read/s, 0 rejected, 1 replica placed, time left unknown"
     )
 
 
-def test_a_plan_shows_only_its_own_stages(lines_at_once):
+def test_a_plan_shows_only_its_own_stages():
     assert "work, 8,000 read/s" in line(READING, PLANNING)
 
 
-def test_a_line_is_printed_no_more_often_than_every_half_minute():
+def test_a_line_is_printed_for_each_phase_and_then_no_more_often_than_every_half_minute():
     out = io.StringIO()
-    with JobProgress(Console(file=out), "survey") as shown:
-        for _ in range(50):
-            shown(ANSWERING)
-    assert out.getvalue() == ""
+    with JobProgress(Console(file=out, soft_wrap=True), "survey") as shown:
+        for run in (WAITING, READING, LOADING, ANSWERING):
+            for _ in range(50):
+                shown(run)
+        shown.waits_for("writing the report")
+    phases = [line.split(": ")[1].split(",")[0] for line in out.getvalue().splitlines()]
+    assert phases == [
+        *("starting Ray", "waiting for places", "reading 50%", "loading the model"),
+        *("answering 25%", "writing the report"),
+    ]
+
+
+def test_a_wait_says_how_long_it_has_lasted(monkeypatch):
+    out, clock = io.StringIO(), iter(range(0, 10_000, 40))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with JobProgress(Console(file=out, soft_wrap=True), "survey") as shown:
+        shown(LOADING)
+        shown(LOADING)
+    assert re.search(r"survey: loading the model, \d+ s, ", out.getvalue())
+
+
+def test_no_more_is_stored_than_answered():
+    """A receipt may come before the heartbeat of its replica."""
+    counts = RunCounts(StageCounts(40, work=40), EngineCounts(40, 10, 0, 5))
+    ahead = RunProgress(Totals(Counter(answered=28, failed=2)), counts, Rates(), InputBounds(9))
+    assert (ahead.stages["answered"], ahead.stages["stored"]) == (30, 30)
+
+
+def test_a_machine_gets_every_line_as_json():
+    out = io.StringIO()
+    console = Console(file=LogLines(out), soft_wrap=True)
+    with JobProgress(console, "survey") as shown:
+        shown(ANSWERING)
+    console.print("answers   [bold]file:///store[/]\nrun r1: done")
+    started, answering, *messages = map(json.loads, out.getvalue().splitlines())
+    assert started["waits_for"] == "starting Ray"
+    assert answering["phase"] == "answering"
+    assert answering["stages"]["stored"] == 5_020
+    assert answering["per_second"]["done"] == 50
+    assert [message["message"] for message in messages] == [
+        "answers   file:///store",
+        "run r1: done",
+    ]
+    assert all(datetime.fromisoformat(line["time"]).tzinfo for line in (started, answering))
+
+
+@pytest.mark.parametrize("file", [io.StringIO(), LogLines(io.StringIO())])
+def test_a_quiet_console_shows_nothing(file):
+    with JobProgress(Console(file=file, quiet=True), "survey") as shown:
+        shown(ANSWERING)
+    assert not getattr(file, "_file", file).getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -90,7 +147,7 @@ def test_the_numbers_of_a_large_run_fit_a_narrow_terminal(width):
     assert all(len(text) <= width for text in drawn)
     head, _, numbers, speed, quality = drawn
     assert head.endswith("answering 25%, 20 min left")
-    assert numbers.split() == ["90,000", "9,880", "80,000", "80,000", "1,000", "19,900", "5,020"]
+    assert numbers.split() == ["90,000", "9,880", "80,000", "80,000", "1,000", "20,000", "5,020"]
     assert speed.startswith("50 records/s, 125,000 prompt tokens/s (64% cached), 10,000 completion")
     assert quality.startswith("99.5% passing, 100 failed, 2,500 repairs, 120 rejected")
 
