@@ -320,7 +320,7 @@ class Notify(Section):
     answers: int = Field(default=0, ge=0)  # failed answers to quote
 
 
-ROWS_QUOTED, ROWS_GENERATED = 1000, 200
+ROWS_QUOTED, ROWS_GENERATED = 4000, 200
 """Default rows per part, without and with a model: seconds of work for an engine either way."""
 
 

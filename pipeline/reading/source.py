@@ -18,7 +18,7 @@ from pipeline.core.records import Fault, ItemBlock, Record, Reject
 from pipeline.core.storage_faults import Unreadable
 from pipeline.reading.shards import Shard, read_shard, unread, whole_file
 
-BLOCK_RECORDS = 1000
+BLOCK_RECORDS = 4000
 BLOCK_BYTES = 8 * 2**20
 BLOCK_SECONDS = 1.0
 """A block is handed on when any of these is reached: a slow input shows early that there

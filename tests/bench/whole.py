@@ -47,7 +47,7 @@ def whole_run(shards: Path, folder: Path, options: Mapping[str, Any]) -> Whole:
     """Runs the recorded engine over a folder of shards on a cluster of its own."""
     folder.mkdir(parents=True)
     engine = {"kind": "recorded"}
-    recorded = job(shards, folder / "store", engine=engine, failure_budget=1.0, **options)
+    recorded = job(shards, folder / "store", 4000, engine=engine, failure_budget=1.0, **options)
     file = job_file(folder / "job.yaml", recorded)
     with (folder / "out.json").open("wb") as out, (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
