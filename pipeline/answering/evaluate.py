@@ -35,6 +35,7 @@ class EvaluatedAttempt:
     extracted: Extracted
     checks: tuple[CheckResult, ...]
     repairs: tuple[Repair | None, ...] = ()  # for the next attempt, by the checks that failed it
+    asked: str | None = None  # of a repair
 
     @property
     def answer(self) -> str:
@@ -48,7 +49,7 @@ class EvaluatedAttempt:
 
     @property
     def attempt(self) -> Attempt:
-        return Attempt(self.completion, failing(self.checks))
+        return Attempt(self.completion, failing(self.checks), self.asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,10 @@ class AnsweringLoop:
         try:
             completion = await self.engine.generate(request)
         except GenerationError as error:
-            return without_completion(str(error), error.generated_for)
-        return self.evaluator.evaluate(completion, request.prompt)
+            evaluated = without_completion(str(error), error.generated_for)
+        else:
+            evaluated = self.evaluator.evaluate(completion, request.prompt)
+        return replace(evaluated, asked=request.asked) if request.attempt else evaluated
 
 
 def _next_request(request: Request, last: EvaluatedAttempt) -> Request | None:

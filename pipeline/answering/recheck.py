@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
@@ -163,10 +163,11 @@ def _attempts(
         if ENGINE_ERROR in attempt["failed_checks"]:
             causes = [c["evidence"] for c in row["checks"] if c["name"] == ENGINE_ERROR]
             why, generated_for = causes[0] if causes else "", attempt["generated_for"]
-            yield without_completion(why, generated_for)
-            continue
-        completion = stored_completion(row, attempt)
-        yield evaluator.evaluate(completion, prompt, verdicts)
+            evaluated = without_completion(why, generated_for)
+        else:
+            completion = stored_completion(row, attempt)
+            evaluated = evaluator.evaluate(completion, prompt, verdicts)
+        yield replace(evaluated, asked=attempt["asked"])
 
 
 def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdict | None:

@@ -37,6 +37,17 @@ class Selection:
         """
         return all(_has(item, name, values) for name, values in self.only.items())
 
+    def described(self) -> dict[str, Any]:
+        """What it leaves out, for the run file; empty if nothing."""
+        described = {
+            "only": {name: sorted(values) for name, values in sorted(self.only.items())},
+            "limit": self.limit,
+            "retry_failed": self.retry_failed,
+            "retry_checks": sorted(self.retry_checks),
+            "retry_rejected": self.retry_rejected,
+        }
+        return {name: value for name, value in described.items() if value}
+
     def under(self, fields: Fields) -> Self:
         """The same for a job whose columns have names of their own."""
         ours = {getattr(fields, name): name for name in ("question", "recorded_answer")}

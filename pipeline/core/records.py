@@ -301,6 +301,7 @@ class Attempt:
 
     completion: Completion
     failed_checks: tuple[str, ...]
+    asked: str | None = None  # of a repair: its message, or what else was changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,16 @@ class Request:
             lengthened=self.lengthened + lengthen,
         )
 
+    @property
+    def asked(self) -> str | None:
+        """What a repair asks for: its message, or what it changes; None for the first attempt."""
+        if not self.attempt:
+            return None
+        if len(self.messages) > len(self.prompt.messages):
+            return self.messages[-1].content
+        changes = {"another sample": self.resampled, "more tokens": self.lengthened}
+        return " and ".join(what for what, is_so in changes.items() if is_so) or None
+
 
 RESAMPLING_TEMPERATURE = 0.7
 """Another sample at temperature 0 would be the same answer; see the temperature fallback of Radford

@@ -54,4 +54,10 @@ def _run_file(prepared: Prepared, run_id: str | None) -> RunFile:
     file = RunFile.named(store, job, prompt, run_id) if run_id else RunFile.new(store, job, prompt)
     own_checks = digests_of(prepared.evaluator.checks)
     judge = prepared.judge.described() if prepared.judge else None
-    return replace(file, reasoning=described(job), own_checks=own_checks, judge=judge)
+    return replace(
+        file,
+        reasoning=described(job),
+        own_checks=own_checks,
+        judge=judge,
+        selection=prepared.selection.described(),
+    )

@@ -59,6 +59,7 @@ class RunFile:
     reasoning: str | None = None  # how completions are split
     own_checks: Mapping[str, str] = field(default_factory=dict)  # digests, by name
     judge: Mapping[str, Any] | None = None  # its rater, template and choices
+    selection: Mapping[str, Any] = field(default_factory=dict)  # the part of the job it works on
 
     @classmethod
     def new(
@@ -105,6 +106,7 @@ class RunFile:
             "job": redacted_values(self.job.model_dump(mode="json")),
             "prompt": dict(self.prompt),
             "judge": dict(self.judge) if self.judge else None,
+            "selection": dict(self.selection),
             "reasoning": self.reasoning,
             "own_checks": dict(self.own_checks),
             "versions": versions(),

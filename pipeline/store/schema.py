@@ -59,7 +59,7 @@ ATTEMPTS = pa.list_(
             ("failed_checks", STRINGS),
             *_TOKENS,
             ("seconds", pa.float64()),
-            ("generated_for", pa.string()),
+            *fields(pa.string(), "generated_for", "asked"),
         ]
     )
 )
@@ -176,7 +176,7 @@ def _claim_cell(field: str) -> Callable[[tuple[str, Claim]], Any]:
 
 def _attempt_cell(field: str) -> Callable[[Attempt], Any]:
     match field:
-        case "failed_checks":
+        case "failed_checks" | "asked":
             return attrgetter(field)
         case "completion":
             return attrgetter("completion.text")
