@@ -21,6 +21,7 @@ lint: audit  ## format, lint, types, and known vulnerabilities of the pinned ver
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.support.page_lint
 
 audit: $(VENV)/dev.stamp  ## known vulnerabilities of the pinned versions
 	$(BIN)/python -m tests.support.audit
