@@ -39,7 +39,7 @@ def main(
     _show(console, document, max_changes)
     if html:
         target = storage.target(html)
-        target.write_whole(comparison_page(comparison, sides, job.name).encode())
+        target.write_whole(comparison_page(store, comparison, sides, job.name).encode())
         console.print(f"\n{target.uri}", markup=False)
     return 0, document
 

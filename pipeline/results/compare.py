@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -19,6 +19,8 @@ from pipeline.store.schema import ANSWERS_FOLDER
 
 COLUMNS = (
     "record_id",
+    "paper_id",
+    "question_id",
     "question",
     "status",
     "stance",
@@ -199,6 +201,40 @@ def compare(store: Location, before: Side, after: Side) -> Comparison:
     old, new = with_parts(folder, lambda parts: _newest_rows(folder, parts, (before, after)))
     pairs = [Pair(old[record_id], new[record_id]) for record_id in old if record_id in new]
     return Comparison(pairs, [i for i in old if i not in new], [i for i in new if i not in old])
+
+
+def read_prompts(
+    store: Location, side: Side, record_ids: Iterable[str]
+) -> dict[str, list[dict[str, str]]]:
+    """The messages of some records' prompts on one side."""
+    folder, ids = store.join(ANSWERS_FOLDER), pa.array(list(record_ids), pa.string())
+    columns = ["record_id", "messages", *_SIDE_COLUMNS]
+
+    def read(parts: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+        tables = (rows for path in parts for rows in read_batches(folder.fs, path, columns))
+        wanted = (rows.filter(side.mask() & pc.field("record_id").isin(ids)) for rows in tables)
+        return {row["record_id"]: row["messages"] for rows in wanted for row in rows.to_pylist()}
+
+    return with_parts(folder, read)
+
+
+def template_of(runs: Iterable[Mapping[str, Any]], side: Side) -> Mapping[str, str] | None:
+    """The prompt template of a side, as the latest run that fits it wrote it down; None for a side
+    that is not one of a prompt or a run.
+    """
+    columns = dict(side.columns)
+    wanted = {
+        name: columns[column]
+        for name, column in (("name", "prompt_name"), ("version", "prompt_version"))
+        if column in columns
+    }
+    found = [
+        run["prompt"]
+        for run in runs
+        if run["run_id"] == columns.get("run_id")
+        or (wanted and all(run["prompt"][name] == value for name, value in wanted.items()))
+    ]
+    return found[-1] if found else None
 
 
 def _newest_rows(

@@ -1,16 +1,28 @@
 """The page that compares two sides answer by answer; every number on it leads to its rows."""
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rapidfuzz.distance import LCSseq
 
-from pipeline.results.compare import SUMMED, ChangeKind, Comparison, Pair, Side
+from pipeline.core.filesystem import Location
+from pipeline.core.text import natural
+from pipeline.results.compare import (
+    SUMMED,
+    ChangeKind,
+    Comparison,
+    Pair,
+    Side,
+    read_prompts,
+    template_of,
+)
 from pipeline.results.pages.answers import carried_texts, shortened
-from pipeline.results.pages.matrix import stable_hash
+from pipeline.results.pages.matrix import MAX_QUESTIONS, question_name, stable_hash
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
+from pipeline.store.runs import all_runs
 
 MAX_PAIRS = 100_000
 """Pairs that a page lists. Its counts cover all."""
@@ -24,6 +36,9 @@ KIND_LABELS: Mapping[ChangeKind, str] = {
     "substance": "differ in substance",
 }
 BOTH, BEFORE, AFTER = "both sides", "the first side only", "the second side only"
+
+MAX_PROMPTS = 2_000
+"""Of the largest changes."""
 
 PAIRS_PER_CHUNK = 200
 """Pairs whose texts are compressed together."""
@@ -43,11 +58,15 @@ class LinkedCount(NamedTuple):
     filter: dict[str, str]
 
 
-def comparison_page(comparison: Comparison, sides: Sequence[Side], job: str) -> str:
-    """The page as HTML."""
-    pairs = sorted(comparison.pairs, key=lambda pair: pair.size_of_change, reverse=True)
-    listed = pairs if len(pairs) <= MAX_PAIRS else _largest_and_sample(pairs)
-    chunks = list(_text_chunks(listed))
+def comparison_page(
+    store: Location, comparison: Comparison, sides: Sequence[Side], job: str
+) -> str:
+    """The page as HTML, with the prompts of the largest changes, from the second side."""
+    listed = _listed(comparison)
+    prompts = read_prompts(store, sides[1], [pair.record_id for pair in listed[:MAX_PROMPTS]])
+    runs = list(all_runs(store))
+    templates = [template_of(runs, side) for side in sides]
+    chunks = list(_text_chunks(listed, prompts))
     rows = [*map(_row, listed), *_one_sided_rows(comparison)]
     one_sided = len(comparison.only_before) + len(comparison.only_after)
     return render_page(
@@ -55,13 +74,48 @@ def comparison_page(comparison: Comparison, sides: Sequence[Side], job: str) -> 
         [("rows", compressed_json(rows)), *((f"texts-{n}", c) for n, c in enumerate(chunks))],
         job=job,
         sides=[str(side) for side in sides],
+        template_sides=_template_sides(templates),
         groups=dict(_counts(comparison)),
+        questions=_by_question(comparison),
         sums=[(column.replace("_", " "), *comparison.sums(column)) for column in SUMMED],
         listed=len(rows),
         total=len(comparison.pairs) + one_sided,
         opened=min(len(chunks) * PAIRS_PER_CHUNK, len(listed)),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
+
+
+def _listed(comparison: Comparison) -> list[Pair]:
+    pairs = sorted(comparison.pairs, key=lambda pair: pair.size_of_change, reverse=True)
+    return pairs if len(pairs) <= MAX_PAIRS else _largest_and_sample(pairs)
+
+
+def _template_sides(
+    templates: Sequence[Mapping[str, str] | None],
+) -> tuple[list[Piece], list[Piece]] | None:
+    """Two templates in pieces; None if they are the same, or one is not known."""
+    texts = ["\n\n".join(filter(None, (t["system"], t["body"]))) if t else "" for t in templates]
+    return diff_words(*texts) if all(texts) and texts[0] != texts[1] else None
+
+
+def _by_question(comparison: Comparison) -> list[tuple[str, list[LinkedCount]]]:
+    """For each question, how many of its answers are the same, and how the others differ."""
+    kinds: defaultdict[str, Counter[ChangeKind]] = defaultdict(Counter)
+    texts: dict[str, str] = {}
+    for pair in comparison.pairs:
+        name = question_name(pair.after["question_id"], pair.after["question"])
+        kinds[name][pair.change_kind] += 1
+        texts[name] = shortened(pair.after["question"] or name)
+    return [
+        (
+            texts[name],
+            [
+                LinkedCount(label, kinds[name][kind], {"question": name, "extent": kind})
+                for kind, label in KIND_LABELS.items()
+            ],
+        )
+        for name in sorted(kinds, key=natural)[:MAX_QUESTIONS]
+    ]
 
 
 def _largest_and_sample(pairs: Sequence[Pair]) -> list[Pair]:
@@ -103,9 +157,12 @@ def _check_counts(comparison: Comparison) -> Iterator[LinkedCount]:
 
 def _row(pair: Pair) -> dict[str, Any]:
     was, now = pair.missed_checks
+    question = pair.after["question_id"], pair.after["question"]
     return {
         "id": pair.record_id,
         "on": BOTH,
+        "paper": pair.after["paper_id"] or pair.record_id,
+        "question": question_name(*question),
         "status": f"{pair.before['status']} → {pair.after['status']}",
         "stance": f"{pair.before['stance']} → {pair.after['stance']}",
         "extent": pair.change_kind,
@@ -115,24 +172,28 @@ def _row(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _text_chunks(pairs: Sequence[Pair]) -> Iterator[str]:
+def _text_chunks(
+    pairs: Sequence[Pair], prompts: Mapping[str, list[dict[str, str]]]
+) -> Iterator[str]:
     """Compressed texts, largest change first, until the page has no more room."""
     room = MAX_DATA_BYTES
     for start in range(0, len(pairs), PAIRS_PER_CHUNK):
-        chunk = compressed_json([_texts(pair) for pair in pairs[start : start + PAIRS_PER_CHUNK]])
+        here = pairs[start : start + PAIRS_PER_CHUNK]
+        chunk = compressed_json([_texts(p, prompts.get(p.record_id, ())) for p in here])
         if len(chunk) > room:
             return
         room -= len(chunk)
         yield chunk
 
 
-def _texts(pair: Pair) -> dict[str, Any]:
+def _texts(pair: Pair, prompt: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     before, after = (shortened(row["answer"] or "") for row in (pair.before, pair.after))
     return {
         "question": shortened(pair.after["question"] or ""),
         "columns": carried_texts(pair.carried),
         "words": [pair.before["word_count"], pair.after["word_count"]],
         "sides": diff_words(before, after),
+        "prompt": [(message["role"], shortened(message["content"])) for message in prompt],
     }
 
 
