@@ -45,6 +45,12 @@ _WEIGHTS = 2 ** np.arange(len(REASONS))[::-1]
 _CLOSEST = 0.9
 """What an answer adds to its score whose probability is 0.5: less than any reason."""
 
+_NAMED = [
+    tuple(reason for bit, reason in enumerate(REASONS) if number >> bit & 1)
+    for number in range(2 ** len(REASONS))
+]
+"""Every set of reasons, by its number: one bit each."""
+
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
@@ -62,6 +68,11 @@ class Ranks:
 
     def reasons(self, row: int) -> tuple[Reason, ...]:
         return tuple(r for r, is_so in zip(REASONS, self.found[:, row], strict=True) if is_so)
+
+    def all_reasons(self) -> list[tuple[Reason, ...]]:
+        """Those of every row."""
+        weights = 2 ** np.arange(len(REASONS))
+        return [_NAMED[number] for number in (weights @ self.found).tolist()]
 
     def first_reasons(self) -> list[Reason | None]:
         """The most urgent reason of every row; None where there is none."""
@@ -110,12 +121,15 @@ class Reading:
     entries: list[Entry] = field(default_factory=list)  # in the order in which to read
     counts: Counter[Reason] = field(default_factory=Counter)
 
-    def add(self, rows: pa.Table) -> None:
-        """Counts rows with `COLUMNS`; keeps those that come before what it has."""
+    def add(self, rows: pa.Table) -> Ranks:
+        """Counts rows with `COLUMNS`; keeps those that come before what it has; returns their
+        ranks.
+        """
         ranks = rank(rows, self.differing)
         self.counts.update(dict(zip(REASONS, ranks.found.sum(axis=1).tolist(), strict=True)))
         if self.limit:
             self._keep(rows, ranks)
+        return ranks
 
     def _keep(self, rows: pa.Table, ranks: Ranks) -> None:
         least = self.entries[-1].score if len(self.entries) == self.limit else 0.0

@@ -51,6 +51,14 @@ class Visit:
         """What the page says about the records that its filters match."""
         return self.page.locator("#matched").inner_text()
 
+    def view(self, name: str) -> None:
+        """Has a page about a run show its answers as `table`, `matrix` or `first`."""
+        self.page.check(f"[name=view][value={name}]")
+
+    def more(self) -> None:
+        """Opens the filters that are folded."""
+        self.page.locator("details.more").evaluate("one => one.open = true")
+
     def until(self, is_so: Callable[[], bool], seconds: float = 10) -> None:
         """Waits. The page's own policy forbids Playwright's `wait_for_function`."""
         deadline = time.monotonic() + seconds
@@ -82,7 +90,7 @@ class Visit:
 
 @contextmanager
 def visit(browser: Browser, path: Path, before: str = "", **options: object) -> Iterator[Visit]:
-    """Opens a page from the disk and waits until it shows its list or matrix; a script may run
+    """Opens a page from the disk and waits until it shows its rows; a script may run
     `before` the page's own.
     """
     page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **options})

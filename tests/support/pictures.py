@@ -121,13 +121,11 @@ def draw_page(chromium: Browser, path: Path, scheme: str) -> None:
     size = {"width": 1200, "height": 860}
     with visit(chromium, path, viewport=size, color_scheme=scheme) as visited:
         page = visited.page
-        page.locator("#matrix-title").evaluate("one => one.scrollIntoView()")
         page.screenshot(path=PICTURES / f"report-{scheme}.png")
         page.fill("[name=text]", "AdamW")
         visited.until(lambda: not visited.matched().startswith("76 "))
-        page.locator("[role=gridcell]:not(.none):not(.other)").first.click()
+        page.locator("#table .value", has_text="AdamW").first.click()
         page.locator("dialog mark").first.wait_for()
-        page.locator("dialog mark").first.evaluate("one => one.scrollIntoView({block: 'center'})")
         page.screenshot(path=PICTURES / f"answer-{scheme}.png")
 
 

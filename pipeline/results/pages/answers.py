@@ -7,7 +7,6 @@ their text, and some failed answers of other papers.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -16,8 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.answering.recheck import Boilerplates
 from pipeline.core.carried import as_json, columns_of
-from pipeline.core.text import content_words, plural
-from pipeline.results.pages.evidence import sentences_of, supporting
+from pipeline.core.text import plural, visible
 from pipeline.results.pages.matrix import Cell, question_name, stable_hash
 from pipeline.results.papers import paper_key
 from pipeline.store.corrections import answer_sha256
@@ -47,6 +45,11 @@ COLUMNS = (
     "run_id",
     "written_at",
     "extra",
+    "reasoning",
+    "answers_question",
+    "p_answered",
+    "claims",
+    "judgements",
 )
 
 MAX_ANSWERS = 8_000
@@ -97,54 +100,28 @@ def by_paper(rows: Mapping[str, Row], record_ids: Iterable[str]) -> dict[str, li
 
 
 def paper_content(rows: Iterable[Row], boilerplates: Boilerplates) -> dict[str, Any]:
-    """What a page contains of a paper: its answers, and the paragraphs that their prompts share.
+    """What a page contains of a paper: its answers, and what their prompts share.
 
-    A paragraph is a list of sentences that joined are its text. Prompts refer to paragraphs by
-    number; the support of an answer is a list of (paragraph, sentence) numbers.
+    Prompts refer to paragraphs by number, and to their boilerplate: the text that is neither
+    passage nor question.
     """
-    paper = _Paper(boilerplates)
-    for row in rows:
-        paper.add(row)
-    return {"paragraphs": paper.sentences, "answers": paper.answers}
+    paragraphs: dict[str, int] = {}
+    known: dict[str, int] = {}
+    answers = [
+        {
+            **_answer(row),
+            "prompt": [_numbered(message, paragraphs) for message in row["messages"]],
+            "boilerplate": known.setdefault(shortened(boilerplates.of(row)), len(known)),
+        }
+        for row in rows
+    ]
+    return {"paragraphs": list(paragraphs), "boilerplates": list(known), "answers": answers}
 
 
-@dataclass(slots=True)
-class _Paper:
-    boilerplates: Boilerplates
-    paragraphs: dict[str, int] = field(default_factory=dict)
-    sentences: list[tuple[str, ...]] = field(default_factory=list)
-    words: list[tuple[frozenset[str], ...]] = field(default_factory=list)
-    answers: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, row: Row) -> None:
-        prompt = [
-            [message["role"], [self._number(text) for text in _paragraphs(message["content"])]]
-            for message in row["messages"]
-        ]
-        support = self._support(row, prompt)
-        self.answers.append({**_answer(row), "prompt": prompt, "support": support})
-
-    def _number(self, text: str) -> int:
-        if text not in self.paragraphs:
-            self.paragraphs[text] = len(self.sentences)
-            self.sentences.append(sentences_of(text))
-            self.words.append(tuple(map(content_words, self.sentences[-1])))
-        return self.paragraphs[text]
-
-    def _support(self, row: Row, prompt: list[list[Any]]) -> list[tuple[int, int]]:
-        """Sentences of passages only: not those of the template or the question."""
-        if row["stance"] == "abstained" or not row["answer"]:
-            return []
-        excluded = self.boilerplates.of(row) + "\n" + (row["question"] or "")
-        numbers = dict.fromkeys(chain.from_iterable(paragraphs for _, paragraphs in prompt))
-        places = [
-            (paragraph, index)
-            for paragraph in numbers
-            for index, sentence in enumerate(self.sentences[paragraph])
-            if sentence.strip() not in excluded
-        ]
-        words = [self.words[paragraph][index] for paragraph, index in places]
-        return [places[n] for n in sorted(supporting(row["answer"], words))]
+def _numbered(message: Row, paragraphs: dict[str, int]) -> tuple[str, list[int]]:
+    """A message as its role and the numbers of its paragraphs, new ones of which are added."""
+    texts = _paragraphs(message["content"])
+    return message["role"], [paragraphs.setdefault(text, len(paragraphs)) for text in texts]
 
 
 def _answer(row: Row) -> dict[str, Any]:
@@ -158,8 +135,13 @@ def _answer(row: Row) -> dict[str, Any]:
         "stance": row["stance"],
         "words": row["word_count"],
         "answer": shortened(row["answer"] or ""),
+        "verdict": row["answers_question"],
+        "p": row["p_answered"],
+        "reasoning": shortened(row["reasoning"] or ""),
         "columns": carried_texts(row),
         "checks": checks,
+        "claims": [_claim(claim, row) for claim in row["claims"] or ()],
+        "judgements": [(j["rater"], j["value"]) for j in row["judgements"] or ()],
         "attempts": [_attempt(attempt) for attempt in row["attempts"]],
         "template": f"{row['prompt_name']}@{row['prompt_version']}",
         "model": model_name(row),
@@ -168,6 +150,31 @@ def _answer(row: Row) -> dict[str, Any]:
         "run": row["run_id"],
         "written_at": row["written_at"].isoformat(timespec="seconds"),
     }
+
+
+def _claim(claim: Row, row: Row) -> list[Any]:
+    """Check, kind and text of a claim, its place in the answer, and the nearest in the prompt: the
+    number of a message, and a place there. Places are those in the texts that the page shows.
+    """
+    answer, number = row["answer"] or "", claim["message"]
+    is_of_answer = answer[claim["start"] : claim["end"]] == claim["text"]
+    source = row["messages"][number]["content"] if number is not None else None
+    return [
+        claim["check"],
+        claim["kind"],
+        shortened(claim["text"]),
+        _shown_place(answer, claim["start"], claim["end"]) if is_of_answer else None,
+        number,
+        _shown_place(source, claim["source_start"], claim["source_end"]) if source else None,
+    ]
+
+
+def _shown_place(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Offsets in UTF-16 units into a text as the page shows it; None beyond what it shows."""
+    if end > MAX_CHARACTERS:
+        return None
+    first, second = (len(visible(text[:at]).encode("utf-16-le")) // 2 for at in (start, end))
+    return first, second
 
 
 def correction_key(row: Row) -> str:
@@ -204,6 +211,8 @@ def _attempt(attempt: Row) -> list[Any]:
     counts = (attempt[name] for name in ("prompt_tokens", "cached_tokens", "completion_tokens"))
     return [
         shortened(attempt["completion"] or ""),
+        shortened(attempt["reasoning"] or ""),
+        shortened(attempt["asked"] or ""),
         attempt["finish_reason"],
         attempt["failed_checks"],
         *counts,

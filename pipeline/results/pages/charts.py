@@ -20,6 +20,9 @@ MAX_BINS = 60
 BIN_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 """Preferred lengths of a time bin. Longer runs are divided into `MAX_BINS` bins."""
 
+FEWEST_BINS = 3
+"""Of a chart over time: a run that is over at once draws a single block."""
+
 MAX_TICKS, MAX_LABEL_CHARACTERS = 6, 24
 
 WIDTH, HEIGHT = 380, 190
@@ -67,7 +70,10 @@ def charts(matrix: Matrix, max_words: int) -> list[Chart]:
     all_charts = [_words(matrix.words, max_words), _failures(matrix.failures)]
     if matrix.usage:
         timeline = _timeline(matrix.usage)
-        all_charts += [_attempts(matrix.attempts), _rate(timeline)]
+        all_charts.append(_attempts(matrix.attempts))
+        if len(timeline.bins) < FEWEST_BINS:
+            return [chart for chart in all_charts if chart.rows]
+        all_charts.append(_rate(timeline))
         if any(b.usage.prompt_tokens + b.usage.completion_tokens for b in timeline.bins):
             all_charts += [_tokens(timeline), _cached(timeline)]
     return [chart for chart in all_charts if chart.rows]

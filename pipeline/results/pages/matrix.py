@@ -1,4 +1,4 @@
-"""The matrix of papers by questions: the newest answer of every record, in one pass over the store.
+"""Papers by questions: the newest answer of every record, in one pass over the store.
 
 Counts cover every answer. Cells are those of a fair sample of papers if there are more than fit on
 a page: the papers whose hash is a multiple of `share`, which doubles whenever the sample has grown
@@ -8,14 +8,16 @@ too large. The sample depends only on the names of the papers.
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.records import Stance, Status
+from pipeline.core.records import FinishReason, Stance, Status, Verdict
 from pipeline.results.missed_checks import missed_checks
 from pipeline.results.papers import paper_key
+from pipeline.results.reading_order import Ranks, Reason
 from pipeline.store.reader import key_digest
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
@@ -31,11 +33,19 @@ COLUMNS = (
     "failed_checks",
     "attempts.list.element.seconds",
     "word_count",
+    "answer",
+    "answers_question",
+    "p_answered",
+    "finish_reason",
+    "model",
+    "extra",
     *TOKENS,
     "run_id",
     "written_at",
 )
-"""Columns of answers and fields of nested ones, without the texts of prompts and answers."""
+"""Columns of answers and fields of nested ones, without the texts of prompts."""
+
+_KIND_COLUMNS = ("status", "stance", "answers_question", "finish_reason", "model")
 
 MICROSECONDS = 1_000_000
 
@@ -48,19 +58,47 @@ MAX_NAME_CHARACTERS = 2_000
 """Characters of a question that tell it apart from others."""
 
 
+EXCERPT_CHARACTERS = 240
+"""How much of an answer a row of the table shows: three lines."""
+
+
 class CellKind(NamedTuple):
-    """What a cell shows of an answer; `this_run` if the run that the page is about wrote it."""
+    """What many answers have in common; `this_run` if the run that the page is about wrote it."""
 
     status: Status
     stance: Stance
     missed_checks: tuple[str, ...]
     this_run: bool
+    verdict: Verdict | None = None  # `answers_question`
+    finish_reason: FinishReason | None = None
+    model: str | None = None
+    reasons: tuple[Reason, ...] = ()  # to read it
 
 
 class Cell(NamedTuple):
     record_id: str
     question: str
     kind: CellKind
+    words: int = 0
+    p_answered: float | None = None
+    excerpt: str = ""
+    extra: str | None = None  # carried columns, as JSON
+
+
+@dataclass(slots=True)
+class AnswerCounts:
+    """Answers to one question, or of one model."""
+
+    answers: int = 0
+    failed: int = 0
+    states: Counter[Stance | Status] = field(default_factory=Counter)  # stances, or `failed`
+    at_limit: int = 0  # finish reason `length`
+
+    def add(self, kind: CellKind) -> None:
+        self.answers += 1
+        self.failed += kind.status == "failed"
+        self.states["failed" if kind.status == "failed" else kind.stance] += 1
+        self.at_limit += kind.finish_reason == "length"
 
 
 @dataclass(slots=True)
@@ -93,26 +131,46 @@ class Matrix:
     answers: int = 0
     words: Counter[tuple[Status, int]] = field(default_factory=Counter)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)  # by question and check
+    by_question: defaultdict[str, AnswerCounts] = field(
+        default_factory=lambda: defaultdict(AnswerCounts)
+    )
+    by_model: defaultdict[str, AnswerCounts] = field(
+        default_factory=lambda: defaultdict(AnswerCounts)
+    )
+    abstaining: dict[str, int] = field(default_factory=dict)  # answers of papers that all abstain
     attempts: Counter[int] = field(default_factory=Counter)
     usage: defaultdict[int, Usage] = field(default_factory=lambda: defaultdict(Usage))  # by second
 
-    def add(self, rows: pa.Table) -> None:
-        """Counts rows with `COLUMNS` and adds their cells."""
-        names = ("record_id", "paper_id", "question_id", "question", "status", "stance")
-        columns = (
-            rows[name].to_pylist() for name in (*names, "word_count", "failed_checks", "run_id")
-        )
-        missed = missed_checks(rows["checks"].combine_chunks()).to_pylist()
+    def add(self, rows: pa.Table, ranks: Ranks | None = None) -> None:
+        """Counts rows with `COLUMNS` and adds their cells; `ranks` say why to read them."""
+        missed = map(tuple, missed_checks(rows["checks"].combine_chunks()).to_pylist())
+        mine = pc.equal(rows["run_id"], self.run_id)
+        reasons = ranks.all_reasons() if ranks else repeat(())
+        common = [rows[name].to_pylist() for name in _KIND_COLUMNS]
+        kinds = map(CellKind, *common[:2], missed, mine.to_pylist(), *common[2:], reasons)
+        names = ("record_id", "paper_id", "question_id", "question", "word_count", "p_answered")
+        cells = (rows[name].to_pylist() for name in names)
+        excerpts = pc.utf8_slice_codeunits(rows["answer"], 0, EXCERPT_CHARACTERS).to_pylist()
+        failed = rows["failed_checks"].to_pylist()
         self.answers += rows.num_rows
-        for record_id, paper, id_, text, status, stance, words, failed, run, checks in zip(
-            *columns, missed, strict=True
+        for record_id, paper, id_, text, words, p, kind, checks, excerpt, extra in zip(
+            *cells, kinds, failed, excerpts, rows["extra"].to_pylist(), strict=True
         ):
             question = self._column(question_name(id_, text), text or "")
-            kind = CellKind(status, stance, tuple(checks), run == self.run_id)
-            self.words[status, words] += 1
-            self.failures.update((question, check) for check in failed)
-            self._add_cell(paper_key(paper, record_id), Cell(record_id, question, kind))
-        self._add_usage(rows.filter(pc.equal(rows["run_id"], self.run_id)))
+            self.words[kind.status, words] += 1
+            self.failures.update((question, check) for check in checks)
+            self.by_question[question].add(kind)
+            self.by_model[kind.model or ""].add(kind)
+            key = paper_key(paper, record_id)
+            self.count_abstention(key, kind)
+            self._add_cell(key, Cell(record_id, question, kind, words, p, excerpt or "", extra))
+        self._add_usage(rows.filter(mine))
+
+    def count_abstention(self, paper: str, kind: CellKind) -> None:
+        """A paper with any other answer counts -1."""
+        before = self.abstaining.get(paper, 0)
+        abstains = kind.stance == "abstained" and before >= 0
+        self.abstaining[paper] = before + 1 if abstains else -1
 
     def _column(self, name: str, text: str) -> str:
         if name not in self.questions:

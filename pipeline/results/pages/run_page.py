@@ -2,8 +2,9 @@
 
 A run that changed nothing has a short one, which refers to the page with the answers.
 
-run.json ─▶ summary
-answers ─ newest of every record ─▶ matrix and charts ─ fair sample ─▶ answers behind cells
+run.json ─▶ verdict and figures
+answers ─ newest of every record ─▶ alerts, questions, charts
+                                 ├▶ rows of the table ─ fair sample ─▶ answers that open
                                  └▶ those to read first ─▶ answers of the list
 rejects ─▶ list of the latest
 """
@@ -28,13 +29,14 @@ from pipeline.results.differing import differing_records
 from pipeline.results.pages import answers
 from pipeline.results.pages import matrix as cells
 from pipeline.results.pages.agreement import agreement_section
+from pipeline.results.pages.alerts import Alert, alerts
 from pipeline.results.pages.charts import charts
 from pipeline.results.pages.first import MAX_FIRST, first_content
-from pipeline.results.pages.matrix import CellKind, Matrix
+from pipeline.results.pages.matrix import Matrix
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
+from pipeline.results.pages.rows import rows_of
 from pipeline.results.pages.shown import PAGE, Shown, state_of
-from pipeline.results.pages.summary import Run, summarize
-from pipeline.results.papers import paper_name
+from pipeline.results.pages.summary import Run, summarize, verdict
 from pipeline.results.reading_order import Reading
 from pipeline.results.review.precision import precision_by_check
 from pipeline.store.parts import read_batches, with_parts
@@ -91,14 +93,25 @@ def _write(store: Location, job: Job, run: Run, html: str) -> Location:
 
 
 def _find_run(runs: Sequence[Run], run_id: str | None, store: Location) -> tuple[Run, Run | None]:
-    """The run, and the last one before it that has ended and counted its records."""
+    """The run, and the last one before it that has ended and worked on the same records."""
     ids = [run["run_id"] for run in runs]
     if not runs or (run_id and run_id not in ids):
         known = f"{nearest(run_id or '', ids)}; it has {', '.join(ids[-5:])}" if ids else ""
         raise ConfigError(f"{store.uri}: no run {run_id or 'yet'}{known}")
     index = ids.index(run_id) if run_id else len(ids) - 1
-    counted = [run for run in runs[:index] if run.get("counts") and run["status"] != "running"]
-    return runs[index], counted[-1] if counted else None
+    run = runs[index]
+    ended = [other for other in runs[:index] if other.get("counts") and _has_ended(other)]
+    alike = [other for other in ended if _selection(other) == _selection(run)]
+    return run, alike[-1] if alike else None
+
+
+def _has_ended(run: Run) -> bool:
+    return bool(run["status"] != "running")
+
+
+def _selection(run: Run) -> Any:
+    """What a run works on; an earlier release wrote down only its input."""
+    return run.get("selection") or {}, run["job"]["input"]
 
 
 def _short_page(job: Job, run: Run, before: Run | None, shown: Shown) -> str:
@@ -106,9 +119,13 @@ def _short_page(job: Job, run: Run, before: Run | None, shown: Shown) -> str:
     return render_page("unchanged", (), shown=shown, **_head(job, run, before, shown))
 
 
-def _head(job: Job, run: Run, before: Run | None, shows: Shown) -> dict[str, Any]:
+def _head(
+    job: Job, run: Run, before: Run | None, shows: Shown, looks: Sequence[Alert] = ()
+) -> dict[str, Any]:
     """What both pages say of the run itself."""
     return {
+        "verdict": verdict(run, len(looks)),
+        "alerts": looks,
         "run": run,
         "before": before,
         "shows": shows,
@@ -126,23 +143,25 @@ def _whole_page(
 ) -> str:
     """The page with the answers of a store, whose `state` was taken before they are read."""
     boilerplates = Boilerplates.of_runs(runs, job.input.text)
-    head = _head(job, run, before, Shown(state, run["run_id"]))
     matrix, reading = _overview(store, run["run_id"])
+    looks = alerts(run, [other for other in runs[: runs.index(run)] if _has_ended(other)], matrix)
+    head = _head(job, run, before, Shown(state, run["run_id"]), looks)
     sample = answers.sample_records(matrix.papers)
     texts = answers.rows_of(
         read_rows(store, BY_RECORD, answers.COLUMNS),
         {*sample, *(entry.record_id for entry in reading.entries)},
     )
-    rows = answers.by_paper(texts, sample)
-    first = first_content(reading.entries, texts, boilerplates)
-    papers = dict(_papers(matrix, rows, boilerplates, MAX_DATA_BYTES - len(first)))
+    by_paper = answers.by_paper(texts, sample)
+    first, rows = first_content(reading.entries, texts, boilerplates), rows_of(matrix)
+    room = MAX_DATA_BYTES - len(first) - rows.size
+    papers = dict(_papers(matrix, by_paper, boilerplates, room))
     names = list(matrix.papers)
-    columns = answers.carried_names(rows[names[number]] for number in papers)
     rejects, reject_count = _rejects(store)
     return render_page(
         "run",
         [
-            ("matrix", compressed_json(_matrix_content(matrix, list(papers), columns))),
+            *rows.data,
+            ("opened", compressed_json(list(papers))),
             ("first", first),
             *((f"paper-{number}", content) for number, content in papers.items()),
         ],
@@ -150,53 +169,24 @@ def _whole_page(
         charts=charts(matrix, run["job"]["answer"]["max_words"]),
         agreement=agreement_section(store),
         matrix=matrix,
+        questions=sorted(matrix.questions, key=natural),
         reasons=reading.counts,
         precision=precision_by_check(store, standing(store)),
         marks_name=f"{key_digest(store.uri.encode()).hex()} {run['run_id']}",
-        columns=columns,
-        opened=sum(len(rows[names[number]]) for number in papers),
+        columns=rows.columns,
+        opened=sum(len(by_paper[names[number]]) for number in papers),
         rejects=rejects,
         reject_count=reject_count,
     )
 
 
 def _overview(store: Location, run_id: str) -> tuple[Matrix, Reading]:
-    """The matrix of the newest answers and which of them to read, in one pass over these."""
+    """The newest answers by paper and which of them to read, in one pass over them."""
     matrix, reading = Matrix(run_id), Reading(MAX_FIRST, differing_records(store))
     columns = tuple(dict.fromkeys((*cells.COLUMNS, *reading_order.COLUMNS)))
     for rows in read_rows(store, BY_RECORD, columns):
-        matrix.add(rows)
-        reading.add(rows)
+        matrix.add(rows, reading.add(rows))
     return matrix, reading
-
-
-def _matrix_content(matrix: Matrix, opened: list[int], columns: list[str]) -> dict[str, Any]:
-    """The matrix for the page's script; `opened` numbers the papers whose answers the page has, and
-    `columns` are the carried ones of these answers.
-
-    The cells of a paper are a flat list of pairs: the number of a question and that of a kind.
-    """
-    names = sorted(matrix.questions, key=natural)
-    questions = {name: number for number, name in enumerate(names)}
-    kinds: dict[CellKind, int] = {}
-    papers = [
-        [
-            paper_name(paper),
-            [
-                number
-                for cell in row
-                for number in (questions[cell.question], kinds.setdefault(cell.kind, len(kinds)))
-            ],
-        ]
-        for paper, row in matrix.papers.items()
-    ]
-    return {
-        "questions": [(name, answers.shortened(matrix.questions[name])) for name in names],
-        "kinds": list(kinds),
-        "papers": papers,
-        "opened": opened,
-        "columns": columns,
-    }
 
 
 def _papers(

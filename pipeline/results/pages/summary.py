@@ -1,11 +1,13 @@
 """The summary of a run: the figures of its `run.json` beside those of the run before."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from pipeline.answering.checks import known_checks
 from pipeline.config.checks import level_of, names_in_use
 from pipeline.config.schema import EngineConfig, Price
+from pipeline.core.records import State
+from pipeline.core.text import plural
 from pipeline.store.runs import replica_seconds
 
 Unit: TypeAlias = Literal["records", "tokens", "share", "seconds", "hours", "money"]
@@ -25,6 +27,7 @@ class SummaryFigure(NamedTuple):
     unit: Unit
     now: float | None
     before: float | None
+    share: float | None = None  # of what it is a part of
 
     @property
     def change(self) -> float | None:
@@ -40,9 +43,25 @@ class _Value(NamedTuple):
     label: str
     unit: Unit
     value: float
+    whole: float | None = None
 
+
+STATES = ("read", *get_args(State))
+"""Counts that stand on every page; others only where there are any."""
 
 _Values: TypeAlias = dict[str, _Value]
+
+
+def verdict(run: Run, looks: int = 0) -> str:
+    """A run in one line: how its records ended, and how many things there are to look at."""
+    counts = run.get("counts") or {}
+    current_failed = counts.get("current_failed", 0)
+    answered = counts.get("answered", 0) + counts.get("current", 0) - current_failed
+    failed, rejected = counts.get("failed", 0) + current_failed, counts.get("rejected", 0)
+    parts = [f"{answered:,} of {counts.get('read', 0):,} answered"]
+    parts += [f"{n:,} {what}" for n, what in ((failed, "failed"), (rejected, "rejected")) if n]
+    to_look_at = f"; {plural(looks, 'thing')} to look at" if looks else ""
+    return f"{', '.join(parts)}{to_look_at}"
 
 
 def summarize(run: Run, before: Run | None, price: Price) -> list[FigureGroup]:
@@ -58,7 +77,7 @@ def summarize(run: Run, before: Run | None, price: Price) -> list[FigureGroup]:
 
 def _side_by_side(now: _Values, earlier: _Values, before: Run | None) -> Iterator[SummaryFigure]:
     """The figures that either run has. A count that a run does not have is 0."""
-    for name, (label, unit, _) in (earlier | now).items():
+    for name, (label, unit, *_) in (earlier | now).items():
         missing = 0 if unit == "records" else None
         yield SummaryFigure(
             name,
@@ -66,7 +85,13 @@ def _side_by_side(now: _Values, earlier: _Values, before: Run | None) -> Iterato
             unit,
             now[name].value if name in now else missing,
             earlier[name].value if name in earlier else missing if before else None,
+            _share(now.get(name)),
         )
+
+
+def _share(value: _Value | None) -> float | None:
+    is_part = value is not None and value.whole and 0 < value.value < value.whole
+    return value.value / value.whole if value and value.whole and is_part else None
 
 
 def _groups(run: Run, price: Price) -> dict[str, _Values]:
@@ -83,7 +108,12 @@ def _groups(run: Run, price: Price) -> dict[str, _Values]:
 
 def _counts(run: Run, section: str) -> _Values:
     counts: Mapping[str, int] = run.get(section) or {}
-    return {f"{section}.{n}": _Value(n.replace("_", " "), "records", c) for n, c in counts.items()}
+    whole = sum(counts.values()) if section != "counts" else counts.get("read")
+    return {
+        f"{section}.{n}": _Value(n.replace("_", " "), "records", c, whole)
+        for n, c in counts.items()
+        if c or n in STATES
+    }
 
 
 def _largest_first(values: _Values) -> _Values:

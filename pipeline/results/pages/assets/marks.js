@@ -1,14 +1,20 @@
+// @ts-check
 /* What a reader says about answers: kept by the browser, written to a corrections file. */
+/** @typedef {{value: string, note: string, annotator?: string, at?: string}} Mark */
+/** @typedef {{annotator: string, marks: Record<string, Mark>}} State */
+
+/** @type {Record<string, string>} */
 const VERDICTS = { y: "yes", n: "no", u: "unsure" };
 const COLUMNS = ["record_id", "generation_key", "answer_sha256", "field", "value", "annotator", "at", "note"];
-const FORMULA = /^'*[=+\-@\t\r\n＝＋－＠]/;  // the reader of the file takes one apostrophe off again
 
 /* Marks by what a correction names an answer by. Every change is written at once, on top of what
    another tab has written; where the browser keeps nothing, marks last as long as the page. */
 class Marks extends EventTarget {
+  /** @param {string} name */
   constructor(name) {
     super();
     this.name = `overnight ${name}`;
+    /** @type {State} */
     this.state = { annotator: "", marks: {} };
     this.unsaved = false;  // only where nothing is kept
     this.state = this.#read();
@@ -21,6 +27,7 @@ class Marks extends EventTarget {
     });
   }
 
+  /** @param {string} key */
   get(key) {
     return this.state.marks[key] ?? { value: "", note: "" };
   }
@@ -33,9 +40,10 @@ class Marks extends EventTarget {
     this.#change((state) => (state.annotator = name.trim()));
   }
 
+  /** @param {string} key @param {{value?: string, note?: string}} change */
   mark(key, change) {
     this.#change((state) => {
-      const mark = { value: "", note: "", ...state.marks[key], ...change };
+      const mark = { ...(state.marks[key] ?? { value: "", note: "" }), ...change };
       const at = new Date().toISOString();
       if (mark.value || mark.note) state.marks[key] = { ...mark, at, annotator: state.annotator };
       else delete state.marks[key];
@@ -55,6 +63,7 @@ class Marks extends EventTarget {
     return Object.values(this.state.marks).filter((mark) => !mark.value).length;
   }
 
+  /** @param {(state: State) => unknown} edit */
   #change(edit) {
     const state = this.#read();
     edit(state);
@@ -63,20 +72,23 @@ class Marks extends EventTarget {
     this.#changed(state);
   }
 
+  /** @param {State} state */
   #changed(state) {
     this.state = state;
     this.dispatchEvent(new Event("change"));
   }
 
+  /** @returns {State} */
   #read() {
     try {
-      const state = JSON.parse(localStorage.getItem(this.name));
+      const state = JSON.parse(localStorage.getItem(this.name) ?? "null");
       return state && this.keeps !== false ? { annotator: "", marks: {}, ...state } : this.state;
     } catch {
       return this.state;
     }
   }
 
+  /** @param {State} state */
   #write(state) {
     try {
       localStorage.setItem(this.name, JSON.stringify(state));
@@ -87,18 +99,8 @@ class Marks extends EventTarget {
   }
 }
 
-function csv(rows) {
-  const cell = (text) => `"${(FORMULA.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
-  return `\ufeff${[COLUMNS, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
-}
-
-function download(name, text) {
-  const link = element("a", { download: name, href: URL.createObjectURL(new Blob([text], { type: "text/csv" })) });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-/* The question to the reader of one answer, under its text. */
+/** The question to the reader of one answer, under its text.
+ * @param {Marks} marks @param {Answer} answer */
 function markNode(marks, answer) {
   const form = element("form", { class: "mark", "data-key": answer.key, "aria-label": "Your reading" });
   const legend = element("legend", {}, "Does it give what the question asks for?");
@@ -116,7 +118,7 @@ function markNode(marks, answer) {
   const asked = element("label", {}, "Your name, once, for the corrections file ", annotator);
   const show = () => {
     const { value } = marks.get(answer.key);
-    for (const button of buttons) button.setAttribute("aria-pressed", button.value === value);
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.value === value));
     clear.hidden = !value;
     asked.hidden = Boolean(marks.annotator);
   };
@@ -128,14 +130,15 @@ function markNode(marks, answer) {
   return form;
 }
 
-/* Keys y, n and u mark the open answer: the one in focus, where several are open. */
+/** Keys y, n and u mark the open answer.
+ * @param {Marks} marks @param {HTMLDialogElement} dialog */
 function markByKey(marks, dialog) {
   dialog.addEventListener("keydown", (event) => {
     const value = VERDICTS[event.key.toLowerCase()];
     if (!value || event.ctrlKey || event.altKey || event.metaKey || isText(event.target)) return;
-    const form = event.target.closest?.(".mark") ?? dialog.querySelector(".mark");
-    if (!form) return;
+    const form = dialog.querySelector(".mark");
+    if (!(form instanceof HTMLElement)) return;
     event.preventDefault();
-    marks.mark(form.dataset.key, { value });
+    marks.mark(form.dataset.key ?? "", { value });
   });
 }

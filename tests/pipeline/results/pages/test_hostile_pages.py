@@ -89,7 +89,8 @@ def check_harmless(seen: Visit) -> None:
 
 def test_hostile_text_is_shown_as_text_behind_every_cell(report):
     page = report.page
-    cells = page.locator("[role=gridcell]:not(.none)")
+    report.view("matrix")
+    cells = page.locator("#matrix [role=gridcell]:not(.none)")
     assert cells.count() == len(HOSTILE)
     shown = []
     for at in range(cells.count()):
@@ -118,6 +119,7 @@ def test_hostile_text_is_searched_for_and_filtered_by_as_text(report):
     page.fill("[name=text]", "<script>")
     report.until(lambda: int(report.matched().split()[0]) < len(HOSTILE))
     assert int(report.matched().split()[0]) == 2
+    report.more()
     page.fill("[name=paper]", "</script><")
     report.until(lambda: int(report.matched().split()[0]) == 1)
     check_harmless(report)
@@ -125,13 +127,14 @@ def test_hostile_text_is_searched_for_and_filtered_by_as_text(report):
 
 def test_hostile_columns_are_shown_and_filtered_by_as_text(report):
     page = report.page
+    report.more()
     names = page.locator("[name=column] option").all_text_contents()
     assert len(names) == 1 + len(HOSTILE) + 1
     chosen = next(name for name in names if name.startswith("1 column"))
     page.select_option("[name=column]", label=chosen)
     page.fill("[name=value]", f"</SCRIPT><script>{HACK}")
     report.until(lambda: int(report.matched().split()[0]) == 1)
-    page.locator("[role=gridcell]:not(.none):not(.other)").first.click()
+    page.locator("#table .value").first.click()
     page.locator("dialog[open]").wait_for()
     body = page.locator("#detail-body").evaluate("one => one.textContent")
     assert f"1 column {HOSTILE[1]}{HOSTILE[1]}" in body
@@ -149,9 +152,11 @@ def test_hostile_text_is_compared_as_text(store, chromium):
         location, *(f"<img src=x onerror={HACK.replace(' ', '')}>@{n}" for n in "12")
     )
     path = store / "comparison.html"
-    path.write_text(comparison_page(compare(location, *sides), sides, "hostile"), "utf-8")
+    path.write_text(comparison_page(location, compare(location, *sides), sides, "hostile"), "utf-8")
     with visit(chromium, path) as seen:
+        seen.page.check("[name=same]")
         rows = seen.page.locator("#changes button")
+        seen.until(lambda: rows.count() > 0)
         assert rows.count() == len(HOSTILE)
         for at in range(rows.count()):
             rows.nth(at).click()

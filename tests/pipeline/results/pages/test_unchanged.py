@@ -34,7 +34,7 @@ def text_of(page: Path) -> str:
 
 
 def has_answers(page: Path) -> bool:
-    return 'id="data-matrix"' in text_of(page)
+    return 'id="data-rows"' in text_of(page)
 
 
 def leads_to(page: Path) -> Path:
