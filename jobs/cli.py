@@ -350,7 +350,7 @@ def _start(
             result: Outcome = import_module(f"jobs.{command}").main(console, job, **given)
             return result
 
-        _finish(json, debug, quiet, log, outcome)
+        _finish(json, debug, outcome, quiet, log)
 
     return run_command
 
@@ -367,7 +367,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _finish(
-    json: bool, debug: bool, quiet: bool, log: LogFormat, command: Callable[[Console], Outcome]
+    json: bool,
+    debug: bool,
+    command: Callable[[Console], Outcome],
+    quiet: bool = False,
+    log: LogFormat = LogFormat.text,
 ) -> None:
     """Runs a command, prints its document if asked to, and ends the process with its exit code."""
     console = console_for(log)
