@@ -23,7 +23,7 @@ def test_the_smallest_job_file_has_sensible_defaults(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "gpus", "rows_per_file"),
-    [("extractive", 0, 1000), ("recorded", 0, 1000), ("vllm", 1, 200), ("openai", 0, 200)],
+    [("extractive", 0, 4000), ("recorded", 0, 4000), ("vllm", 1, 200), ("openai", 0, 200)],
 )
 def test_each_engine_has_its_own_defaults(tmp_path, kind, gpus, rows_per_file):
     job = load(tmp_path, SMALLEST, f"engine.kind={kind}")
