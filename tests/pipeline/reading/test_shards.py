@@ -245,7 +245,7 @@ def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_deadline")
 def test_a_large_shard_comes_in_blocks(tmp_path: Path) -> None:
     count = 3 * BLOCK_RECORDS + 5
-    data = b"".join(record_line(f"r{i}", passages=["drizzle " * 300]) for i in range(count))
+    data = b"".join(record_line(f"r{i}", passages=["drizzle " * 100]) for i in range(count))
     fill(tmp_path, "large.jsonl", data=data)
     assert len(data) > SMALL_SHARD_BYTES
 
