@@ -263,8 +263,10 @@ def test_both_executors_plan_answer_and_recheck_the_demo_alike(ray_cluster, tmp_
     here, there = (job(demo, tmp_path / name, prompt=BETTER_PROMPT) for name in ("here", "there"))
     on_cluster = make_plan(prepare(there), RayData(), ignore, examples=3)
     in_process = plan(here, examples=3)
-    # How many details of rejects are held depends on how many tables a slow machine makes.
+    # Details of rejects, and tallies, depend on how many tables a slow machine makes.
     first, second = ({**asdict(p.totals), "details": None} for p in (in_process, on_cluster))
+    for totals in (first, second):
+        del totals["standings"]["tally"]
     assert (first, in_process.records) == (second, on_cluster.records)
     assert in_process.prompt_tokens == on_cluster.prompt_tokens
     one, other = run(here), run_on_cluster(there)
