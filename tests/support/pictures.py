@@ -26,6 +26,9 @@ COLUMNS, LINES = 100, 30
 SCHEMES = ("light", "dark")
 COLOURS = {"default": "#e8e6e1", "red": "#ef7d73", "green": "#55b389", "brown": "#d9b04b"}
 
+RELATIVE = "(one, root) => { one.firstChild.data = one.firstChild.data.replace(root, 'file://') }"
+"""Leaves out where this machine has the project."""
+
 Screen = list[str]
 """A terminal's lines, as HTML."""
 
@@ -126,6 +129,7 @@ def draw_page(chromium: Browser, path: Path, scheme: str) -> None:
         visited.until(lambda: not visited.matched().startswith("76 "))
         page.locator("#table .value", has_text="AdamW").first.click()
         page.locator("dialog mark").first.wait_for()
+        page.locator("dialog .facts").last.evaluate(RELATIVE, ROOT.as_uri())
         page.screenshot(path=PICTURES / f"answer-{scheme}.png")
 
 
