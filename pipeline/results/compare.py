@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -206,14 +207,17 @@ def compare(store: Location, before: Side, after: Side) -> Comparison:
 def read_prompts(
     store: Location, side: Side, record_ids: Iterable[str]
 ) -> dict[str, list[dict[str, str]]]:
-    """The messages of some records' prompts on one side."""
+    """The messages of some records' newest prompts on one side."""
     folder, ids = store.join(ANSWERS_FOLDER), pa.array(list(record_ids), pa.string())
-    columns = ["record_id", "messages", *_SIDE_COLUMNS]
+    columns = ["record_id", "messages", "written_at", *_SIDE_COLUMNS]
 
     def read(parts: Sequence[str]) -> dict[str, list[dict[str, str]]]:
         tables = (rows for path in parts for rows in read_batches(folder.fs, path, columns))
         wanted = (rows.filter(side.mask() & pc.field("record_id").isin(ids)) for rows in tables)
-        return {row["record_id"]: row["messages"] for rows in wanted for row in rows.to_pylist()}
+        found = sorted(
+            (row for rows in wanted for row in rows.to_pylist()), key=itemgetter("written_at")
+        )
+        return {row["record_id"]: row["messages"] for row in found}
 
     return with_parts(folder, read)
 

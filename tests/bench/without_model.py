@@ -104,7 +104,7 @@ def _bound(stage_cost: float, run: Whole, cores: int) -> str:
     share = stage_cost * run.records / (run.seconds * cores * 1e6)
     return (
         f"In the largest run the stage functions take {share:.0%} of the cores' time. The rest "
-        "goes to Ray: starting its workers, moving blocks of a thousand records from one to the "
+        "goes to Ray: starting its workers, moving blocks of some thousand records from one to the "
         "next through shared memory, and scheduling in the driver."
     )
 

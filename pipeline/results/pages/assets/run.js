@@ -9,12 +9,10 @@ class RunPage {
     this.detail = detail;
     /** @type {HTMLFormElement} */
     this.form = byId("filters");
-    /** @type {Criteria} */
-    this.criteria = { ...EVERYTHING };
+    this.turn = 0; // of filtering: the latest one is shown
     const show = (/** @type {number} */ row, /** @type {Around} */ around) => answers.show(row, marks, detail, around);
     this.table = new Table(byId("table"), answers, show);
     this.matrix = new Matrix(byId("matrix"), answers, show);
-    this.views = { table: this.table, matrix: this.matrix };
     this.rows = new Uint32Array();
     this.#fillForm();
     this.#listen();
@@ -92,7 +90,10 @@ class RunPage {
       else if (!name.startsWith("show ") && !name.startsWith("pin ")) apply();
     });
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("reset", () => setTimeout(() => this.#reset()));
+    form.addEventListener("reset", () => {
+      const { view } = this; // which is no filter
+      setTimeout(() => this.#reset(view));
+    });
     byId("save").addEventListener("click", async () => download("answers.csv", await this.table.file()));
     for (const button of document.querySelectorAll("[data-filter]")) {
       button.addEventListener("click", () => this.lookAt(JSON.parse(/** @type {HTMLElement} */ (button).dataset.filter ?? "{}")));
@@ -101,22 +102,22 @@ class RunPage {
     this.detail.dialog.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
   }
 
-  async #reset() {
+  /** @param {string} view */
+  async #reset(view) {
+    fieldsOf(this.form).view.value = view;
     await this.#shape();
     await this.apply();
   }
 
   /** Shows only rows that meet some criteria, those of an alert. @param {Partial<Criteria>} wanted */
-  async lookAt(wanted) {
+  lookAt(wanted) {
+    if (this.view === "first") fieldsOf(this.form).view.value = "table";
     this.form.reset();
-    await this.#reset();
     for (const [name, value] of Object.entries(wanted)) {
       const field = fieldsOf(this.form)[name];
       if (field.type === "checkbox") field.checked = Boolean(value);
       else field.value = value;
     }
-    if (this.view === "first") fieldsOf(this.form).view.value = "table";
-    await this.apply();
     byId("answers-title").focus();
     byId("answers-title").scrollIntoView();
   }
@@ -124,8 +125,11 @@ class RunPage {
   async apply() {
     const written = Object.fromEntries(new FormData(this.form));
     const { this_run, abstaining } = fieldsOf(this.form);
-    this.criteria = { ...EVERYTHING, ...written, thisRun: this_run.checked, abstaining: abstaining.checked };
-    this.rows = this.answers.select(this.criteria, await this.answers.search(this.criteria));
+    const criteria = { ...EVERYTHING, ...written, thisRun: this_run.checked, abstaining: abstaining.checked };
+    const turn = ++this.turn;
+    const containing = await this.answers.search(criteria);
+    if (turn !== this.turn) return; // something else is wanted by now
+    this.rows = this.answers.select(criteria, containing);
     await this.#showView();
     const papers = new Set(Array.from(this.rows, (row) => this.answers.paper[row])).size;
     byId("matched").textContent = `${plural(this.rows.length, "answer")} of ${plural(papers, "paper")}`;

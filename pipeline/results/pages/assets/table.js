@@ -31,7 +31,7 @@ class Table extends Grid {
     this.shut = new Set();
     /** @type {Uint32Array} */
     this.rows = new Uint32Array();
-    /** @type {{name: string, rows: number[]}[]} */
+    /** @type {{name: string, rows: number[], facts: string}[]} */
     this.groups = [];
     /** @type {Int32Array} rows of answers, or -1 - the number of a group */
     this.lines = new Int32Array();
@@ -221,7 +221,7 @@ class Table extends Grid {
       if (known) known.push(row);
       else groups.set(name, [row]);
     }
-    this.groups = [...groups].map(([name, rows]) => ({ name, rows }));
+    this.groups = [...groups].map(([name, rows]) => ({ name, rows, facts: this.#countsAndRates(rows) }));
     if (!this.sorting.column) this.groups.sort((a, b) => BY_NATURE.compare(a.name, b.name));
     const lines = this.groups.flatMap(({ name, rows }, at) => [-1 - at, ...(this.shut.has(name) ? [] : rows)]);
     this.lines = Int32Array.from(lines);
@@ -286,14 +286,25 @@ class Table extends Grid {
     return element("div", { class: "line" }, ...cells);
   }
 
-  /** A group with its counts and rates. @param {number} at @param {{name: string, rows: number[]}} group */
-  #groupLine(at, { name, rows }) {
-    const states = STATES.map((state) => [state, rows.filter((row) => this.answers.kindOf(row).state === state).length]);
-    const rates = states.filter(([state, n]) => n && state !== "answered").map(([state, n]) => `${number(+n)} ${state} (${percent(+n, rows.length)})`);
+  /** @param {number[]} rows */
+  #countsAndRates(rows) {
+    /** @type {Record<string, number>} */
+    const counts = {};
+    for (const row of rows) {
+      const { state } = this.answers.kindOf(row);
+      counts[state] = (counts[state] ?? 0) + 1;
+    }
+    const states = STATES.filter((state) => state !== "answered" && counts[state]);
+    const rates = states.map((state) => `${number(counts[state])} ${state} (${percent(counts[state], rows.length)})`);
+    return [plural(rows.length, "answer"), ...rates].join(", ");
+  }
+
+  /** @param {number} at @param {{name: string, facts: string}} group */
+  #groupLine(at, { name, facts }) {
     const isShut = this.shut.has(name);
     const cell = element("div", {
       ...this.cellAttributes(at, 0), class: "group", "aria-colspan": this.width, "aria-expanded": String(!isShut),
-    }, isShut ? "▸ " : "▾ ", element("bdi", {}, name || "–"), ` · ${[plural(rows.length, "answer"), ...rates].join(", ")}`);
+    }, isShut ? "▸ " : "▾ ", element("bdi", {}, name || "–"), ` · ${facts}`);
     return element("div", { class: "line" }, cell);
   }
 
@@ -336,12 +347,11 @@ class Table extends Grid {
     this.focus(...this.current);
   }
 
-  /** @param {string} name of a column, or none @param {boolean} shut */
-  async group(name, shut = true) {
+  /** Groups by a column; groups are shut at first. @param {string} name of a column, or none */
+  async group(name) {
     this.grouping = this.columns.find((column) => column.name === name) ?? null;
-    this.shut = new Set();
     await this.arrange();
-    if (shut) this.shut = new Set(this.groups.map((group) => group.name));
+    this.shut = new Set(this.groups.map((group) => group.name));
     await this.update(this.rows);
   }
 
