@@ -17,7 +17,7 @@ from pipeline.results.agreement.measures import LEVEL, RESAMPLES, Agreed
 from pipeline.results.agreement.raters import Rater, model_names
 from pipeline.results.agreement.ratings import read_ratings
 from pipeline.results.agreement.summary import Agreement, OfRaters, agree
-from pipeline.results.pages.charts import Chart, label, svg
+from pipeline.results.pages.charts import WIDTH, Chart, label, svg
 from pipeline.store.corrections import CORRECTIONS_FOLDER
 from pipeline.store.parts import read_parts, with_parts
 from pipeline.store.schema import ANSWERS_FOLDER
@@ -135,7 +135,7 @@ def _heat_map(agreement: Agreement) -> Chart:
     spec = {
         "layer": [squares, texts],
         "encoding": axes,
-        "width": {"step": 44},
+        "width": max(WIDTH, 44 * len(across)),
         "height": {"step": 28},
     }
     rows = [

@@ -40,6 +40,9 @@ BOTH, BEFORE, AFTER = "both sides", "the first side only", "the second side only
 MAX_PROMPTS = 2_000
 """Of the largest changes."""
 
+MAX_ASKED = 100
+"""Characters of its question that a row shows beside the question's id."""
+
 PAIRS_PER_CHUNK = 200
 """Pairs whose texts are compressed together."""
 
@@ -163,6 +166,7 @@ def _row(pair: Pair) -> dict[str, Any]:
         "on": BOTH,
         "paper": pair.after["paper_id"] or pair.record_id,
         "question": question_name(*question),
+        "asked": (question[1] or "")[:MAX_ASKED] if question[0] else "",
         "status": f"{pair.before['status']} → {pair.after['status']}",
         "stance": f"{pair.before['stance']} → {pair.after['stance']}",
         "extent": pair.change_kind,

@@ -3,7 +3,7 @@
 const ROWS_PER_STEP = 100;
 const PAIRS_PER_CHUNK = 200; // as in comparison.py
 
-/** @typedef {{index: number, id: string, on: string, paper?: string, question?: string, status?: string,
+/** @typedef {{index: number, id: string, on: string, paper?: string, question?: string, asked?: string, status?: string,
  *   stance?: string, extent?: string, similarity?: number, gained?: string[], lost?: string[]}} Row */
 /** @typedef {[boolean, string]} Piece */
 /** @typedef {{question: string, columns: [string, string][], words: [number, number],
@@ -46,7 +46,7 @@ class Changes {
       (row) =>
         Object.entries(criteria).every(([field, value]) => [/** @type {any} */ (row)[field]].flat().includes(value)) &&
         (every || hasChanged(row)) &&
-        includes(`${row.id}\n${row.paper ?? ""}\n${row.question ?? ""}`, id.value),
+        includes(`${row.id}\n${row.paper ?? ""}\n${row.question ?? ""}\n${row.asked ?? ""}`, id.value),
     );
     const label = Object.entries(criteria).map(([field, value]) => `${field} ${value}`).join(", ");
     byId("matched").textContent = `${plural(this.matching.length, "row")}${label ? `: ${label}` : ""}`;
@@ -58,14 +58,15 @@ class Changes {
     const from = this.list.children.length;
     const items = this.matching.slice(from, from + ROWS_PER_STEP).map((row, offset) => {
       const button = element("button", { type: "button" },
-        element("bdi", {}, middleCut(row.paper ?? row.id)), " ",
-        element("bdi", {}, (row.question ?? "").slice(0, 90)), " ",
+        nameNode(middleCut(row.paper ?? row.id)), " ",
+        element("bdi", {}, endCut(row.asked ?? row.question ?? "")), " ",
         element("span", { class: "facts" }, summary(row)));
       button.addEventListener("click", () => this.open(from + offset));
       return element("li", {}, button);
     });
     this.list.append(...items);
     this.more.hidden = this.list.children.length >= this.matching.length;
+    sayPrinted(this.list, this.list.children.length, this.matching.length);
   }
 
   /** @param {number} position */
@@ -79,7 +80,7 @@ class Changes {
       element("p", { class: "facts" }, summary(row)),
       element("p", {}, "This page has only the texts of the largest changes; overnight export has all."),
     ];
-    this.detail.show(`${row.paper ?? row.id} ${(row.question ?? "").slice(0, 90)}`, nodes, {
+    this.detail.show(`${row.paper ?? row.id} ${endCut(row.question ?? "")}`, nodes, {
       step: (by) => this.open(position + by),
       back: () => this.list.children[position]?.querySelector("button").focus(),
     });

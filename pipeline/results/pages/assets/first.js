@@ -33,9 +33,9 @@ class First {
     const { name, reasons, answer } = this.entries[at];
     const state = element("span", { class: "said" });
     const button = element("button", { type: "button" },
-      element("bdi", {}, middleCut(name)), " ", element("bdi", {}, (answer.question || answer.question_name).slice(0, 90)), " ",
+      nameNode(middleCut(name)), " ", element("bdi", {}, endCut(answer.question || answer.question_name)), " ",
       ...reasons.flatMap((reason) => [element("span", { class: `reason ${reason}` }, reason), " "]), state,
-      element("span", { class: "excerpt", dir: "auto" }, answer.answer.slice(0, 240)));
+      element("span", { class: "excerpt", dir: "auto" }, endCut(answer.answer, 240)));
     button.addEventListener("click", () => this.#open(at));
     this.list.append(element("li", {}, button));
     return state;

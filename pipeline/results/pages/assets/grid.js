@@ -2,14 +2,18 @@
 /* A grid of which only the rows in view are elements, so that it scrolls fast whatever its length.
    One cell of it is in the order of the keyboard; arrow keys move on from there. */
 const ROWS_OUT_OF_VIEW = 8; // drawn above and below
+const [PRINTED_ROWS, PRINTED_CELLS] = [1_000, 20_000]; // at most: each is an element
 
 class Grid {
-  /** @param {HTMLElement} node @param {number} rowHeight pixels, as in the style sheet
-   * @param {number} headHeight */
-  constructor(node, rowHeight, headHeight) {
+  /** @param {HTMLElement} node @param {"--row" | "--cell"} rowHeight its name in the style sheet
+   * @param {Answers} answers @param {(row: number, around: Around) => void} show opens an answer */
+  constructor(node, rowHeight, answers, show) {
     this.node = node;
-    this.rowHeight = rowHeight;
-    this.headHeight = headHeight;
+    const style = getComputedStyle(node);
+    this.rowHeight = parseFloat(style.getPropertyValue(rowHeight)); // pixels
+    this.headHeight = parseFloat(style.getPropertyValue("--head"));
+    this.answers = answers;
+    this.show = show;
     /** Rows. */
     this.length = 0;
     this.width = 1; // columns
@@ -51,11 +55,19 @@ class Grid {
     return [first, Math.min(this.length, first + room)];
   }
 
-  /** @param {boolean} whole as on paper */
-  draw(whole = false) {
+  /** The rows that are printed: as many as a browser lays out in a few seconds. @returns {[number, number]} */
+  onPaper() {
+    const most = Math.min(PRINTED_ROWS, Math.max(1, Math.floor(PRINTED_CELLS / this.width)));
+    const last = Math.min(this.length, most);
+    sayPrinted(this.node, last, this.length);
+    return [0, last];
+  }
+
+  /** @param {boolean} printed as on paper */
+  draw(printed = false) {
     if (this.node.hidden) return;
     this.node.style.height = `${this.headHeight + this.length * this.rowHeight + 20}px`;
-    const [first, last] = whole ? [0, this.length] : this.inView();
+    const [first, last] = printed ? this.onPaper() : this.inView();
     const focused = this.node.contains(document.activeElement);
     const [row, column] = this.current;
     if (!focused && row >= 0 && (row < first || row >= last)) {

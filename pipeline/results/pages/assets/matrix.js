@@ -1,15 +1,12 @@
 // @ts-check
 /* Papers by questions: a cell for the answers to a question about a paper. */
-const CELL = 28; // pixels, as in the style sheet
 const SEVERITY = { answered: 0, hedged: 1, abstained: 2 };
 
 class Matrix extends Grid {
   /** @param {HTMLElement} node @param {Answers} answers
    * @param {(row: number, around: Around) => void} show */
   constructor(node, answers, show) {
-    super(node, CELL, 34);
-    this.answers = answers;
-    this.show = show;
+    super(node, "--cell", answers, show);
     this.order = "problems";
     this.width = answers.questions.length;
     /** @type {{paper: number, cells: Map<number, number[]>, matching: Set<number>}[]} */
@@ -84,7 +81,7 @@ class Matrix extends Grid {
   /** @param {number} row */
   line(row) {
     const name = this.answers.papers[this.visible[row].paper];
-    const header = element("div", { class: "name", role: "rowheader", "aria-colindex": 1, title: name }, element("bdi", {}, middleCut(name)));
+    const header = element("div", { class: "name", role: "rowheader", "aria-colindex": 1, title: name }, cutNode(name));
     const cells = this.answers.questions.map((_, column) => this.#drawn(row, column));
     return element("div", { class: "line" }, header, ...cells);
   }

@@ -78,12 +78,42 @@ function includes(text, wanted) {
   return text.toLowerCase().includes(wanted.toLowerCase());
 }
 
+const CUT_END = 10; // characters
+
 /** A long name without its middle: of a DOI both ends matter.
  * @param {string} name */
 function middleCut(name, most = 28) {
   if (name.length <= most) return name;
   const end = Math.floor((most - 1) / 2);
   return `${name.slice(0, most - 1 - end)}…${name.slice(-end)}`;
+}
+
+/** Says on paper, above a grid or list, if not all of its rows are printed.
+ * @param {HTMLElement} node @param {number} printed @param {number} all */
+function sayPrinted(node, printed, all) {
+  const text = printed < all ? `The first ${number(printed)} of ${plural(all, "row")}; filter to print others.` : "";
+  if (node.previousElementSibling) node.previousElementSibling.textContent = text;
+}
+
+/** A text up to a number of characters. @param {string} text */
+function endCut(text, most = 90) {
+  return text.length <= most ? text : `${text.slice(0, most - 1).trimEnd()}…`;
+}
+
+/** A name that breaks where its parts end, and elsewhere only if a part is too long for a line.
+ * @param {string} name */
+function nameNode(name) {
+  const parts = name.split(/(?<=[-._/])/);
+  return element("bdi", { class: "paper" }, ...parts.flatMap((part, at) => (at ? [element("wbr"), part] : [part])));
+}
+
+/** A name on one line that loses its middle where there is no room for it.
+ * @param {string} name */
+function cutNode(name) {
+  const characters = [...name];
+  if (characters.length <= CUT_END) return element("bdi", {}, name);
+  const [start, end] = [characters.slice(0, -CUT_END), characters.slice(-CUT_END)].map((part) => part.join(""));
+  return element("bdi", { class: "cut" }, element("span", {}, start), element("span", {}, end));
 }
 
 /** @param {string[]} headings @param {(Node | string)[][]} rows */

@@ -29,14 +29,14 @@ class RunPage {
       [...new Set(answers.kinds.flatMap(of))].filter((value) => value !== null && value !== "").map(String).sort();
     /** @type {Record<string, (string | [string, string])[]>} */
     const choices = {
-      question: answers.questions.map(([name, text]) => [name, `${name === text ? "" : name} ${text}`.trim().slice(0, 90) || "–"]),
+      question: answers.questions.map(([name, text]) => [name, endCut(`${name === text ? "" : name} ${text}`.trim()) || "–"]),
       check: some((kind) => kind.missed),
       state: STATES,
       verdict: some((kind) => [kind.verdict]),
       reason: REASONS.filter((reason) => answers.kinds.some((kind) => kind.reasons.includes(reason))),
       finish: some((kind) => [kind.finish]),
       model: some((kind) => [kind.model]),
-      column: answers.columns.map((name) => [name, name.slice(0, 90) || "–"]),
+      column: answers.columns.map((name) => [name, endCut(name) || "–"]),
       group: this.table.columns.filter(({ name }) => !["answer", "words"].includes(name)).map(({ name, label }) => [name, label]),
     };
     for (const [name, values] of Object.entries(choices)) {

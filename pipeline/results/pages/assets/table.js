@@ -1,8 +1,9 @@
 // @ts-check
 /* The answers as a table, a row each or a row a paper: sorted, grouped, with columns that are resized,
    pinned or left out. */
-const ROW = 74; // pixels, as in the style sheet
 const LEAST_WIDTH = 64;
+const [LEAST_ANSWER, MOST_ANSWER] = [320, 720]; // its column takes what the others leave
+const SCROLLBAR = 20;
 const MOST_QUESTIONS = 60; // side by side
 const WIDER = 24; // pixels a key press
 
@@ -17,9 +18,7 @@ class Table extends Grid {
   /** @param {HTMLElement} node @param {Answers} answers
    * @param {(row: number, around: Around) => void} show */
   constructor(node, answers, show) {
-    super(node, ROW, 34);
-    this.answers = answers;
-    this.show = show;
+    super(node, "--row", answers, show);
     /** @type {"answers" | "papers"} what a row is */
     this.shape = "answers";
     this.columns = this.#allColumns(answers);
@@ -43,6 +42,9 @@ class Table extends Grid {
   #allColumns(answers) {
     const question = (/** @type {number} */ row) => answers.questions[answers.question[row]];
     const kind = (/** @type {number} */ row) => answers.kindOf(row);
+    const { clientWidth } = this.node;
+    const share = (/** @type {number} */ width, /** @type {number} */ most) => Math.max(LEAST_WIDTH, Math.min(width, Math.round(most * clientWidth)));
+    const paperCharacters = Math.floor(share(150, 0.34) / 4.5); // two to three lines
     const several = new Set(answers.kinds.map(({ model }) => model)).size > 1;
     /** @type {Column[]} */
     const own = answers.columns.map((name) => ({
@@ -54,23 +56,24 @@ class Table extends Grid {
       text: (row) => this.#carried(name, row),
       key: (row) => this.#carried(name, row),
     }));
-    return [
+    /** @type {Column[]} */
+    const columns = [
       {
-        name: "paper", label: "paper", width: 150, isShown: true, isPinned: true,
+        name: "paper", label: "paper", width: share(150, 0.34), isShown: true, isPinned: true,
         text: (row) => answers.papers[answers.paper[row]], key: (row) => answers.papers[answers.paper[row]],
-        node: (row) => element("bdi", {}, middleCut(answers.papers[answers.paper[row]])),
+        node: (row) => nameNode(middleCut(answers.papers[answers.paper[row]], paperCharacters)),
       },
       {
-        name: "question", label: "question", width: 230, isShown: true, isPinned: false,
+        name: "question", label: "question", width: share(190, 0.36), isShown: true, isPinned: false,
         text: (row) => question(row)[1] || question(row)[0], key: (row) => answers.question[row],
       },
       {
-        name: "answer", label: "answer", width: 520, isShown: true, isPinned: false,
+        name: "answer", label: "answer", width: LEAST_ANSWER, isShown: true, isPinned: false,
         text: (row) => answers.excerpt(row) ?? "", key: (row) => answers.excerpt(row) ?? "",
         node: (row) => this.#excerptNode(row),
       },
       {
-        name: "state", label: "state", width: 120, isShown: true, isPinned: false,
+        name: "state", label: "state", width: 110, isShown: true, isPinned: false,
         text: (row) => kind(row).state, key: (row) => STATES.indexOf(kind(row).state),
         node: (row) => element("span", { class: `badge ${kind(row).state}` }, kind(row).state),
       },
@@ -80,11 +83,11 @@ class Table extends Grid {
         node: (row) => (kind(row).verdict ? `${kind(row).verdict} ${Math.round(100 * answers.p[row])}%` : ""),
       },
       {
-        name: "missed", label: "missed checks", width: 160, isShown: true, isPinned: false,
+        name: "missed", label: "missed checks", width: 155, isShown: true, isPinned: false,
         text: (row) => kind(row).missed.join(", "), key: (row) => -kind(row).missed.length,
       },
       {
-        name: "words", label: "words", width: 70, isShown: true, isPinned: false, isNumber: true,
+        name: "words", label: "words", width: 80, isShown: true, isPinned: false, isNumber: true,
         text: (row) => number(answers.words[row]), key: (row) => answers.words[row],
       },
       ...own,
@@ -105,6 +108,10 @@ class Table extends Grid {
         text: (row) => (kind(row).thisRun ? "this" : "earlier"), key: (row) => +!kind(row).thisRun,
       },
     ];
+    const taken = columns.reduce((sum, { name, isShown, width }) => sum + (isShown && name !== "answer" ? width : 0), SCROLLBAR);
+    const answer = columns.find(({ name }) => name === "answer");
+    if (answer) answer.width = Math.min(Math.max(clientWidth - taken, LEAST_ANSWER), MOST_ANSWER);
+    return columns;
   }
 
   /** The paper, and a column for the answers to each question.
@@ -173,6 +180,13 @@ class Table extends Grid {
     this.at(0, 0);
     this.node.scrollTop = 0;
     this.draw();
+    requestIdleCallback(() => this.#unpackForPaper());
+  }
+
+  /** A page that is printed cannot wait for texts. */
+  #unpackForPaper() {
+    const [first, last] = this.onPaper();
+    this.answers.unpack(this.lines.subarray(first, last).filter((row) => row >= 0));
   }
 
   /** Sorts and groups the rows; unpacks first what they are sorted by. */
@@ -227,15 +241,15 @@ class Table extends Grid {
     this.lines = Int32Array.from(lines);
   }
 
-  /** @param {boolean} whole */
-  draw(whole = false) {
+  /** @param {boolean} printed */
+  draw(printed = false) {
     if (this.node.hidden) return;
     this.width = this.shown.length;
     this.node.setAttribute("aria-colcount", String(this.width));
-    super.draw(whole);
-    const [first, last] = this.inView();
+    super.draw(printed);
+    const [first, last] = printed ? this.onPaper() : this.inView();
     const rows = this.lines.subarray(first, last).filter((row) => row >= 0);
-    this.answers.unpack(rows).then((news) => news && this.draw(whole));
+    this.answers.unpack(rows).then((news) => news && this.draw(printed));
   }
 
   /** Where pinned columns stand. */
@@ -265,7 +279,7 @@ class Table extends Grid {
 
   /** @param {HTMLElement} cell @param {Column} column @param {number} left */
   #sized(cell, column, left) {
-    cell.style.width = `${column.width}px`;
+    cell.style.setProperty("--width", String(column.width));
     if (column.isPinned) {
       cell.classList.add("pinned");
       cell.style.left = `${left}px`;
@@ -304,7 +318,7 @@ class Table extends Grid {
     const isShut = this.shut.has(name);
     const cell = element("div", {
       ...this.cellAttributes(at, 0), class: "group", "aria-colspan": this.width, "aria-expanded": String(!isShut),
-    }, isShut ? "▸ " : "▾ ", element("bdi", {}, name || "–"), ` · ${facts}`);
+    }, element("div", { class: "group-name" }, isShut ? "▸ " : "▾ ", element("bdi", {}, name || "–")), element("div", { class: "facts" }, facts));
     return element("div", { class: "line" }, cell);
   }
 

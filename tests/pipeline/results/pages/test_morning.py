@@ -198,8 +198,8 @@ def test_how_are_the_papers_compared_with_each_other(reader):
     reader.choose("group", "paper")
     groups = reader.page.locator("#table .group")
     reader.seen.until(lambda: groups.count() == 12)
-    assert "p7 · 4 answers, 4 abstained (100%)" in groups.nth(6).inner_text()
-    assert "p1 · 4 answers, 1 failed (25%)" in groups.nth(0).inner_text()
+    assert groups.nth(6).inner_text() == "▸ p7\n4 answers, 4 abstained (100%)"
+    assert groups.nth(0).inner_text() == "▸ p1\n4 answers, 1 failed (25%)"
 
 
 def test_give_me_the_failed_ones_as_a_file(reader):
