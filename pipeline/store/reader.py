@@ -72,12 +72,16 @@ def count_rows(store: Location, by: Sequence[str] = BY_GENERATION) -> int:
 
 
 def read_rows(
-    store: Location, by: Sequence[str] = BY_GENERATION, columns: Sequence[str] = ANSWERS.names
+    store: Location,
+    by: Sequence[str] = BY_GENERATION,
+    columns: Sequence[str] = ANSWERS.names,
+    only: Digests | None = None,
 ) -> Iterator[pa.Table]:
     """The newest row of every key, in the order of the parts, some thousand rows at a time.
 
     Yields each row once, even if parts are compacted meanwhile. A column may be a field of a nested
-    one, by its path in the file: `checks.list.element.name`.
+    one, by its path in the file: `checks.list.element.name`. With `only`, yields the rows of these
+    keys, and does not read the columns of parts without any.
     """
     folder = store.join(ANSWERS_FOLDER)
     yielded = [as_digests([])]
@@ -86,6 +90,8 @@ def read_rows(
         try:
             for part in counting_rows(folder, by):
                 wanted = part.counts & ~np.isin(part.keys, before)
+                if only is not None:
+                    wanted &= np.isin(part.keys, only)
                 at = 0
                 for rows in read_batches(folder.fs, part.path, columns) if wanted.any() else ():
                     here = slice(at, at := at + rows.num_rows)

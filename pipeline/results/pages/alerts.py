@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from scipy.stats import binomtest
 
 from pipeline.core.text import plural, quote
-from pipeline.results.pages.matrix import AnswerCounts, Matrix
+from pipeline.results.pages.overview import AnswerCounts, Overview
 from pipeline.results.pages.summary import Run
 from pipeline.results.papers import paper_name
 
@@ -35,12 +35,12 @@ class Alert(NamedTuple):
     anchor: str = ""
 
 
-def alerts(run: Run, earlier: Sequence[Run], matrix: Matrix) -> list[Alert]:
+def alerts(run: Run, earlier: Sequence[Run], overview: Overview) -> list[Alert]:
     """The alerts about a run, after `earlier` ones, and about the newest answers of its store."""
     return [
-        *_failing_questions(matrix.by_question),
-        *_abstaining_papers(matrix),
-        *_at_limit(matrix.by_model),
+        *_failing_questions(overview.by_question),
+        *_abstaining_papers(overview),
+        *_at_limit(overview.by_model),
         *_new_rejects(run, earlier),
         *_cold_cache(run),
     ]
@@ -63,8 +63,8 @@ def _failing_questions(by_question: Mapping[str, AnswerCounts]) -> Iterator[Aler
             yield Alert(f"{name_}: {said}", {"question": name, "state": "failed"})
 
 
-def _abstaining_papers(matrix: Matrix) -> Iterator[Alert]:
-    papers = [p for p, answers in matrix.abstaining.items() if answers >= FEWEST_OF_PAPER]
+def _abstaining_papers(overview: Overview) -> Iterator[Alert]:
+    papers = [p for p, answers in overview.abstaining.items() if answers >= FEWEST_OF_PAPER]
     if papers:
         named = ", ".join(quote(paper_name(paper)) for paper in papers[:MOST_NAMED])
         more = f" and {len(papers) - MOST_NAMED:,} more" if len(papers) > MOST_NAMED else ""

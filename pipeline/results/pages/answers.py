@@ -10,15 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipeline.answering.recheck import Boilerplates
 from pipeline.core.carried import as_json, columns_of
+from pipeline.core.filesystem import Location
 from pipeline.core.text import plural, visible
-from pipeline.results.pages.matrix import Cell, question_name, stable_hash
+from pipeline.results.pages.overview import Cell, question_name, stable_hash
 from pipeline.results.papers import paper_key
 from pipeline.store.corrections import answer_sha256
+from pipeline.store.reader import BY_RECORD, as_digests, key_digest, read_rows
 
 COLUMNS = (
     "record_id",
@@ -79,14 +78,11 @@ def sample_records(papers: Mapping[str, list[Cell]]) -> list[str]:
     return [*sampled, *sorted(failed, key=stable_hash)[:MAX_FAILED]]
 
 
-def rows_of(tables: Iterable[pa.Table], record_ids: Iterable[str]) -> dict[str, Row]:
-    """The rows of some records, by record."""
-    ids = pa.array(list(record_ids), pa.string())
-    return {
-        row["record_id"]: row
-        for rows in tables
-        for row in rows.filter(pc.is_in(rows["record_id"], ids)).to_pylist()
-    }
+def rows_of(store: Location, record_ids: Iterable[str]) -> dict[str, Row]:
+    """The newest rows of some records, by record; prompts of other parts are not read."""
+    only = as_digests(key_digest(record_id.encode()) for record_id in record_ids)
+    tables = read_rows(store, BY_RECORD, COLUMNS, only)
+    return {row["record_id"]: row for rows in tables for row in rows.to_pylist()}
 
 
 def by_paper(rows: Mapping[str, Row], record_ids: Iterable[str]) -> dict[str, list[Row]]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.records import Status
 from pipeline.core.text import visible
-from pipeline.results.pages.matrix import Matrix, Usage
+from pipeline.results.pages.overview import Overview, Usage
 
 MAX_QUESTIONS = 20
 MAX_BINS = 60
@@ -66,14 +66,14 @@ class Chart(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
-def charts(matrix: Matrix, max_words: int) -> list[Chart]:
-    """The charts for which the matrix has data."""
-    if not matrix.answers:
+def charts(overview: Overview, max_words: int) -> list[Chart]:
+    """The charts for which the overview has data."""
+    if not overview.answers:
         return []
-    all_charts = [_words(matrix.words, max_words), _failures(matrix.failures)]
-    if matrix.usage:
-        timeline = _timeline(matrix.usage)
-        all_charts.append(_attempts(matrix.attempts))
+    all_charts = [_words(overview.words, max_words), _failures(overview.failures)]
+    if overview.usage:
+        timeline = _timeline(overview.usage)
+        all_charts.append(_attempts(overview.attempts))
         if len(timeline.bins) < FEWEST_BINS:
             return [chart for chart in all_charts if chart.rows]
         all_charts.append(_rate(timeline))

@@ -20,7 +20,7 @@ from pipeline.results.compare import (
     template_of,
 )
 from pipeline.results.pages.answers import carried_texts, shortened
-from pipeline.results.pages.matrix import MAX_QUESTIONS, question_name, stable_hash
+from pipeline.results.pages.overview import MAX_QUESTIONS, question_name, stable_hash
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
 from pipeline.store.runs import all_runs
 

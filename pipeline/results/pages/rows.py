@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pipeline.core.carried import as_json, columns_of
 from pipeline.core.text import natural
 from pipeline.results.pages.answers import shortened
-from pipeline.results.pages.matrix import Cell, CellKind, Matrix, stable_hash
+from pipeline.results.pages.overview import Cell, CellKind, Overview, stable_hash
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json
 from pipeline.results.papers import paper_name
 
@@ -35,12 +35,12 @@ class Rows(NamedTuple):
         return sum(len(content) for _, content in self.data)
 
 
-def rows_of(matrix: Matrix) -> Rows:
-    """All rows of a matrix, in the order of its papers, and what else belongs to them."""
-    cells = [cell for row in matrix.papers.values() for cell in row]
+def rows_of(overview: Overview) -> Rows:
+    """All rows of an overview, in the order of its papers, and what else belongs to them."""
+    cells = [cell for row in overview.papers.values() for cell in row]
     columns = dict(_columns(cells))
-    excerpts, excerpted = _excerpts(matrix)
-    content = {**_content(matrix, cells), "columns": list(columns), "excerpted": excerpted}
+    excerpts, excerpted = _excerpts(overview)
+    content = {**_content(overview, cells), "columns": list(columns), "excerpted": excerpted}
     ids = compressed_json([cell.record_id for cell in cells])
     carried = [(f"column-{number}", data) for number, data in enumerate(columns.values())]
     return Rows(
@@ -48,14 +48,14 @@ def rows_of(matrix: Matrix) -> Rows:
     )
 
 
-def _content(matrix: Matrix, cells: Sequence[Cell]) -> dict[str, Any]:
+def _content(overview: Overview, cells: Sequence[Cell]) -> dict[str, Any]:
     """Questions in their natural order; `papers` are names with the number of their rows."""
-    names = sorted(matrix.questions, key=natural)
+    names = sorted(overview.questions, key=natural)
     questions = {name: number for number, name in enumerate(names)}
     kinds: dict[CellKind, int] = {}
     return {
-        "questions": [(name, shortened(matrix.questions[name])) for name in names],
-        "papers": [(paper_name(paper), len(row)) for paper, row in matrix.papers.items()],
+        "questions": [(name, shortened(overview.questions[name])) for name in names],
+        "papers": [(paper_name(paper), len(row)) for paper, row in overview.papers.items()],
         "question": [questions[cell.question] for cell in cells],
         "kind": [kinds.setdefault(cell.kind, len(kinds)) for cell in cells],
         "kinds": list(kinds),
@@ -84,18 +84,18 @@ def _text(extra: Mapping[str, Any], name: str) -> str:
     return text[:MAX_VALUE_CHARACTERS]
 
 
-def _excerpts(matrix: Matrix) -> tuple[list[tuple[str, str]], list[list[int]]]:
+def _excerpts(overview: Overview) -> tuple[list[tuple[str, str]], list[list[int]]]:
     """Beginnings of answers in chunks, and the papers of each chunk, by their numbers.
 
     Whole papers come in the order of their hash, so that those that fit are a fair sample.
     """
-    numbers = {paper: number for number, paper in enumerate(matrix.papers)}
+    numbers = {paper: number for number, paper in enumerate(overview.papers)}
     chunks: list[tuple[str, str]] = []
     papers: list[list[int]] = []
     room, texts, chosen = MAX_EXCERPT_BYTES, [], []
-    ordered = sorted(matrix.papers, key=stable_hash)
+    ordered = sorted(overview.papers, key=stable_hash)
     for at, paper in enumerate(ordered, 1):
-        texts += [cell.excerpt for cell in matrix.papers[paper]]
+        texts += [cell.excerpt for cell in overview.papers[paper]]
         chosen.append(numbers[paper])
         if len(texts) < EXCERPTS_PER_CHUNK and at < len(ordered):
             continue

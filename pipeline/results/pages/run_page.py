@@ -27,12 +27,12 @@ from pipeline.results import reading_order
 from pipeline.results.corrections.standing import standing
 from pipeline.results.differing import differing_records
 from pipeline.results.pages import answers
-from pipeline.results.pages import matrix as cells
+from pipeline.results.pages import overview as cells
 from pipeline.results.pages.agreement import agreement_section
 from pipeline.results.pages.alerts import Alert, alerts
 from pipeline.results.pages.charts import charts
 from pipeline.results.pages.first import MAX_FIRST, first_content
-from pipeline.results.pages.matrix import Matrix
+from pipeline.results.pages.overview import Overview
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
 from pipeline.results.pages.rows import rows_of
 from pipeline.results.pages.shown import PAGE, Shown, state_of
@@ -143,19 +143,17 @@ def _whole_page(
 ) -> str:
     """The page with the answers of a store, whose `state` was taken before they are read."""
     boilerplates = Boilerplates.of_runs(runs, job.input.text)
-    matrix, reading = _overview(store, run["run_id"])
-    looks = alerts(run, [other for other in runs[: runs.index(run)] if _has_ended(other)], matrix)
+    overview, reading = _read_overview(store, run["run_id"])
+    looks = alerts(run, [other for other in runs[: runs.index(run)] if _has_ended(other)], overview)
     head = _head(job, run, before, Shown(state, run["run_id"]), looks)
-    sample = answers.sample_records(matrix.papers)
-    texts = answers.rows_of(
-        read_rows(store, BY_RECORD, answers.COLUMNS),
-        {*sample, *(entry.record_id for entry in reading.entries)},
-    )
+    sample = answers.sample_records(overview.papers)
+    shown = {*sample, *(entry.record_id for entry in reading.entries)}
+    texts = answers.rows_of(store, shown)
     by_paper = answers.by_paper(texts, sample)
-    first, rows = first_content(reading.entries, texts, boilerplates), rows_of(matrix)
+    first, rows = first_content(reading.entries, texts, boilerplates), rows_of(overview)
     room = MAX_DATA_BYTES - len(first) - rows.size
-    papers = dict(_papers(matrix, by_paper, boilerplates, room))
-    names = list(matrix.papers)
+    papers = dict(_papers(overview, by_paper, boilerplates, room))
+    names = list(overview.papers)
     rejects, reject_count = _rejects(store)
     return render_page(
         "run",
@@ -166,10 +164,10 @@ def _whole_page(
             *((f"paper-{number}", content) for number, content in papers.items()),
         ],
         **head,
-        charts=charts(matrix, run["job"]["answer"]["max_words"]),
+        charts=charts(overview, run["job"]["answer"]["max_words"]),
         agreement=agreement_section(store),
-        matrix=matrix,
-        questions=sorted(matrix.questions, key=natural),
+        overview=overview,
+        questions=sorted(overview.questions, key=natural),
         reasons=reading.counts,
         precision=precision_by_check(store, standing(store)),
         marks_name=f"{key_digest(store.uri.encode()).hex()} {run['run_id']}",
@@ -180,17 +178,17 @@ def _whole_page(
     )
 
 
-def _overview(store: Location, run_id: str) -> tuple[Matrix, Reading]:
+def _read_overview(store: Location, run_id: str) -> tuple[Overview, Reading]:
     """The newest answers by paper and which of them to read, in one pass over them."""
-    matrix, reading = Matrix(run_id), Reading(MAX_FIRST, differing_records(store))
+    overview, reading = Overview(run_id), Reading(MAX_FIRST, differing_records(store))
     columns = tuple(dict.fromkeys((*cells.COLUMNS, *reading_order.COLUMNS)))
     for rows in read_rows(store, BY_RECORD, columns):
-        matrix.add(rows, reading.add(rows))
-    return matrix, reading
+        overview.add(rows, reading.add(rows))
+    return overview, reading
 
 
 def _papers(
-    matrix: Matrix,
+    overview: Overview,
     rows: Mapping[str, list[answers.Row]],
     boilerplates: Boilerplates,
     most_bytes: int,
@@ -201,10 +199,10 @@ def _papers(
     papers follow in the order of their hash up to the first that does not fit: to skip large papers
     would make the sample unfair.
     """
-    numbers = {paper: number for number, paper in enumerate(matrix.papers)}
+    numbers = {paper: number for number, paper in enumerate(overview.papers)}
     sampled = sorted(rows, key=cells.stable_hash)
-    whole = [name for name in sampled if len(rows[name]) == len(matrix.papers[name])]
-    partial = [name for name in sampled if len(rows[name]) < len(matrix.papers[name])]
+    whole = [name for name in sampled if len(rows[name]) == len(overview.papers[name])]
+    partial = [name for name in sampled if len(rows[name]) < len(overview.papers[name])]
     used = 0
     for names, room in ((partial, most_bytes // 4), (whole, most_bytes)):
         for name in names:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.results import reading_order
-from pipeline.results.pages.matrix import question_name
+from pipeline.results.pages.overview import question_name
 from pipeline.results.reading_order import REASONS, Hashes, rank
 from pipeline.store.reader import BY_GENERATION, key_digest
 

@@ -17,8 +17,8 @@ from pipeline.store import read_answers
 from pipeline.store.compaction import compact
 from pipeline.store.history import History, stored_messages
 from pipeline.store.ledger import Ledger
-from pipeline.store.parts import PartWriter, list_parts
-from pipeline.store.reader import read_rows
+from pipeline.store.parts import PartWriter, list_parts, read_batches
+from pipeline.store.reader import BY_RECORD, as_digests, key_digest, read_rows
 from pipeline.store.schema import ANSWERS
 from tests.pipeline.store.test_store import outcomes, sink
 
@@ -53,6 +53,20 @@ def test_a_dataset_holds_the_rows_that_count_with_all_columns(store):
     assert answers_in(dataset.to_table().to_pylist()) == EXPECTED
     assert dataset.schema.equals(ANSWERS)
     assert dataset.count_rows() == 5
+
+
+def test_rows_of_some_keys_are_read_without_the_columns_of_other_parts(store, monkeypatch):
+    opened = []
+
+    def counted(fs, path, columns):
+        opened.append(path)
+        return read_batches(fs, path, columns)
+
+    monkeypatch.setattr("pipeline.store.reader.read_batches", counted)
+    only = as_digests([key_digest(b"a"), key_digest(b"none")])
+    (rows,) = read_rows(store, BY_RECORD, ["answer"], only)
+    assert rows.to_pylist() == [{"answer": "Second."}]
+    assert len(opened) == 1
 
 
 def test_columns_and_filters_reach_a_dataset(store):

@@ -3,13 +3,13 @@ import random
 import pytest
 
 from pipeline.results.pages.charts import charts
-from pipeline.results.pages.matrix import Matrix, Usage
+from pipeline.results.pages.overview import Overview, Usage
 
 ODD = "<>&\"'%\\`{}[]\u2028\u2029\ufffe\uffff\u0301\u200d\U0001f469\U000e0001\x00\x01\x1b\ufdd0"
 
 
-def matrix(**fields) -> Matrix:
-    return Matrix("run", answers=1, **fields)
+def overview(**fields) -> Overview:
+    return Overview("run", answers=1, **fields)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -17,7 +17,7 @@ def test_no_name_of_a_question_crashes_the_renderer_or_becomes_markup(seed):
     rng = random.Random(seed)
     names = {"".join(rng.choices(ODD + "<script>", k=rng.randrange(1, 60))) for _ in range(10)}
     names |= {"</svg><script>alert(1)</script>"}
-    data = matrix()
+    data = overview()
     data.failures.update((name, "empty") for name in names)
     (chart,) = charts(data, 399)
     assert "<script" not in chart.svg
@@ -26,7 +26,7 @@ def test_no_name_of_a_question_crashes_the_renderer_or_becomes_markup(seed):
 
 def test_time_charts_cover_short_and_long_runs():
     for length in (59, 3_600, 40_000, 400_000):
-        data = matrix()
+        data = overview()
         for second in (0, length // 2, length - 1):
             data.usage[1_700_000_000 + second].add(Usage(1, 10, 5, 2))
         rate, tokens, cached = (
@@ -39,11 +39,11 @@ def test_time_charts_cover_short_and_long_runs():
 
 
 def test_a_run_that_is_over_at_once_draws_nothing_over_time():
-    data = matrix()
+    data = overview()
     data.usage[1_700_000_000].add(Usage(3, 30, 15, 6))
     assert {chart.name for chart in charts(data, 399)}.isdisjoint({"rate", "tokens", "cached"})
 
 
 def test_charts_without_data_are_left_out():
-    assert charts(Matrix("run"), 399) == []
-    assert charts(matrix(), 399) == []
+    assert charts(Overview("run"), 399) == []
+    assert charts(overview(), 399) == []

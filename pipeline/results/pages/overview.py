@@ -1,4 +1,4 @@
-"""Papers by questions: the newest answer of every record, in one pass over the store.
+"""What a store answers: its newest answers by paper, and counts of them, in one pass over it.
 
 Counts cover every answer. Cells are those of a fair sample of papers if there are more than fit on
 a page: the papers whose hash is a multiple of `share`, which doubles whenever the sample has grown
@@ -118,7 +118,7 @@ class Usage:
 
 
 @dataclass(slots=True)
-class Matrix:
+class Overview:
     """The newest answers of a store; attempts and usage are those of one run only."""
 
     run_id: str
@@ -197,12 +197,12 @@ class Matrix:
             self.usage[second].add(Usage(1, prompt, cached, completion))
 
 
-def build_matrix(tables: Iterable[pa.Table], run_id: str, max_cells: int = MAX_CELLS) -> Matrix:
-    """The matrix of tables with `COLUMNS`, one row per record."""
-    matrix = Matrix(run_id, max_cells)
+def build_overview(tables: Iterable[pa.Table], run_id: str, max_cells: int = MAX_CELLS) -> Overview:
+    """The overview of tables with `COLUMNS`, one row per record."""
+    overview = Overview(run_id, max_cells)
     for rows in tables:
-        matrix.add(rows)
-    return matrix
+        overview.add(rows)
+    return overview
 
 
 def question_name(question_id: str | None, question: str | None) -> str:

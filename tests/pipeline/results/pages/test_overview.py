@@ -5,13 +5,13 @@ import pyarrow as pa
 
 from pipeline.core.arrow import set_column
 from pipeline.results.pages.answers import sample_records
-from pipeline.results.pages.matrix import (
+from pipeline.results.pages.overview import (
     MAX_QUESTIONS,
     OTHER_QUESTIONS,
     Cell,
     CellKind,
-    Matrix,
-    build_matrix,
+    Overview,
+    build_overview,
     in_sample,
 )
 from tests.support.jobs import job
@@ -54,19 +54,19 @@ def tables(papers: int, questions: int) -> Iterator[pa.Table]:
         )
 
 
-def test_a_matrix_too_large_for_a_page_samples_whole_papers_and_counts_all():
-    matrix = build_matrix(tables(400, 4), "run", max_cells=300)
-    assert matrix.answers == 1600
-    assert matrix.cells == sum(map(len, matrix.papers.values())) <= 300
-    assert all(len(cells) == 4 for cells in matrix.papers.values())
-    assert set(matrix.papers) == {
-        f"paper {n}" for n in range(400) if in_sample(f"paper {n}", matrix.share)
+def test_an_overview_too_large_for_a_page_samples_whole_papers_and_counts_all():
+    overview = build_overview(tables(400, 4), "run", max_cells=300)
+    assert overview.answers == 1600
+    assert overview.cells == sum(map(len, overview.papers.values())) <= 300
+    assert all(len(cells) == 4 for cells in overview.papers.values())
+    assert set(overview.papers) == {
+        f"paper {n}" for n in range(400) if in_sample(f"paper {n}", overview.share)
     }
 
 
 def test_the_sample_does_not_depend_on_the_order_of_papers():
-    forwards = build_matrix(tables(300, 2), "run", max_cells=100)
-    backwards = build_matrix(reversed(list(tables(300, 2))), "run", max_cells=100)
+    forwards = build_overview(tables(300, 2), "run", max_cells=100)
+    backwards = build_overview(reversed(list(tables(300, 2))), "run", max_cells=100)
     assert set(forwards.papers) == set(backwards.papers)
 
 
@@ -76,16 +76,16 @@ def test_a_sample_is_fair():
 
 
 def test_questions_beyond_the_limit_share_a_column():
-    matrix = build_matrix(tables(1, MAX_QUESTIONS + 50), "run")
-    assert len(matrix.questions) == MAX_QUESTIONS + 1
-    assert sum(c.question == OTHER_QUESTIONS for c in matrix.papers["paper 0"]) == 50
+    overview = build_overview(tables(1, MAX_QUESTIONS + 50), "run")
+    assert len(overview.questions) == MAX_QUESTIONS + 1
+    assert sum(c.question == OTHER_QUESTIONS for c in overview.papers["paper 0"]) == 50
 
 
 def test_a_question_without_an_id_goes_by_its_text():
     (table,) = tables(1, 2)
     table = set_column(table, "question_id", [None, None])
-    matrix = build_matrix([table], "run")
-    assert matrix.questions == {"?": "?"}
+    overview = build_overview([table], "run")
+    assert overview.questions == {"?": "?"}
 
 
 def test_whole_papers_and_failed_answers_of_others_open():
@@ -108,5 +108,5 @@ def test_a_page_knows_the_price_of_its_tokens():
     assert job("shards", "store").report.price.of_tokens(1, 0, 1) is None
 
 
-def test_an_empty_store_has_an_empty_matrix():
-    assert build_matrix([], "run") == Matrix("run")
+def test_an_empty_store_has_an_empty_overview():
+    assert build_overview([], "run") == Overview("run")
