@@ -23,8 +23,8 @@ class Grid {
     node.addEventListener("keydown", (event) => this.key(event));
     node.addEventListener("click", (event) => this.#clicked(event));
     node.addEventListener("focusin", (event) => this.at(...(this.#place(event.target) ?? this.current)));
-    addEventListener("beforeprint", () => this.draw(true));
-    addEventListener("afterprint", () => this.draw());
+    this.isOnPaper = false;
+    for (const event of ["beforeprint", "afterprint"]) addEventListener(event, () => this.#print(event === "beforeprint"));
     new ResizeObserver(() => this.draw()).observe(node);
   }
 
@@ -49,7 +49,12 @@ class Grid {
   }
 
   /** Rows that are elements, from the first to the one behind the last. @returns {[number, number]} */
-  inView() {
+  rowsDrawn() {
+    return this.isOnPaper ? this.onPaper() : this.#inView();
+  }
+
+  /** @returns {[number, number]} */
+  #inView() {
     const first = Math.max(0, Math.floor(this.node.scrollTop / this.rowHeight) - ROWS_OUT_OF_VIEW);
     const room = Math.ceil(this.node.clientHeight / this.rowHeight) + 2 * ROWS_OUT_OF_VIEW;
     return [first, Math.min(this.length, first + room)];
@@ -63,11 +68,16 @@ class Grid {
     return [0, last];
   }
 
-  /** @param {boolean} printed as on paper */
-  draw(printed = false) {
+  /** @param {boolean} isOnPaper */
+  #print(isOnPaper) {
+    this.isOnPaper = isOnPaper; // also when the size of the paper has it drawn once more
+    this.draw();
+  }
+
+  draw() {
     if (this.node.hidden) return;
     this.node.style.height = `${this.headHeight + this.length * this.rowHeight + 20}px`;
-    const [first, last] = printed ? this.onPaper() : this.inView();
+    const [first, last] = this.rowsDrawn();
     const focused = this.node.contains(document.activeElement);
     const [row, column] = this.current;
     if (!focused && row >= 0 && (row < first || row >= last)) {

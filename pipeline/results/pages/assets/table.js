@@ -241,15 +241,14 @@ class Table extends Grid {
     this.lines = Int32Array.from(lines);
   }
 
-  /** @param {boolean} printed */
-  draw(printed = false) {
+  draw() {
     if (this.node.hidden) return;
     this.width = this.shown.length;
     this.node.setAttribute("aria-colcount", String(this.width));
-    super.draw(printed);
-    const [first, last] = printed ? this.onPaper() : this.inView();
+    super.draw();
+    const [first, last] = this.rowsDrawn();
     const rows = this.lines.subarray(first, last).filter((row) => row >= 0);
-    this.answers.unpack(rows).then((news) => news && this.draw(printed));
+    this.answers.unpack(rows).then((news) => news && this.draw());
   }
 
   /** Where pinned columns stand. */
