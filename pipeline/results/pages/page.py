@@ -32,7 +32,7 @@ DATA_TYPE = "application/x-overnight"
 SCRIPTS = {
     "run": (
         *("page.js", "support.js", "answer.js", "marks.js", "rows.js", "grid.js", "matrix.js"),
-        *("table.js", "first.js", "run.js"),
+        *("columns.js", "table.js", "first.js", "run.js"),
     ),
     "unchanged": (),
     "comparison": ("page.js", "comparison.js"),

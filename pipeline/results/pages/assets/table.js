@@ -1,18 +1,8 @@
 // @ts-check
 /* The answers as a table, a row each or a row a paper: sorted, grouped, with columns that are resized,
    pinned or left out. */
-const LEAST_WIDTH = 64;
-const [LEAST_ANSWER, MOST_ANSWER] = [320, 720]; // its column takes what the others leave
-const SCROLLBAR = 20;
 const MOST_QUESTIONS = 60; // side by side
 const WIDER = 24; // pixels a key press
-
-/** A column: its text for people and files, and what its rows are sorted by.
- * @typedef {{name: string, label: string, width: number, isShown: boolean, isPinned: boolean,
- *   isNumber?: boolean, text: (row: number) => string, key: (row: number) => number | string,
- *   node?: (row: number) => Node | string, of?: (row: number) => number}} Column
- * `of` is the row of the answer that a cell shows, where that is another one of the same paper; -1 for
- * none. */
 
 class Table extends Grid {
   /** @param {HTMLElement} node @param {Answers} answers
@@ -21,7 +11,7 @@ class Table extends Grid {
     super(node, "--row", answers, show);
     /** @type {"answers" | "papers"} what a row is */
     this.shape = "answers";
-    this.columns = this.#allColumns(answers);
+    this.columns = answerColumns(answers, node.clientWidth);
     /** @type {{column: Column | null, direction: 1 | -1}} no column: what to read first */
     this.sorting = { column: null, direction: 1 };
     /** @type {Column | null} */
@@ -35,83 +25,6 @@ class Table extends Grid {
     /** @type {Int32Array} rows of answers, or -1 - the number of a group */
     this.lines = new Int32Array();
     node.addEventListener("pointerdown", (event) => this.#drag(event));
-  }
-
-  /** @param {Answers} answers
-   * @returns {Column[]} */
-  #allColumns(answers) {
-    const question = (/** @type {number} */ row) => answers.questions[answers.question[row]];
-    const kind = (/** @type {number} */ row) => answers.kindOf(row);
-    const { clientWidth } = this.node;
-    const share = (/** @type {number} */ width, /** @type {number} */ most) => Math.max(LEAST_WIDTH, Math.min(width, Math.round(most * clientWidth)));
-    const paperCharacters = Math.floor(share(150, 0.34) / 4.5); // two to three lines
-    const several = new Set(answers.kinds.map(({ model }) => model)).size > 1;
-    /** @type {Column[]} */
-    const own = answers.columns.map((name) => ({
-      name: `column ${name}`,
-      label: name,
-      width: 130,
-      isShown: answers.columns.length <= 3,
-      isPinned: false,
-      text: (row) => this.#carried(name, row),
-      key: (row) => this.#carried(name, row),
-    }));
-    /** @type {Column[]} */
-    const columns = [
-      {
-        name: "paper", label: "paper", width: share(150, 0.34), isShown: true, isPinned: true,
-        text: (row) => answers.papers[answers.paper[row]], key: (row) => answers.papers[answers.paper[row]],
-        node: (row) => nameNode(middleCut(answers.papers[answers.paper[row]], paperCharacters)),
-      },
-      {
-        name: "question", label: "question", width: share(190, 0.36), isShown: true, isPinned: false,
-        text: (row) => question(row)[1] || question(row)[0], key: (row) => answers.question[row],
-      },
-      {
-        name: "answer", label: "answer", width: LEAST_ANSWER, isShown: true, isPinned: false,
-        text: (row) => answers.excerpt(row) ?? "", key: (row) => answers.excerpt(row) ?? "",
-        node: (row) => this.#excerptNode(row),
-      },
-      {
-        name: "state", label: "state", width: 110, isShown: true, isPinned: false,
-        text: (row) => kind(row).state, key: (row) => STATES.indexOf(kind(row).state),
-        node: (row) => element("span", { class: `badge ${kind(row).state}` }, kind(row).state),
-      },
-      {
-        name: "answers_question", label: "answers?", width: 105, isShown: true, isPinned: false,
-        text: (row) => kind(row).verdict ?? "", key: (row) => (Number.isNaN(answers.p[row]) ? 2 : answers.p[row]),
-        node: (row) => (kind(row).verdict ? `${kind(row).verdict} ${Math.round(100 * answers.p[row])}%` : ""),
-      },
-      {
-        name: "missed", label: "missed checks", width: 155, isShown: true, isPinned: false,
-        text: (row) => kind(row).missed.join(", "), key: (row) => -kind(row).missed.length,
-      },
-      {
-        name: "words", label: "words", width: 80, isShown: true, isPinned: false, isNumber: true,
-        text: (row) => number(answers.words[row]), key: (row) => answers.words[row],
-      },
-      ...own,
-      {
-        name: "reasons", label: "why to read", width: 130, isShown: false, isPinned: false,
-        text: (row) => kind(row).reasons.join(", "), key: (row) => -answers.urgency[row],
-      },
-      {
-        name: "model", label: "model", width: 150, isShown: several, isPinned: false,
-        text: (row) => kind(row).model, key: (row) => kind(row).model,
-      },
-      {
-        name: "finish_reason", label: "finish reason", width: 110, isShown: false, isPinned: false,
-        text: (row) => kind(row).finish ?? "", key: (row) => kind(row).finish ?? "",
-      },
-      {
-        name: "run", label: "run", width: 80, isShown: false, isPinned: false,
-        text: (row) => (kind(row).thisRun ? "this" : "earlier"), key: (row) => +!kind(row).thisRun,
-      },
-    ];
-    const taken = columns.reduce((sum, { name, isShown, width }) => sum + (isShown && name !== "answer" ? width : 0), SCROLLBAR);
-    const answer = columns.find(({ name }) => name === "answer");
-    if (answer) answer.width = Math.min(Math.max(clientWidth - taken, LEAST_ANSWER), MOST_ANSWER);
-    return columns;
   }
 
   /** The paper, and a column for the answers to each question.
@@ -129,7 +42,7 @@ class Table extends Grid {
         node: (/** @type {number} */ row) => this.#answerNode(of(row)),
       };
     });
-    return [this.#allColumns(answers)[0], ...columns];
+    return [answerColumns(answers, this.node.clientWidth)[0], ...columns];
   }
 
   /** @param {number} row */
@@ -137,7 +50,7 @@ class Table extends Grid {
     if (row < 0) return element("span", { class: "facts" }, "no answer");
     const { state } = this.answers.kindOf(row);
     const badge = state === "answered" ? [] : [element("span", { class: `badge ${state}` }, state), " "];
-    return element("span", {}, ...badge, this.#excerptNode(row));
+    return element("span", {}, ...badge, excerptNode(this.answers, row));
   }
 
   /** Has a row be an answer or a paper. @param {"answers" | "papers"} shape */
@@ -145,21 +58,8 @@ class Table extends Grid {
     this.shape = shape;
     this.sorting = { column: null, direction: 1 };
     this.grouping = null;
-    if (shape === "answers") this.columns = this.#allColumns(this.answers);
+    if (shape === "answers") this.columns = answerColumns(this.answers, this.node.clientWidth);
     await this.update(this.rows);
-  }
-
-  /** @param {string} name @param {number} row */
-  #carried(name, row) {
-    const column = this.answers.carried.get(name);
-    return column ? column.values[column.at[row]] : "";
-  }
-
-  /** @param {number} row */
-  #excerptNode(row) {
-    const excerpt = this.answers.excerpt(row);
-    if (excerpt === null) return element("span", { class: "facts" }, "not on this page");
-    return element("span", { class: "excerpt", dir: "auto" }, excerpt ?? "…");
   }
 
   get hasKeysInHead() {
