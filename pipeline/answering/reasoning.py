@@ -18,10 +18,11 @@ def splitter_of(reasoning: str) -> Splitter:
 
 
 def split_completion(completion: Completion) -> Completion:
-    """A completion with its split: the engine's own, or one by the marks in the text."""
-    return (
-        completion if completion.split else replace(completion, split=split_text(completion.text))
-    )
+    """A completion with its split: the engine's own, or one by the marks in the text, if any."""
+    if completion.split:
+        return completion
+    split = split_text(completion.text)
+    return completion if split.content is completion.text else replace(completion, split=split)
 
 
 def leave_whole(completion: Completion) -> Completion:

@@ -149,14 +149,15 @@ def run_checks(
 
     Checks of the user's own look at `whole`, where that is not the prose that ours look at.
     """
-    findings = [
-        (check, _found(check, whole if whole and check.digest else subject, unknown))
-        for check in checks
-    ]
-    results = tuple(
-        CheckResult(c.name, f.passed, c.level, f.evidence, f.claims) for c, f in findings
-    )
-    return results, tuple(f.repair for c, f in findings if not f.passed and c.level == "fail")
+    results: list[CheckResult] = []
+    repairs: list[Repair | None] = []
+    for check in checks:
+        found = _found(check, whole if whole and check.digest else subject, unknown)
+        passed, evidence, repair, claims = found
+        results.append(CheckResult(check.name, passed, check.level, evidence, claims))
+        if not passed and check.level == "fail":
+            repairs.append(repair)
+    return tuple(results), tuple(repairs)
 
 
 def _found(check: Check, subject: Subject, unknown: Unknown) -> Finding:
