@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.answering.checks import chosen_checks
-from pipeline.answering.recheck import Rechecked, Verdict
+from pipeline.answering.recheck import Rechecked, Reevaluation
 from pipeline.cluster.in_process import executor_for
 from pipeline.config.schema import Job
 from pipeline.core.filesystem import Storage
@@ -48,7 +48,7 @@ def main(console: Console, job: Job, debug: bool) -> tuple[int, dict[str, Any]]:
     }
 
 
-def _document(verdict: Verdict) -> dict[str, Any]:
+def _document(verdict: Reevaluation) -> dict[str, Any]:
     was, now = (
         {
             "status": status,
@@ -90,7 +90,7 @@ def _show(console: Console, changes: Rechecked) -> None:
         console.print(f"… and {len(verdicts) - MOST_SHOWN:,} more, see --json")
 
 
-def _description(verdict: Verdict) -> str:
+def _description(verdict: Reevaluation) -> str:
     changes = [f"{was} → {now}" for was, now in (verdict.status, verdict.stance) if was != now]
     before, after = map(set, verdict.missed)
     changes += [f"now misses {name}" for name in sorted(after - before)]

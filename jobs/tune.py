@@ -15,8 +15,8 @@ from pipeline.config.schema import Job
 from pipeline.core.processes import output_to
 from pipeline.core.text import harmless, plural
 from pipeline.runs.recorder import EXIT_CODES
-from pipeline.runs.tune import Tuning
-from pipeline.runs.tuning_verdict import Row
+from pipeline.runs.tuning.recommendation import Row
+from pipeline.runs.tuning.tune import Tuning
 from pipeline.store.trials import Trial
 
 NOTES = {
@@ -55,7 +55,7 @@ def main(
 
 
 def _document(tuning: Tuning) -> dict[str, Any]:
-    verdict, search = tuning.verdict, tuning.search
+    recommendation, search = tuning.recommendation, tuning.search
     present = search.present
     return {
         "engine_version": tuning.version,
@@ -69,10 +69,10 @@ def _document(tuning: Tuning) -> dict[str, Any]:
         "in_force": dict(present.in_force) if present else {},
         "rows": [_row(row) for row in tuning.rows],
         "left_out": [left._asdict() for left in tuning.left_out],
-        "recommended": dict(verdict.settings) or None,
-        "gain": verdict.gain,
-        "noise": verdict.noise,
-        "said": verdict.said,
+        "recommended": dict(recommendation.settings) or None,
+        "gain": recommendation.gain,
+        "noise": recommendation.noise,
+        "said": recommendation.said,
     }
 
 

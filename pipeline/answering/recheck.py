@@ -75,7 +75,7 @@ class Boilerplates:
             return ""
 
 
-class Verdict(NamedTuple):
+class Reevaluation(NamedTuple):
     """A change in how one row is evaluated; pairs hold the values before and after."""
 
     record_id: str
@@ -97,7 +97,7 @@ class Rechecked:
     """
 
     rows: int = 0
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[Reevaluation] = field(default_factory=list)
     other_versions: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
 
@@ -170,7 +170,7 @@ def _attempts(
         yield replace(evaluated, asked=attempt["asked"])
 
 
-def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdict | None:
+def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Reevaluation | None:
     """What has changed, or None if nothing has; evidence in other words is no change."""
     before = [(c["name"], c["passed"], c["level"]) for c in row["checks"]]
     known = {name for name, _, _ in before}
@@ -190,7 +190,7 @@ def _verdict(row: Row, now: Answered, other_versions: tuple[str, ...]) -> Verdic
     if unchanged:
         return None
     missed = tuple(tuple(n for n, passed, _ in c if not passed) for c in (before, after))
-    return Verdict(
+    return Reevaluation(
         row["record_id"],
         row["generation_key"],
         (row["status"], now.status),

@@ -1,7 +1,7 @@
 """Keeps an engine running that may die or hang, and finds the record that kills it.
 
 A dead engine is restarted, and its pending requests are sent again. Innocent records cost that one
-retry. The record at fault is found by trials, during which the engine gets nothing else:
+retry. The record at fault is found by isolations, during which the engine gets nothing else:
 
 - *Probe.* A record that has not produced a token is sent alone, for a single token: the first
   ones, as many as the engine computes at a time. The others were not begun.
@@ -80,7 +80,7 @@ class PendingRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Isolation:
     """Requests to send while the engine has no others; a probe is limited to one token."""
 
     suspects: list[PendingRequest]
@@ -104,8 +104,8 @@ class Supervisor:
         self._stall_seconds = stall_seconds
         self._waiting: list[PendingRequest] = []  # a heap
         self._running: set[PendingRequest] = set()
-        self._trials: deque[Trial] = deque()
-        self._trial: Trial | None = None
+        self._isolations: deque[Isolation] = deque()
+        self._isolation: Isolation | None = None
         self._arrivals = count()
         self._culprits_in_a_row = 0
         self._is_alive = True
@@ -130,14 +130,14 @@ class Supervisor:
         return await future
 
     def _admit(self) -> None:
-        """Sends waiting requests up to the capacity; during trials only the suspects."""
-        is_trying = self._trial or self._trials
+        """Sends waiting requests up to the capacity; during an isolation only the suspects."""
+        is_trying = self._isolation or self._isolations
         if not self._is_alive or (is_trying and self._running):
             return
-        self._trial = self._trials.popleft() if self._trials else None
-        if self._trial:
-            for suspect in self._trial.suspects:
-                self._send(suspect, self._trial.is_probe)
+        self._isolation = self._isolations.popleft() if self._isolations else None
+        if self._isolation:
+            for suspect in self._isolation.suspects:
+                self._send(suspect, self._isolation.is_probe)
             return
         while self._waiting and len(self._running) < self._capacity:
             self._send(heapq.heappop(self._waiting))
@@ -189,12 +189,12 @@ class Supervisor:
             victim.deaths += 1
             if victim.task and victim.task is not asyncio.current_task():
                 victim.task.cancel()
-        is_alone = self._trial and len(victims) == 1
-        self._trial = None
+        is_alone = self._isolation and len(victims) == 1
+        self._isolation = None
         if is_alone:
             self._fail_culprit(victims[0], reason)
         else:
-            self._plan_trials(victims)
+            self._plan_isolations(victims)
         if self._culprits_in_a_row < MAX_CULPRITS_IN_A_ROW:
             self._create_task(self._restart())
         else:
@@ -203,19 +203,19 @@ class Supervisor:
     def _fail_culprit(self, culprit: PendingRequest, reason: str) -> None:
         self._culprits_in_a_row += 1
         culprit.fail(GenerationError(reason))
-        for trial in self._trials:
-            for suspect in trial.suspects:
+        for isolation in self._isolations:
+            for suspect in isolation.suspects:
                 heapq.heappush(self._waiting, suspect)
-        self._trials.clear()
+        self._isolations.clear()
 
-    def _plan_trials(self, victims: Sequence[PendingRequest]) -> None:
-        """Puts new trials before older ones: they concern the same death, and are smaller."""
+    def _plan_isolations(self, victims: Sequence[PendingRequest]) -> None:
+        """Puts new isolations before older ones: they concern the same death, and are smaller."""
         without_tokens = [victim for victim in victims if not victim.has_tokens]
         suspects = [victim for victim in victims if victim.has_tokens and victim.deaths > 1]
         middle = (len(suspects) + 1) // 2
-        halves = [Trial(half) for half in (suspects[:middle], suspects[middle:]) if half]
-        probes = [Trial([v], is_probe=True) for v in without_tokens[: self._sequences]]
-        self._trials.extendleft(reversed([*probes, *halves]))
+        halves = [Isolation(half) for half in (suspects[:middle], suspects[middle:]) if half]
+        probes = [Isolation([v], is_probe=True) for v in without_tokens[: self._sequences]]
+        self._isolations.extendleft(reversed([*probes, *halves]))
         accused_once = [victim for victim in victims if victim.has_tokens and victim.deaths == 1]
         for victim in (*accused_once, *without_tokens[self._sequences :]):
             heapq.heappush(self._waiting, victim)
@@ -237,12 +237,12 @@ class Supervisor:
     def _give_up(self, error: EngineError) -> None:
         """Fails all pending requests, and every later one."""
         self._is_alive, self._fatal = False, error
-        suspects = [suspect for trial in self._trials for suspect in trial.suspects]
+        suspects = [suspect for isolation in self._isolations for suspect in isolation.suspects]
         for pending in (*self._waiting, *self._running, *suspects):
             pending.fail(error)
         self._waiting.clear()
         self._running.clear()
-        self._trials.clear()
+        self._isolations.clear()
 
     async def _detect_stalls(self) -> None:
         """Treats an engine with pending requests that produces no token for too long as dead."""

@@ -65,18 +65,25 @@ def _arranged_batches(
     most = job.rows_per_file
     # A shuffle that Ray has to repeat may hand the rows on in another order.
     work, rest = split_work(prompts.sort_by([(name, "ascending") for name in STABLE_ORDER]))
-    ordered = table_prompts(work)
+    ordered, texts, groups = sharing_groups(table_prompts(work), job, source)
     if job.prompt.passages == "shared_first":
-        ordered = arranged(ordered, source)
         work = prompts_table(ordered, ["work"] * len(ordered))
-    texts = ["\n".join(message.content for message in prompt.messages) for prompt in ordered]
-    groups = grouped(texts, papers_of(ordered))
     answers = _expected_tokens(ordered, job, lengths)
     batches = split_batches(groups, most, in_flight, answers, least_rows(job))
     parts = [*(work.take(rows) for rows in batches), *slices(rest, most)]
     if job.engine.kind == "vllm" and texts:  # which alone says what its cache held
         parts.append(tally(prompts.schema, _predicted_sums(groups, texts, job)))
     return parts
+
+
+def sharing_groups(
+    prompts: list[Prompt], job: Job, source: PromptSource
+) -> tuple[list[Prompt], list[str], list[PromptGroup]]:
+    """Prompts with their passages in the job's order, their texts, and groups of both by number."""
+    if job.prompt.passages == "shared_first":
+        prompts = arranged(prompts, source)
+    texts = ["\n".join(message.content for message in prompt.messages) for prompt in prompts]
+    return prompts, texts, grouped(texts, papers_of(prompts))
 
 
 def _expected_tokens(prompts: Sequence[Prompt], job: Job, lengths: Lengths | None) -> list[int]:

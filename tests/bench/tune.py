@@ -15,10 +15,10 @@ from typing import Any
 from pipeline.answering.prepare import prepare
 from pipeline.core.filesystem import Storage
 from pipeline.engines.vllm_processes import processes_ended
-from pipeline.runs.engine_bench import EngineBench
-from pipeline.runs.halving import Search
-from pipeline.runs.tuning_axis import Axis
-from pipeline.runs.tuning_sample import sampled_prompts
+from pipeline.runs.tuning.axis import Axis
+from pipeline.runs.tuning.engine_bench import EngineBench
+from pipeline.runs.tuning.halving import Search
+from pipeline.runs.tuning.sample import sampled_prompts
 from pipeline.store.trials import Trial, TrialFile
 from tests.bench.engines import OPTIONS
 from tests.support.jobs import BETTER_PROMPT, unpacked, vllm_job, write_jsonl

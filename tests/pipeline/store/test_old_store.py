@@ -17,7 +17,7 @@ import pytest
 from pipeline.answering.checks import chosen_checks
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.past_runs import PastRuns
-from pipeline.answering.recheck import Boilerplates, Verdict, recheck_rows
+from pipeline.answering.recheck import Boilerplates, Reevaluation, recheck_rows
 from pipeline.cluster.identities import Identities
 from pipeline.config.loading import load_job
 from pipeline.config.schema import Job
@@ -78,7 +78,7 @@ def moved(item: Record | Reject) -> Record | Reject:
     return replace(item, place=item.place._replace(uri=item.place.uri.replace(here, then)))
 
 
-def rechecked(job: Job, store: Location, max_words: int, names=CHECKS_THEN) -> list[Verdict]:
+def rechecked(job: Job, store: Location, max_words: int, names=CHECKS_THEN) -> list[Reevaluation]:
     checks = (check for check in chosen_checks(job.checks) if not names or check.name in names)
     evaluator = Evaluator(tuple(checks), max_words)
     runs = list(all_runs(store))
@@ -167,7 +167,7 @@ def test_a_recheck_changes_nothing_unless_a_limit_has_changed(store, name):
     ] * 12
 
 
-def assert_only_judged(verdicts: list[Verdict]) -> None:
+def assert_only_judged(verdicts: list[Reevaluation]) -> None:
     """Whether an answer answers its question was not told in the release that wrote these rows."""
     assert len(verdicts) == 12
     for verdict in verdicts:

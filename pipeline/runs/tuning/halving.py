@@ -15,7 +15,7 @@ from math import ceil
 from typing import Protocol
 
 from pipeline.engines.tunable import Effect
-from pipeline.runs.tuning_axis import Axis, Settings
+from pipeline.runs.tuning.axis import Axis, Settings
 from pipeline.store.trials import Trial, TrialFile, key_of
 
 FACTOR = 4

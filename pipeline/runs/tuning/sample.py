@@ -4,15 +4,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from pipeline.answering.prepare import Prepared
-from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import Prompt, Reject
 from pipeline.engines import generation_identity
+from pipeline.prompting.batching import sharing_groups
 from pipeline.prompting.fit import fitting
-from pipeline.prompting.grouping import grouped, papers_of
-from pipeline.prompting.passage_order import arranged
 from pipeline.prompting.render import prompt_of
-from pipeline.prompting.template import PromptSource
 from pipeline.reading.shards import Shard
 from pipeline.reading.source import read_items
 from pipeline.runs.preview import MOST_REJECTS, between_stages
@@ -36,7 +33,8 @@ def sampled_prompts(prepared: Prepared, records: int) -> list[Prompt]:
         raise ConfigError(
             f"input.uri: {prepared.job.input.uri}: no record makes a prompt; see overnight preview"
         )
-    return _in_order(prompts, prepared.job, prepared.source)
+    prompts, _, groups = sharing_groups(prompts, prepared.job, prepared.source)
+    return [prompts[number] for group in groups for number in group.prompts]
 
 
 def _prompts(prepared: Prepared, shards: Sequence[Shard]) -> Iterator[Prompt]:
@@ -55,12 +53,3 @@ def _prompts(prepared: Prepared, shards: Sequence[Shard]) -> Iterator[Prompt]:
                 rejects += 1
         if rejects == MOST_REJECTS:
             return
-
-
-def _in_order(prompts: list[Prompt], job: Job, source: PromptSource) -> list[Prompt]:
-    """By paper, in the order in which they share the most prefix."""
-    if job.prompt.passages == "shared_first":
-        prompts = arranged(prompts, source)
-    texts = ["\n".join(message.content for message in prompt.messages) for prompt in prompts]
-    groups = grouped(texts, papers_of(prompts))
-    return [prompts[number] for group in groups for number in group.prompts]

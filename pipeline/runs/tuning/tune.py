@@ -16,11 +16,11 @@ from pipeline.core.records import Prompt
 from pipeline.engines.tunable import TUNABLES, Device, Situation, device, effect_of, values_of
 from pipeline.engines.vllm_options import vllm_version
 from pipeline.engines.vllm_processes import processes_ended
-from pipeline.runs.engine_bench import EngineBench
-from pipeline.runs.halving import Search
-from pipeline.runs.tuning_axis import Axis
-from pipeline.runs.tuning_sample import sampled_prompts
-from pipeline.runs.tuning_verdict import Row, Verdict, rows_of, verdict_of
+from pipeline.runs.tuning.axis import Axis
+from pipeline.runs.tuning.engine_bench import EngineBench
+from pipeline.runs.tuning.halving import Search
+from pipeline.runs.tuning.recommendation import Recommendation, Row, recommendation_of, rows_of
+from pipeline.runs.tuning.sample import sampled_prompts
 from pipeline.store.trials import Trial, TrialFile
 
 
@@ -71,12 +71,12 @@ class Tuning:
         return [*self._left_out, *(LeftOut(axis.option, self._axes[axis], why) for axis in late)]
 
     @property
-    def verdict(self) -> Verdict:
-        return verdict_of(self.search, self._pairs)
+    def recommendation(self) -> Recommendation:
+        return recommendation_of(self.search, self._pairs)
 
     @property
     def rows(self) -> list[Row]:
-        return rows_of(self.search, self.verdict)
+        return rows_of(self.search, self.recommendation)
 
     def _choose_axes(self, in_force: Mapping[str, Any]) -> None:
         situation = Situation(self.job, self.device, self.search.records, in_force)

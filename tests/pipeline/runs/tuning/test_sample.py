@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.answering.prepare import prepare
 from pipeline.core.errors import ConfigError
-from pipeline.runs.tuning_sample import SAMPLED_SHARDS, sampled_prompts
+from pipeline.runs.tuning.sample import SAMPLED_SHARDS, sampled_prompts
 from tests.support.jobs import job, rows, write_jsonl
 
 

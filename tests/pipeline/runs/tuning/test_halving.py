@@ -16,9 +16,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.core.filesystem import Storage
-from pipeline.runs.halving import FACTOR, Search
-from pipeline.runs.tuning_axis import Axis
-from pipeline.runs.tuning_verdict import rows_of, verdict_of
+from pipeline.runs.tuning.axis import Axis
+from pipeline.runs.tuning.halving import FACTOR, Search
+from pipeline.runs.tuning.recommendation import recommendation_of, rows_of
 from pipeline.store.trials import REFUSED, Trial, TrialFile
 
 START, PRESENT_RATE = 10.0, 4.0
@@ -209,7 +209,7 @@ def test_settings_that_fail_are_rows_with_their_reasons_and_end_nothing(
 
     landscape = Landscape(single_peaks(3), failing=why)
     made = search(landscape, in_memory())
-    rows = rows_of(made, verdict_of(made, made.confirm()))
+    rows = rows_of(made, recommendation_of(made, made.confirm()))
     failed = [row for row in rows if row.outcome == "failed"]
     assert {row.trial.failed for row in failed} <= {"no memory"}
     assert all(failing & set(row.trial.settings.items()) for row in failed)
@@ -219,7 +219,7 @@ def test_settings_that_fail_are_rows_with_their_reasons_and_end_nothing(
 
 def test_the_jobs_own_settings_are_the_first_row_and_measured_with_the_whole_sample():
     made = search(Landscape(single_peaks(2)), in_memory())
-    first, *others = rows_of(made, verdict_of(made, made.confirm()))
+    first, *others = rows_of(made, recommendation_of(made, made.confirm()))
     assert (first.trial.settings, first.outcome, first.trial.records) == ({}, "present", 256)
     assert len(others) > 3
     assert all(row.trial.settings for row in others)
@@ -229,9 +229,9 @@ def test_what_is_slow_on_a_part_of_the_sample_does_not_get_the_rest():
     landscape = Landscape(lambda s: 0.7 if s else 1.0)
     made = search(landscape, in_memory())
     assert {t.records for t in landscape.made if t.settings} == {256 // FACTOR}
-    verdict = verdict_of(made, made.confirm())
-    assert verdict.settings == {}
-    assert "the fastest of those tried" in verdict.said
+    found = recommendation_of(made, made.confirm())
+    assert found.settings == {}
+    assert "the fastest of those tried" in found.said
 
 
 def test_a_gain_within_the_noise_is_not_recommended():
@@ -247,19 +247,19 @@ def test_a_gain_within_the_noise_is_not_recommended():
     landscape.drift = 1.0
     landscape.factor = lambda s: plain(s) * landscape.drift
     made = search(landscape, in_memory())
-    verdict = verdict_of(made, made.confirm())
+    found = recommendation_of(made, made.confirm())
     assert made.best == {"block": "large"}
-    assert verdict.settings == {}
-    assert verdict.noise == pytest.approx(1 / 0.9 - 1)
-    assert "noise" in verdict.said
+    assert found.settings == {}
+    assert found.noise == pytest.approx(1 / 0.9 - 1)
+    assert "noise" in found.said
 
 
 def test_a_gain_beyond_the_noise_is_recommended_with_both():
     made = search(Landscape(lambda s: 1.5 if s == {"tokens": 4} else 1.0), in_memory())
-    verdict = verdict_of(made, made.confirm())
-    assert verdict.settings == {"tokens": 4}
-    assert verdict.gain == pytest.approx(1.5)
-    assert verdict.noise == pytest.approx(0)
+    found = recommendation_of(made, made.confirm())
+    assert found.settings == {"tokens": 4}
+    assert found.gain == pytest.approx(1.5)
+    assert found.noise == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_what_may_change_answers_is_recommended_only_if_it_changes_none(
         lambda s: 1.5 if s else 1.0, changed=lambda s: changes and bool(s), seed=1
     )
     made = search(landscape, in_memory(), axes=axes)
-    _, row = rows_of(made, verdict_of(made, made.confirm()))
+    _, row = rows_of(made, recommendation_of(made, made.confirm()))
     assert row.outcome == outcome
     assert row.differing == (256 if changes else 0)
 
@@ -302,17 +302,17 @@ def test_a_sample_shrinks_until_the_time_is_worth_a_search():
 
 def test_without_time_for_any_other_settings_it_says_so():
     made = search(Landscape(single_peaks(1)), in_memory(), 0.5)
-    assert [row.outcome for row in rows_of(made, verdict_of(made, []))] == ["present"]
-    assert "no time to try any others" in verdict_of(made, []).said
+    assert [row.outcome for row in rows_of(made, recommendation_of(made, []))] == ["present"]
+    assert "no time to try any others" in recommendation_of(made, []).said
     assert made.untried(AXES) == list(AXES)
 
 
 def test_without_time_to_measure_again_nothing_is_recommended():
     landscape = Landscape(lambda s: 1.5 if s else 1.0)
     made = search(landscape, in_memory())
-    verdict = verdict_of(made, [])
-    assert verdict.settings == {}
-    assert "--minutes" in verdict.said
+    found = recommendation_of(made, [])
+    assert found.settings == {}
+    assert "--minutes" in found.said
 
 
 def test_a_job_whose_own_settings_fail_is_told_what_works():
@@ -320,8 +320,8 @@ def test_a_job_whose_own_settings_fail_is_told_what_works():
         lambda _: 1.0, failing=lambda s: None if s.get("tokens") == 1 else "no memory"
     )
     made = search(landscape, in_memory())
-    verdict = verdict_of(made, made.confirm())
-    assert verdict.settings == {"tokens": 1}
-    assert "no memory" in verdict.said
-    first, *_ = rows_of(made, verdict)
+    found = recommendation_of(made, made.confirm())
+    assert found.settings == {"tokens": 1}
+    assert "no memory" in found.said
+    first, *_ = rows_of(made, found)
     assert (first.trial.settings, first.outcome) == ({}, "failed")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal, TypeAlias
 
-from pipeline.runs.halving import Search
-from pipeline.runs.tuning_axis import Settings
+from pipeline.runs.tuning.axis import Settings
+from pipeline.runs.tuning.halving import Search
 from pipeline.store.trials import Trial, key_of
 
 LEAST_GAIN = 0.02
@@ -28,7 +28,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Recommendation:
     """Settings to change, if any, their gain, how far repeated measurements differ, and why."""
 
     settings: Settings
@@ -37,7 +37,7 @@ class Verdict:
     said: str
 
 
-def verdict_of(search: Search, pairs: Sequence[tuple[Trial, Trial]]) -> Verdict:
+def recommendation_of(search: Search, pairs: Sequence[tuple[Trial, Trial]]) -> Recommendation:
     """`pairs` are the trials of the fastest settings and of the job's own, made after the search.
 
     Only what is faster by more than the noise between the trials of each is recommended.
@@ -46,47 +46,49 @@ def verdict_of(search: Search, pairs: Sequence[tuple[Trial, Trial]]) -> Verdict:
     if present is None or not present.rate:
         return _without_present(search)
     if not any(trial.settings for trial in search.trials):
-        return Verdict({}, None, None, "there was no time to try any others: more --minutes")
+        return Recommendation({}, None, None, "there was no time to try any others: more --minutes")
     if not best:
-        return Verdict({}, None, None, "the job's own settings are the fastest of those tried")
+        return Recommendation(
+            {}, None, None, "the job's own settings are the fastest of those tried"
+        )
     if not pairs:
         looks = f"{search.rate_of(best) / present.rate:.2f} × as fast"
         said = f"the fastest look {looks}; there was no time to measure that again: more --minutes"
-        return Verdict({}, None, None, said)
+        return Recommendation({}, None, None, said)
     theirs, own = zip(*pairs, strict=True)
     if failed := next((t.failed for t in (*theirs, *own) if t.failed), None):
-        return Verdict({}, None, None, f"the fastest could not be measured again: {failed}")
+        return Recommendation({}, None, None, f"the fastest could not be measured again: {failed}")
     gain = mean(t.rate for t in theirs) / mean(t.rate for t in own)
     noise = max(_spread(theirs), _spread(own))
     if gain - 1 <= max(noise, LEAST_GAIN):
         said = f"none is faster than the job's own by more than the noise, {noise:.1%}"
-        return Verdict({}, gain, noise, said)
+        return Recommendation({}, gain, noise, said)
     said = f"{gain:.2f} × as fast as the job's own, ± {noise:.1%} from one measurement to the next"
-    return Verdict(theirs[0].settings, gain, noise, said)
+    return Recommendation(theirs[0].settings, gain, noise, said)
 
 
-def rows_of(search: Search, verdict: Verdict) -> list[Row]:
+def rows_of(search: Search, recommendation: Recommendation) -> list[Row]:
     """The job's own settings, then all others: the fastest with the whole sample first."""
     last = {key_of(t.settings, 0): t for t in search.trials if t.turn == 0}
     ordered = sorted(last.values(), key=lambda t: (bool(t.settings), -t.records, -t.rate))
-    return [_row(trial, search, verdict) for trial in ordered]
+    return [_row(trial, search, recommendation) for trial in ordered]
 
 
-def _row(trial: Trial, search: Search, verdict: Verdict) -> Row:
+def _row(trial: Trial, search: Search, recommendation: Recommendation) -> Row:
     own = {t.records: t for t in search.trials if not t.settings and t.turn == 0 and t.rate}
     present = own.get(trial.records)
     ratio = trial.rate / present.rate if present and trial.rate else None
     differing = trial.differing(present) if present and trial.rate and trial.settings else None
     start = max(t.start for t in search.trials if t.settings == trial.settings)
-    return Row(trial, start, ratio, differing, _outcome(trial, search, verdict))
+    return Row(trial, start, ratio, differing, _outcome(trial, search, recommendation))
 
 
-def _outcome(trial: Trial, search: Search, verdict: Verdict) -> Outcome:
+def _outcome(trial: Trial, search: Search, recommendation: Recommendation) -> Outcome:
     if not trial.settings:
         return "failed" if trial.failed else "present"
     if trial.failed:
         return "failed"
-    if verdict.settings and dict(trial.settings) == dict(verdict.settings):
+    if recommendation.settings and dict(trial.settings) == dict(recommendation.settings):
         return "recommended"
     if trial.records < search.records:
         return "stopped"
@@ -95,12 +97,12 @@ def _outcome(trial: Trial, search: Search, verdict: Verdict) -> Outcome:
     return "choice" if is_faster and not search.is_safe(trial) else "measured"
 
 
-def _without_present(search: Search) -> Verdict:
+def _without_present(search: Search) -> Recommendation:
     own = next((t for t in reversed(search.trials) if not t.settings), None)
     why = own.failed if own and own.failed else "there was no time to measure them"
     if search.best:
-        return Verdict(search.best, None, None, f"the job's own settings do not work: {why}")
-    return Verdict({}, None, None, f"the job's own settings: {why}; no others work either")
+        return Recommendation(search.best, None, None, f"the job's own settings do not work: {why}")
+    return Recommendation({}, None, None, f"the job's own settings: {why}; no others work either")
 
 
 def _spread(trials: Sequence[Trial]) -> float:
