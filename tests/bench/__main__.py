@@ -27,6 +27,7 @@ from tests.support.jobs import ROOT
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "engines": engines.section,
+    "long": engines.long_section,
     "gpu": gpu.section,
     "prefixes": prefixes.section,
     "judge": judging.section,

@@ -20,7 +20,8 @@ from tests.support.jobs import BETTER_PROMPT, unpacked, write_jsonl
 from tests.support.models import MIDDLING, make_model
 from tests.support.structured import as_row, structured
 
-PAPERS, ANSWER_TOKENS, ROUNDS = 10, 32, 5
+ROUNDS = 5
+OURS, GIVEN, OFFLINE = "overnight", "overnight, passages as given", "LLM.generate"
 OPTIONS = {
     "dtype": "bfloat16",
     "enforce_eager": True,
@@ -30,6 +31,19 @@ OPTIONS = {
     "max_num_seqs": 32,
     "max_num_batched_tokens": 4096,
 }
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Papers of 28 questions, the tokens of every answer, and the ways that write them."""
+
+    papers: int
+    tokens: int
+    ways: tuple[str, ...]
+
+
+SHORT = Workload(10, 32, tuple(WAYS))
+LONG = Workload(2, 256, (OURS, GIVEN, OFFLINE))
 
 
 @dataclass(frozen=True)
@@ -74,10 +88,10 @@ class Rounds:
         return sorted(a / b for a, b in pairs)
 
 
-def compare(scratch: Path, rounds: int = ROUNDS) -> Rounds:
+def compare(scratch: Path, load: Workload = SHORT, rounds: int = ROUNDS) -> Rounds:
     """Has every way answer all records, `rounds` times."""
     scratch.mkdir(parents=True)
-    records = [record for paper in structured(unpacked(scratch), PAPERS) for record in paper]
+    records = [record for paper in structured(unpacked(scratch), load.papers) for record in paper]
     shard = write_jsonl(scratch / "shards" / "records.jsonl", list(map(as_row, records)))
     chats = list(_chats(records))
     texts = [message["content"] for _, messages in chats for message in messages]
@@ -87,10 +101,10 @@ def compare(scratch: Path, rounds: int = ROUNDS) -> Rounds:
         "records": str(shard),
         "chats": str(write_jsonl(scratch / "chats.jsonl", chats)),
         "options": OPTIONS,
-        "tokens": ANSWER_TOKENS,
+        "tokens": load.tokens,
         "gpus": 0,
     }
-    ways, count = list(enumerate(filter(_at_hand, WAYS))), len(records)
+    ways, count = list(enumerate(filter(_at_hand, load.ways))), len(records)
     return Rounds(
         [
             {way: _figures(way, task, count, scratch / f"{n}-{at}") for at, way in ways}
@@ -119,13 +133,12 @@ def _figures(way: str, task: dict[str, object], records: int, folder: Path) -> F
 def section(scratch: Path) -> list[str]:
     """Its part of docs/benchmarks.md."""
     rounds = compare(scratch)
-    ours, given = "overnight", "overnight, passages as given"
     return [
         "## Compared with other ways to run the same model",
         "",
-        f"{PAPERS} papers of the published corpus with 28 questions each, in their order, contexts "
-        f"split into passages at blank lines, template `instructions-first`; {ANSWER_TOKENS} "
-        "tokens per answer, a Llama of 25 million random parameters, the CPU build of vLLM. The "
+        f"{SHORT.papers} papers of the published corpus with 28 questions each, in their order, "
+        "contexts split into passages at blank lines, template `instructions-first`; "
+        f"{SHORT.tokens} tokens per answer, a Llama of 25 million random parameters, the CPU build of vLLM. The "
         "model's worker has a core of its own and everything else another one, as a GPU has cores "
         "of its own. All ways have the same records, sampling and engine options "
         f"({_listed(OPTIONS)}) and the prefix cache; each runs in a process of its own, in turn, "
@@ -140,6 +153,29 @@ def section(scratch: Path) -> list[str]:
         "",
         _batch_command(rounds),
         "",
+        *_tables(rounds),
+        "",
+        "On a GPU, 8 billion parameters: see [below](#on-a-gpu).",
+        "",
+    ]
+
+
+def long_section(scratch: Path) -> list[str]:
+    """Its part of docs/benchmarks.md."""
+    return [
+        "## Long answers",
+        "",
+        f"The same with {LONG.tokens} tokens an answer, {LONG.papers} papers, in the ways of this "
+        "project and in vLLM's own: nearly all steps decode.",
+        "",
+        *_tables(compare(scratch, LONG)),
+        "",
+    ]
+
+
+def _tables(rounds: Rounds) -> list[str]:
+    """The figures of all ways, and the ratios of ours to the others."""
+    return [
         "| way | rows per second | busy | full | steps | tokens prefilled | outside, ms a row |",
         "|---|---:|---:|---:|---:|---:|---:|",
         *(_row(rounds, way) for way in rounds.ways),
@@ -150,13 +186,10 @@ def section(scratch: Path) -> list[str]:
         "| other way | `shared_first` ÷ it | as given ÷ it |",
         "|---|---:|---:|",
         *(
-            f"| {way} | {' | '.join(_spread(rounds.ratios(one, way)) for one in (ours, given))} |"
+            f"| {way} | {' | '.join(_spread(rounds.ratios(one, way)) for one in (OURS, GIVEN))} |"
             for way in rounds.ways
-            if way not in (ours, given)
+            if way not in (OURS, GIVEN)
         ),
-        "",
-        "On a GPU, 8 billion parameters: see [below](#on-a-gpu).",
-        "",
     ]
 
 
@@ -174,7 +207,7 @@ def _peers(rounds: Rounds) -> list[str]:
 def _batch_command(rounds: Rounds) -> str:
     """Whether vLLM's batch command does other work than its class, for the same prompts."""
     prefilled, steps, outside = (
-        statistics.median(rounds.ratios("vllm run-batch", "LLM.generate", figure))
+        statistics.median(rounds.ratios("vllm run-batch", OFFLINE, figure))
         for figure in ("prefilled", "steps", "outside")
     )
     return (
