@@ -138,9 +138,9 @@ def section(scratch: Path) -> list[str]:
         "",
         f"{SHORT.papers} papers of the published corpus with 28 questions each, in their order, "
         "contexts split into passages at blank lines, template `instructions-first`; "
-        f"{SHORT.tokens} tokens per answer, a Llama of 25 million random parameters, the CPU build of vLLM. The "
-        "model's worker has a core of its own and everything else another one, as a GPU has cores "
-        "of its own. All ways have the same records, sampling and engine options "
+        f"{SHORT.tokens} tokens per answer, a Llama of 25 million random parameters, the CPU build "
+        "of vLLM. The model's worker has a core of its own and everything else another one, as a "
+        "GPU has cores of its own. All ways have the same records, sampling and engine options "
         f"({_listed(OPTIONS)}) and the prefix cache; each runs in a process of its own, in turn, "
         f"{len(rounds.rounds)} rounds. Overnight runs with `prompt.passages: shared_first`, and "
         "once more with the passages as given, which gives the very prompts the others get; "
