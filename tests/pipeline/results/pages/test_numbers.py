@@ -155,10 +155,9 @@ def test_the_figures_of_the_run_before_are_beside_them(generated, chromium):
 
 def test_the_tables_below_the_charts_equal_queries(report):
     store, seen = report
-    assert table(seen, "attempts") == [
-        [str(a), str(n)]
-        for a, n in query(store, "SELECT len(attempts), count(*) FROM MINE GROUP BY 1 ORDER BY 1")
-    ]
+    counts = query(store, "SELECT len(attempts), count(*) FROM MINE GROUP BY 1 ORDER BY 1")
+    compared = counts if len(counts) > 1 else []  # there is no chart of one bar
+    assert table(seen, "attempts") == [[str(a), str(n)] for a, n in compared]
     words = table(seen, "words")
     assert sum(int(n) for *_, n in words) == query(store, "SELECT count(*) FROM NEWEST")[0][0]
     width = 399 // 20
