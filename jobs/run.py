@@ -47,7 +47,7 @@ def main(
             watchers = (progress, Metrics(job.name))
             executor = RayData(job.engine, debug)
             document = execute(prepared, executor, watchers, run_id, ended.append)
-            is_whole = document["status"] in ("done", "over_budget")
+            is_whole = document["status"] in ("done", "over_budget", "stopped")
             progress.waits_for("writing the report" if is_whole else None)
             report = _report(prepared, document["run_id"]) if is_whole else ""
         _show(console, document, prepared.store.uri)

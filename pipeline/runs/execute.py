@@ -12,7 +12,6 @@ from pipeline.flow import outcomes
 from pipeline.runs.monitor import Monitor, Watcher
 from pipeline.runs.progress import InputBounds
 from pipeline.runs.recorder import Document, RunRecorder
-from pipeline.runs.shutdown import shutdown_on_sigterm
 from pipeline.store.run_file import RunFile
 
 
@@ -29,21 +28,18 @@ def execute(
     recorded and raised; an interruption is recorded and returned. However the run ends, `on_end` is
     called with what was recorded.
     """
-    job, totals = prepared.job, Totals()
+    totals = Totals()
     file = _run_file(prepared, run_id)
     bounds = InputBounds(prepared.input_bytes, limit := prepared.selection.limit)
     with RunRecorder(file, totals, on_end, limit) as record, executor:
         record.timings.cluster_ready = record.timings.now()
         monitor = Monitor(bounds, totals, executor.counts, watchers)
-        with (
-            monitor.watching(),
-            shutdown_on_sigterm(job.grace_seconds, executor.end) as record.stop,
-        ):
+        with monitor.watching(), record.shutdown.listening(executor.end):
             for stored in outcomes(prepared, executor, file.run_id):
                 if record.timings.first_rows is None and stored.sums["parts"]:
                     record.timings.first_rows = record.timings.now()
                 monitor.add(stored)
-                if record.stop.is_set() and monitor.is_all_stored():
+                if record.shutdown.is_requested and monitor.is_all_stored():
                     break  # what is left of the flow was read and will not be answered
         record.replicas, record.ids = list(executor.replicas()), executor.identities.summary()
     return record.document

