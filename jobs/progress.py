@@ -3,6 +3,7 @@ run begins to wait for something else.
 """
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
@@ -13,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.messages import LogLines
-from pipeline.core.text import harmless, plural
+from pipeline.core.text import harmless, plural, rough_duration
 from pipeline.runs.progress import Phase, RunProgress, StageName
 
 LINE_SECONDS = 30.0
@@ -98,7 +99,7 @@ class JobProgress:
             return self._waiting()
         stages = (f"{progress.stages[stage]:,} {_label(stage)}" for stage in self._stages)
         facts = [self._phase(progress), *stages, *_speed(progress), *_quality(progress)]
-        return ", ".join([*facts, _left(progress)])
+        return ", ".join([*facts, _left(progress), *_deadline(progress)])
 
     def _facts(self) -> dict[str, Any]:
         """The same for a machine."""
@@ -117,6 +118,7 @@ class JobProgress:
             "per_second": progress.rates._asdict(),
             "replicas": dict(progress.counts.replicas),
             "seconds_left": progress.seconds_left,
+            **_deadline_facts(progress),
         }
 
     def _seconds(self) -> int:
@@ -148,7 +150,8 @@ class JobProgress:
         columns = (Column(_label(name), justify="right", no_wrap=True) for name in self._stages)
         stages = Table(*columns, box=None, pad_edge=False, padding=(0, 1))
         stages.add_row(*(f"{progress.stages[stage]:,}" for stage in self._stages))
-        lines = [", ".join(facts) for facts in (_speed(progress), _quality(progress)) if facts]
+        facts = (_speed(progress), _quality(progress), _deadline(progress))
+        lines = [", ".join(each) for each in facts if each]
         texts = (Text(line, no_wrap=True, overflow="ellipsis") for line in lines)
         return Group(head, stages, *texts)
 
@@ -183,13 +186,48 @@ def _quality(progress: RunProgress) -> list[str]:
 def _left(progress: RunProgress) -> str:
     """Time left, in a unit no finer than the estimate."""
     seconds = progress.seconds_left
-    if seconds is None:
-        return "time left unknown"
-    if seconds < 100:
-        return f"{seconds:.0f} s left"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min left"
-    return f"{seconds / 3600:.1f} h left"
+    return "time left unknown" if seconds is None else f"{rough_duration(seconds)} left"
+
+
+def _deadline(progress: RunProgress) -> list[str]:
+    """Whether the run will be done by its deadline, if it has one: its clock times as a range, and
+    what would do it.
+    """
+    if progress.deadline is None:
+        return []
+    deadline, now = progress.deadline, datetime.now(UTC)
+    facts = [f"deadline {deadline:%H:%M %Z}"]
+    if (seconds := progress.seconds_left) is None:
+        return facts
+    range_ = progress.time_left
+    done, *between = (
+        _clock(now + timedelta(seconds=each), deadline)
+        for each in (seconds, *(() if range_ is None else (range_.low, range_.high)))
+    )
+    facts.insert(0, f"done by {done}" + (f" ({' to '.join(between)})" if between else ""))
+    needed = progress.replicas_needed
+    return facts + ([f"{plural(needed, 'replica')} would do"] if needed else [])
+
+
+def _clock(moment: datetime, deadline: datetime) -> str:
+    """A moment on the deadline's clock, with the date if it is a day or more away."""
+    there = moment.astimezone(deadline.tzinfo)
+    return (
+        f"{there:%H:%M}" if abs(moment - deadline) < timedelta(hours=20) else f"{there:%d %b %H:%M}"
+    )
+
+
+def _deadline_facts(progress: RunProgress) -> dict[str, Any]:
+    """The same for a machine, in seconds."""
+    if progress.deadline is None:
+        return {}
+    left = progress.time_left
+    return {
+        "seconds_left_low": left.low if left else None,
+        "seconds_left_high": left.high if left else None,
+        "seconds_to_deadline": progress.seconds_to_deadline,
+        "replicas_needed": progress.replicas_needed,
+    }
 
 
 def _shows_live(console: Console) -> bool:

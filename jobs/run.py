@@ -22,6 +22,7 @@ from pipeline.runs.execute import execute
 from pipeline.runs.metrics import Metrics
 from pipeline.runs.notify import check_webhook, notify
 from pipeline.runs.recorder import EXIT_CODES, Document
+from pipeline.store.ending import ending
 from pipeline.store.runs import active_runs
 
 
@@ -57,12 +58,9 @@ def main(
     finally:
         for run_document in ended:
             _notify(console, prepared, run_document)
-    console.print(f"run {document['run_id']}: {_ended(document)}")
+    seconds = document["timings"]["total"]
+    console.print(f"run {document['run_id']}: {ending(document)} in {seconds:.1f} s")
     return EXIT_CODES[document["status"]], document
-
-
-def _ended(document: Document) -> str:
-    return f"{document['status'].replace('_', ' ')} in {document['timings']['total']:.1f} s"
 
 
 def _show(console: Console, document: dict[str, Any], store: str) -> None:

@@ -131,12 +131,12 @@ class Coordinator:
         return None if self._deadline is None else self._deadline - time.monotonic()
 
     def counts(self) -> RunCounts:
-        now = time.monotonic()
-        heard = [status for status in self._replicas.values() if not status.is_silent(now)]
+        now, statuses = time.monotonic(), [*self._replicas.values()]
+        heard = [status for status in statuses if not status.is_silent(now)]
         living = nlargest(self._size, heard, key=lambda status: status.heartbeat_at)
         return RunCounts(
             self._stages,
-            EngineCounts.sum(status.counts for status in self._replicas.values()),
+            EngineCounts.sum(status.counts for status in statuses),
             sum(status.counts.in_progress for status in living),
             Counter(status.replica.state for status in living),
             sum(status.may_begin for status in living),

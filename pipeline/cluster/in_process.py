@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import chain
@@ -9,13 +10,15 @@ from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
-from pipeline.cluster.counters import RunCounts, StageCounts
+from pipeline.cluster.coordinator import Coordinator, Process, Replica
+from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.cluster.executor import Executor, ReadTask, Stage
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import EngineConfig
 from pipeline.core.arrow import receipts_in, slices
+from pipeline.core.records import ReplicaState
 
 T = TypeVar("T")
 
@@ -56,21 +59,38 @@ class LocalStream:
         return chain.from_iterable(map(receipts_in, self._tables))
 
 
-class CountingReporter(Reporter):
-    """Counts what the stages before the engine have done."""
+class LocalReporter(Reporter):
+    """Reports to a coordinator in this process; several replicas follow each other."""
 
-    def __init__(self) -> None:
-        self.stages = StageCounts()
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._process = Process(platform.node(), 0)
 
     def counted(self, more: StageCounts) -> None:
-        self.stages = self.stages.plus(more)
+        self._coordinator.counted(more)
+
+    def is_ending(self) -> bool:
+        return self._coordinator.seconds_left() is not None
+
+    def state(self, state: ReplicaState, engine_version: str = "") -> None:
+        if state == "placed":
+            self._process = self._process._replace(pid=self._process.pid + 1)
+        replica = Replica(platform.node(), *self._process, "", state, engine_version)
+        self._coordinator.state(replica)
+
+    async def heartbeat(self, counts: EngineCounts, is_stopping: bool) -> float | None:
+        return self._coordinator.heartbeat(self._process, counts, is_stopping)
+
+    def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
+        self._coordinator.heartbeat(self._process, counts, is_stopping)
 
 
 class InProcess:
-    """See `Executor`; there is one replica, which reports nothing."""
+    """See `Executor`; there is one replica."""
 
     def __init__(self) -> None:
-        self.reporter: CountingReporter = CountingReporter()
+        self._coordinator = Coordinator(1)
+        self.reporter: Reporter = LocalReporter(self._coordinator)
         self.identities = Identities()
 
     def __enter__(self) -> Self:
@@ -90,10 +110,10 @@ class InProcess:
         return Limit(records)
 
     def end(self, seconds: float) -> None:
-        """Nothing hears it: the run goes on for the seconds that it has."""
+        self._coordinator.end(seconds)
 
     def counts(self, before: RunCounts) -> RunCounts:
-        return RunCounts(self.reporter.stages)
+        return self._coordinator.counts()
 
     def replicas(self) -> list[dict[str, Any]]:
         return []

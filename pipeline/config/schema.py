@@ -19,6 +19,7 @@ from pydantic import (
 from pipeline.config.bucket import WHOLE, Bucket
 from pipeline.config.checks import Checks
 from pipeline.config.choices import checked_choices
+from pipeline.config.deadline import Deadline
 from pipeline.config.gpus import gpus_per_rank, spans_nodes
 from pipeline.config.json_schema import read_schema
 from pipeline.config.sampling import Sampling as Sampling
@@ -337,6 +338,9 @@ class Job(Section):
     failure_budget: float = Field(default=0.05, ge=0, le=1)  # share of answers that may fail
     reject_budget: float = Field(default=0.5, ge=0, le=1)  # share of records that may be rejects
     grace_seconds: float = Field(default=20, ge=0)  # after SIGTERM, to finish work in flight
+    deadline: Annotated[Deadline, PlainValidator(Deadline.parse), PlainSerializer(str)] | None = (
+        None  # by when a run has ended, done or not
+    )
     output: Output
     report: Report = Report()
     notify: Notify = Notify()

@@ -52,6 +52,15 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
+def rough_duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`: in a unit no finer than an estimate is."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
 def harmless(text: str) -> str:
     """Text that cannot control a terminal: what is not printable becomes `\\x` and its code."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -9,6 +9,7 @@ from pipeline.cluster.executor import Executor
 from pipeline.core.accounting import Totals
 from pipeline.engines.reasoning_parsers import described
 from pipeline.flow import outcomes
+from pipeline.runs.deadline import DeadlineWatch
 from pipeline.runs.monitor import Monitor, Watcher
 from pipeline.runs.progress import InputBounds
 from pipeline.runs.recorder import Document, RunRecorder
@@ -28,21 +29,35 @@ def execute(
     recorded and raised; an interruption is recorded and returned. However the run ends, `on_end` is
     called with what was recorded.
     """
-    totals = Totals()
-    file = _run_file(prepared, run_id)
-    bounds = InputBounds(prepared.input_bytes, limit := prepared.selection.limit)
-    with RunRecorder(file, totals, on_end, limit) as record, executor:
-        record.timings.cluster_ready = record.timings.now()
-        monitor = Monitor(bounds, totals, executor.counts, watchers)
-        with monitor.watching(), record.shutdown.listening(executor.end):
-            for stored in outcomes(prepared, executor, file.run_id):
-                if record.timings.first_rows is None and stored.sums["parts"]:
-                    record.timings.first_rows = record.timings.now()
-                monitor.add(stored)
-                if record.shutdown.is_requested and monitor.is_all_stored():
-                    break  # what is left of the flow was read and will not be answered
-        record.replicas, record.ids = list(executor.replicas()), executor.identities.summary()
+    totals, file = Totals(), _run_file(prepared, run_id)
+    with RunRecorder(file, totals, on_end, prepared.selection.limit) as record:
+        watch = DeadlineWatch(file.deadline, prepared.job.grace_seconds, record.shutdown)
+        if not watch.is_over():
+            with executor:
+                _answer(prepared, executor, totals, record, [*watchers, watch], watch)
     return record.document
+
+
+def _answer(
+    prepared: Prepared,
+    executor: Executor,
+    totals: Totals,
+    record: RunRecorder,
+    watchers: Sequence[Watcher],
+    watch: DeadlineWatch,
+) -> None:
+    record.timings.cluster_ready = record.timings.now()
+    bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
+    monitor = Monitor(bounds, totals, executor.counts, watchers, record.file.deadline_shown)
+    record.remaining = monitor.remaining
+    with monitor.watching(), record.shutdown.listening(executor.end), watch.watching():
+        for stored in outcomes(prepared, executor, record.file.run_id):
+            if record.timings.first_rows is None and stored.sums["parts"]:
+                record.timings.first_rows = record.timings.now()
+            monitor.add(stored)
+            if record.shutdown.is_requested and monitor.is_all_stored():
+                break  # what is left of the flow was read and will not be answered
+    record.replicas, record.ids = list(executor.replicas()), executor.identities.summary()
 
 
 def _run_file(prepared: Prepared, run_id: str | None) -> RunFile:

@@ -37,8 +37,19 @@ CACHED = Metric("overnight_cached_ratio", "Share of prompt tokens found in the p
 PASSING = Metric("overnight_passing_ratio", "Share of answers that failed no check.")
 SECONDS_LEFT = Metric("overnight_left_seconds", "Time left, at the rates of the last minute.")
 
+DEADLINE = Metric("overnight_deadline_seconds", "Time until the deadline, if there is one.")
+
 COUNTERS = (RECORDS, TOKENS, CHECKS_MISSED, REPAIRS)
-GAUGES = (STAGE_RECORDS, REPLICAS, RECORDS_RATE, TOKENS_RATE, CACHED, PASSING, SECONDS_LEFT)
+GAUGES = (
+    STAGE_RECORDS,
+    REPLICAS,
+    RECORDS_RATE,
+    TOKENS_RATE,
+    CACHED,
+    PASSING,
+    SECONDS_LEFT,
+    DEADLINE,
+)
 
 
 class Sample(NamedTuple):
@@ -73,6 +84,7 @@ def _gauges(progress: RunProgress) -> Iterator[Sample]:
         (CACHED, engines.cached_share),
         (PASSING, engines.passing_share),
         (SECONDS_LEFT, progress.seconds_left),
+        (DEADLINE, progress.seconds_to_deadline),
     ):
         if value is not None:
             yield Sample(metric, value)

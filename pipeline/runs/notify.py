@@ -20,6 +20,7 @@ from pipeline.core.filesystem import Location
 from pipeline.core.redaction import redacted_values
 from pipeline.core.text import plural
 from pipeline.runs.recorder import Document
+from pipeline.store.ending import ending
 from pipeline.store.reader import read_rows
 
 WEBHOOK = "OVERNIGHT_WEBHOOK"
@@ -101,7 +102,7 @@ def _summary_line(run: Document) -> str:
     states = ("answered", "failed", "rejected", "current")
     by_state = ", ".join(f"{counts[state]:,} {state}" for state in states if counts.get(state))
     minutes = (run.get("timings") or {}).get("total", 0) / 60
-    line = f"{run['job']['name']}: {run['status'].replace('_', ' ')} after {minutes:,.1f} min"
+    line = f"{run['job']['name']}: {ending(run)} after {minutes:,.1f} min"
     if counts.get("read"):
         line += f"; {plural(counts['read'], 'record')} read"
     if by_state:

@@ -2,10 +2,14 @@
 
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
 from typing import Literal, NamedTuple, TypeAlias
 
-from pipeline.cluster.counters import RunCounts
+from pipeline.cluster.counters import REPLICAS_READY, RunCounts
 from pipeline.core.accounting import Totals
+from pipeline.runs.shutdown import STORING_SECONDS
+from pipeline.runs.time_left import RateSpread, TimeLeft
 
 WINDOW_SECONDS = 60.0
 """A rate is the mean over the last minute."""
@@ -82,6 +86,8 @@ class RunProgress:
     counts: RunCounts
     rates: Rates
     bounds: InputBounds
+    spread: RateSpread | None = None  # of the rate of answering
+    deadline: datetime | None = None  # in the zone in which it is shown
 
     @property
     def read_share(self) -> float:
@@ -128,6 +134,32 @@ class RunProgress:
         return max(
             unread / reading if unread else 0.0, unanswered / answering if unanswered else 0.0
         )
+
+    @property
+    def time_left(self) -> TimeLeft | None:
+        """The same as a range, once the rate has been measured for a minute."""
+        seconds = self.seconds_left
+        return None if seconds is None or self.spread is None else self.spread.around(seconds)
+
+    @property
+    def seconds_to_deadline(self) -> float | None:
+        """Of this moment, by the wall clock."""
+        return (self.deadline - datetime.now(UTC)).total_seconds() if self.deadline else None
+
+    @property
+    def replicas_needed(self) -> int | None:
+        """Replicas that would be done by the deadline, in the longest of the expected times, if
+        those at work now will not; None if they will, or if it is unknown or too late.
+        """
+        at_work = sum(self.counts.replicas.get(state, 0) for state in REPLICAS_READY)
+        expected, left = self.seconds_left, self.seconds_to_deadline
+        if left is None or expected is None or not at_work:
+            return None
+        has = left - STORING_SECONDS
+        if expected <= has or has <= 0:
+            return None
+        longest = self.time_left.high if self.time_left else expected
+        return ceil(at_work * longest / has)
 
     @property
     def stages(self) -> dict[StageName, int]:

@@ -10,7 +10,7 @@ from pipeline.core.accounting import Totals
 from pipeline.core.errors import OvernightError, StorageError, message_of
 from pipeline.runs.budgets import overruns
 from pipeline.runs.shutdown import Shutdown, ShutdownTimeout
-from pipeline.store.run_file import RunFile, RunStatus, StopReason
+from pipeline.store.run_file import Remaining, RunFile, RunStatus, StopReason
 
 Document: TypeAlias = dict[str, Any]
 """What a `run.json` holds."""
@@ -71,6 +71,7 @@ class RunRecorder:
         self.timings = Timings()
         self.replicas: list[Mapping[str, Any]] = []
         self.shutdown = Shutdown(file.job.grace_seconds)
+        self.remaining: Callable[[], Remaining] = Remaining
         self.document: Document = {}
         self._on_end = on_end
         self._heartbeats = ExitStack()
@@ -148,6 +149,7 @@ class RunRecorder:
             self.replicas,
             self.ids,
             stopped_by,
+            self.remaining(),
         )
         if status != "running":
             self.document = document

@@ -38,6 +38,7 @@ class Shutdown:
         self.reason: StopReason | None = None
         self._grace_seconds = grace_seconds
         self._ends_at = float("inf")  # by the monotonic clock
+        self._storing = STORING_SECONDS
         self._end: Callable[[float], object] | None = None
         self._has_timer = False
         self._lock = threading.RLock()  # a signal may arrive in the thread that holds it
@@ -59,12 +60,8 @@ class Shutdown:
                 return
             self.reason = reason
             self._ends_at = min(self._ends_at, time.monotonic() + in_flight + storing)
-            left = max(self._ends_at - time.monotonic(), _AT_ONCE)
-            if self._has_timer:
-                signal.setitimer(signal.ITIMER_REAL, left, AGAIN_SECONDS)
-            if self._end:
-                seconds = (max(left - storing, 0.0),)
-                threading.Thread(target=self._end, args=seconds, daemon=True).start()
+            self._storing = storing
+            self._tell()
 
     @contextmanager
     def listening(self, end: Callable[[float], object]) -> Iterator[None]:
@@ -76,12 +73,14 @@ class Shutdown:
         """
         self._end = end
         if threading.current_thread() is not threading.main_thread():
+            self._tell()
             yield
             return
         before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGALRM)]
         signal.signal(signal.SIGALRM, _time_out)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self._has_timer = True
+        self._tell()
         try:
             yield
         finally:
@@ -91,6 +90,17 @@ class Shutdown:
                     signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before:
                 signal.signal(number, handler)
+
+    def _tell(self) -> None:
+        """Has the run end in its time, if that was requested, as soon as there is one to tell."""
+        with self._lock:
+            if self.reason is None or self._end is None:
+                return
+            left = max(self._ends_at - time.monotonic(), _AT_ONCE)
+            if self._has_timer:
+                signal.setitimer(signal.ITIMER_REAL, left, AGAIN_SECONDS)
+            seconds = (max(left - self._storing, 0.0),)
+            threading.Thread(target=self._end, args=seconds, daemon=True).start()
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         if self.reason == "signal" or self._grace_seconds == 0:

