@@ -2,7 +2,7 @@
 
     shards ─ read ─▶ records ─ render ─▶ prompts ─ minus what the store holds ─▶ work
     all of them read ─ settle ids that stand for different content
-    work ─ by paper, in the order that shares most ─▶ batches
+    work ─ by paper, in the order that shares most, what has priority first ─▶ batches
     batches ─ replicas: generate ⇄ check ⇄ repair ─▶ answers/ and rejects/ ─▶ receipts
     current rows that lack columns of `output.carry` ─ filled in, part by part ─▶ answers/
     current rows that lack a judgement ─ part by part ─ replicas: judge ─▶ answers/
@@ -24,15 +24,18 @@ from pipeline.cluster.counters import StageCounts
 from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
+from pipeline.config.schema import NEW_FIRST
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import receipt
+from pipeline.core.arrow import RANKED, receipt
 from pipeline.core.filesystem import Location
 from pipeline.core.records import ItemBlock
 from pipeline.engines import max_concurrent_batches, model_of
 from pipeline.prompting.batching import to_batches
 from pipeline.prompting.own_ids import Settler
+from pipeline.prompting.priority import Priority
 from pipeline.prompting.render import to_prompts
 from pipeline.reading.source import read_tasks
+from pipeline.store.answered_ids import AnsweredIds
 from pipeline.store.filling import Filling
 from pipeline.store.judging import CurrentAnswers, ToJudge
 from pipeline.store.ledger import Ledger
@@ -74,12 +77,17 @@ def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Total
         in_flight=_rivals(job.engine.replicas.max) * (concurrent + 1) / partitions,
         reporter=reporter,
         lengths=executor.share(_lengths_of(prepared, ledger)),
+        priority=executor.share(_priority_of(prepared)),
     )
-    waits = partitions == 1 or (job.engine.generates and not job.input.grouped)
+    in_order = job.input.priority is not None
+    waits = partitions == 1 or in_order or (job.engine.generates and not job.input.grouped)
     rows = PARTITION_ROWS if job.engine.generates else job.rows_per_file
     gather = partial(_together, partitions) if waits else partial(_streaming, rows)
     prompts = read_prompts(prepared, executor, executor.share(ledger), gather, waits=waits)
-    batches = prompts.map(arrange).in_blocks(1)
+    batches = prompts.map(arrange)
+    if in_order and partitions > 1:  # a single one is in order already
+        batches = batches.in_order(RANKED)
+    batches = batches.in_blocks(1)
     replica = (job, source, prepared.evaluator, sink, reporter, prepared.judge)
     outdated: list[pa.Table] = []
     current: list[CurrentAnswers] = []
@@ -127,6 +135,14 @@ def _lengths_of(prepared: Prepared, ledger: Ledger) -> Lengths | None:
     if not job.engine.generates or not (len(ledger.answered) or len(ledger.failed)):
         return None
     return Lengths.of(prepared.store, model_of(job)[0], job.input.bucket)
+
+
+def _priority_of(prepared: Prepared) -> Priority | None:
+    """By what the job wants records to come first, if by anything."""
+    wanted, bucket = prepared.job.input.priority, prepared.job.input.bucket
+    if wanted == NEW_FIRST:
+        return Priority(AnsweredIds.of(prepared.store, bucket))
+    return Priority(wanted) if wanted else None
 
 
 def _judged(

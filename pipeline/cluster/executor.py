@@ -42,6 +42,12 @@ class Stream(Protocol):
         """
         ...
 
+    def in_order(self, columns: Sequence[str]) -> Self:
+        """Rows by the numbers in these columns, higher ones first; needs all tables before it hands
+        on the first.
+        """
+        ...
+
     def through_replicas(
         self, replica: type[Any], arguments: tuple[Any, ...], engine: EngineConfig, batches: int
     ) -> Self:

@@ -41,6 +41,10 @@ class LocalStream:
     def together(self, column: str | None, partitions: int) -> "LocalStream":
         return LocalStream(self._all_in_one())
 
+    def in_order(self, columns: Sequence[str]) -> "LocalStream":
+        order = [(name, "descending") for name in columns]
+        return LocalStream(table.sort_by(order) for table in self._all_in_one())
+
     def _all_in_one(self) -> Iterator[pa.Table]:
         if tables := list(self._tables):
             yield pa.concat_tables(tables)

@@ -112,6 +112,9 @@ class RayStream:
         keys = [column] if column and partitions > 1 else None
         return self._with(self.dataset.repartition(partitions, keys=keys))
 
+    def in_order(self, columns: Sequence[str]) -> "RayStream":
+        return self._with(self.dataset.sort([*columns], descending=True))
+
     def through_replicas(
         self, replica: type[Any], arguments: tuple[Any, ...], engine: EngineConfig, batches: int
     ) -> "RayStream":

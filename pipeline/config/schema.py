@@ -80,6 +80,10 @@ class Fields(Section):
     recorded_answer: ColumnName = None
 
 
+NEW_FIRST = "new first"
+"""The `input.priority` by which records without an answer come before those that have one."""
+
+
 class Input(Section):
     uri: str = Field(min_length=1)  # a file, folder or glob
     store: str | None = Field(default=None, min_length=1)  # in place of `uri`: answers to judge
@@ -90,6 +94,7 @@ class Input(Section):
     max_expansion: float = Field(default=200, ge=1)  # bytes in memory per stored byte
     overflow: Literal["reject", "drop_passages"] = "reject"
     grouped: bool = False  # whether the records of a paper are adjacent in the input
+    priority: str | None = Field(default=None, min_length=1)  # a column, or `NEW_FIRST`
     text: TextGrammar = TextGrammar()
 
     @model_validator(mode="before")

@@ -145,14 +145,31 @@ def receipts_in(table: pa.Table) -> list[Any]:
     return list(map(pickle.loads, table["receipt"].to_pylist()))
 
 
-def pack(tables: Sequence[pa.Table]) -> pa.Table:
-    """Packs tables of one schema, each into one row, so that Ray cannot split it between blocks."""
+def pack(tables: Sequence[pa.Table], ranks: Sequence[float] = ()) -> pa.Table:
+    """Packs tables of one schema, each into one row, so that Ray cannot split it between blocks.
+
+    With `ranks`, one for each table, the columns of `RANKED` order them among those of other calls.
+    """
     offsets = [0, *accumulate(table.num_rows for table in tables)]
     every = pa.concat_tables(tables)
     type_ = pa.struct(list(every.schema))
     (rows,) = every.combine_chunks().to_struct_array().chunks or [pa.array([], type_)]
     packed = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)
-    return pa.table([packed], schema=pa.schema([("rows", pa.list_(type_))]))
+    table = pa.table([packed], schema=pa.schema([("rows", pa.list_(type_))]))
+    if not ranks:
+        return table
+    lots = [number * GOLDEN_RATIO % 1 for number in range(len(ranks))]
+    for name, column in zip(RANKED, (ranks, lots), strict=True):
+        table = table.append_column(name, pa.array(column, pa.float64()))
+    return table
+
+
+GOLDEN_RATIO = 0.6180339887
+"""Its multiples, without what stands before the point, are spread evenly."""
+
+RANKED = ("rank", "lot")
+"""Columns of packed tables, of which higher ones come first; lots make equal ranks differ, so that
+Ray does not bring all of these together in one block."""
 
 
 def unpack(packed: pa.Table) -> pa.Table:

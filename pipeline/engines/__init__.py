@@ -144,16 +144,16 @@ def max_concurrent_batches(job: Job) -> int:
     """Batches of records that an engine works on at a time."""
     if not job.engine.generates:
         return 2  # one is answered while the other is stored
-    return 1 + ceil(BATCHES_WITHIN_REACH * _sequences(job) / job.rows_per_file)
+    return 1 + ceil(BATCHES_WITHIN_REACH * sequences_of(job) / job.rows_per_file)
 
 
 def least_rows(job: Job) -> int:
     """Rows of a batch of records, so that as many as an engine works on keep its own batch full."""
-    least = ceil(BATCHES_AT_LEAST * _sequences(job) / (max_concurrent_batches(job) + 1))
+    least = ceil(BATCHES_AT_LEAST * sequences_of(job) / (max_concurrent_batches(job) + 1))
     return min(least, job.rows_per_file)
 
 
-def _sequences(job: Job) -> int:
+def sequences_of(job: Job) -> int:
     """Requests that an engine of a model works on at a time."""
     if job.engine.kind == "openai":
         return endpoint_of(job).concurrency

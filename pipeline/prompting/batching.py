@@ -23,6 +23,7 @@ from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN, answer_tokens
 from pipeline.prompting.cache_estimate import block_tokens
 from pipeline.prompting.grouping import PromptGroup, grouped, papers_of, split_batches
 from pipeline.prompting.passage_order import arranged
+from pipeline.prompting.priority import LAST, Priority
 from pipeline.prompting.template import PromptSource
 from pipeline.store.lengths import Lengths, question_key
 
@@ -37,22 +38,41 @@ def to_batches(
     in_flight: float,
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
     lengths: Callable[[], Lengths | None] = lambda: None,
+    priority: Callable[[], Priority | None] = lambda: None,
 ) -> pa.Table:
     """Prompts in packed batches, one a row, none larger than a part of the store.
 
     If a model reads them, a paper's prompts stand together, in the order in which they share the
     most prefix, equal ones in one batch, and papers with long answers come first, as far as
     `lengths` of earlier ones tell. `in_flight` batches are at work at a time.
+
+    With a `priority` the papers that have the highest record come first of all, and the batches
+    have the columns of `RANKED`.
     """
     if reporter.is_ending():
         prompts = first_of_work(prompts, 0)
+    first = priority()
     if job.engine.generates:
-        batches = _arranged_batches(prompts, job, source, in_flight, lengths())
+        batches = _arranged_batches(prompts, job, source, in_flight, lengths(), first)
     else:
-        batches = slices(prompts, job.rows_per_file)
+        ordered = _by_rank(prompts, first) if first else prompts
+        batches = slices(ordered, job.rows_per_file)
     arranged_work = pc.sum(pc.equal(prompts["standing"], "work")).as_py() or 0
     reporter.counted(StageCounts(arranged=arranged_work))
-    return pack(batches)
+    return pack(batches, [_highest(batch, first) for batch in batches] if first else ())
+
+
+def _by_rank(prompts: pa.Table, priority: Priority) -> pa.Table:
+    work, rest = split_work(prompts)
+    ranks = priority.ranks([prompt.record for prompt in table_prompts(work)])
+    order = sorted(range(len(ranks)), key=lambda at: -ranks[at])
+    return pa.concat_tables([work.take(pa.array(order, pa.int64())), rest])
+
+
+def _highest(batch: pa.Table, priority: Priority) -> float:
+    """The highest rank of a batch; one without work is last."""
+    work, _ = split_work(batch)
+    return max(priority.ranks([p.record for p in table_prompts(work)]), default=LAST)
 
 
 def _arranged_batches(
@@ -61,6 +81,7 @@ def _arranged_batches(
     source: PromptSource,
     in_flight: float,
     lengths: Lengths | None,
+    priority: Priority | None,
 ) -> list[pa.Table]:
     most = job.rows_per_file
     # A shuffle that Ray has to repeat may hand the rows on in another order.
@@ -69,7 +90,8 @@ def _arranged_batches(
     if job.prompt.passages == "shared_first":
         work = prompts_table(ordered, ["work"] * len(ordered))
     answers = _expected_tokens(ordered, job, lengths)
-    batches = split_batches(groups, most, in_flight, answers, least_rows(job))
+    ranks = priority.ranks([prompt.record for prompt in ordered]) if priority else ()
+    batches = split_batches(groups, most, in_flight, answers, least_rows(job), ranks)
     parts = [*(work.take(rows) for rows in batches), *slices(rest, most)]
     if job.engine.kind == "vllm" and texts:  # which alone says what its cache held
         parts.append(tally(prompts.schema, _predicted_sums(groups, texts, job)))

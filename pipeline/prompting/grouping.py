@@ -34,6 +34,10 @@ class PromptGroup:
         """Tokens of its longest answer."""
         return max(answers[n] for n in self.prompts)
 
+    def highest(self, ranks: Sequence[float]) -> float:
+        """The highest rank of its prompts; 0 if none has any."""
+        return max(ranks[n] for n in self.prompts) if ranks else 0.0
+
 
 def papers_of(prompts: Iterable[Prompt]) -> list[str]:
     """The paper that each prompt stands with: that of the first one of its generation key."""
@@ -71,11 +75,13 @@ def split_batches(
     in_flight: float,
     answers: Sequence[int],
     min_rows: int = MIN_ROWS,
+    ranks: Sequence[float] = (),
 ) -> Iterator[list[int]]:
     """The prompt numbers of every batch, in order, at most `max_rows` of them.
 
-    `answers` are the tokens expected for each prompt. Groups with the longest answer come first, as
-    what begins last decides when a run ends, then those with more work. Batches shrink with the
+    `answers` are the tokens expected for each prompt. Groups whose prompts have the highest of the
+    `ranks`, if there are any, come first; of these, those with the longest answer, as what begins
+    last decides when a run ends, then those with more work. Batches shrink with the
     remaining work, so that replicas finish together (guided self-scheduling: Polychronopoulos and
     Kuck, 1987), but not below `min_rows`, unless some replicas would get nothing. `in_flight`
     batches are processed at a time; if `groups` are only part of a run, this part's share of them;
@@ -87,7 +93,9 @@ def split_batches(
     least = max(min(min_rows, max_rows, int(even)), MIN_ROWS)
     batch: list[int] = []
     work, shares = 0, in_flight * MARGIN
-    for group in sorted(groups, key=lambda group: (-group.longest(answers), -group.work(answers))):
+    order = [(-g.highest(ranks), -g.longest(answers), -g.work(answers)) for g in groups]
+    for number in sorted(range(len(groups)), key=order.__getitem__):
+        group = groups[number]
         each = group.work(answers) / len(group.prompts)
         rows = int(left / max(shares, 1) / max(each, 1))
         for piece in _pieces(group, min(max(rows, least), max_rows), max_rows):

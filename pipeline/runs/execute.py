@@ -7,6 +7,7 @@ from pipeline.answering.checks import digests_of
 from pipeline.answering.prepare import Prepared
 from pipeline.cluster.executor import Executor
 from pipeline.core.accounting import Totals
+from pipeline.engines import sequences_of
 from pipeline.engines.reasoning_parsers import described
 from pipeline.flow import outcomes
 from pipeline.runs.deadline import DeadlineWatch
@@ -31,7 +32,8 @@ def execute(
     """
     totals, file = Totals(), _run_file(prepared, run_id)
     with RunRecorder(file, totals, on_end, prepared.selection.limit) as record:
-        watch = DeadlineWatch(file.deadline, prepared.job.grace_seconds, record.shutdown)
+        grace, sequences = prepared.job.grace_seconds, sequences_of(prepared.job)
+        watch = DeadlineWatch(file.deadline, grace, sequences, record.shutdown)
         if not watch.is_over():
             with executor:
                 _answer(prepared, executor, totals, record, [*watchers, watch], watch)
