@@ -65,7 +65,7 @@ class JudgeWorker:
         every = asyncio.gather(*tasks)
         if await self._stop.comes_before(every):
             every.cancel()
-            await asyncio.wait([every])
+            await asyncio.gather(every, return_exceptions=True)
         else:
             every.result()
             self._counts = self._counts.plus(EngineCounts(batches=1))

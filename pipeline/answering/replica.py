@@ -115,7 +115,7 @@ class BatchWorker:
         every = asyncio.gather(*tasks)
         if await self._stop.comes_before(every):
             every.cancel()
-            await asyncio.wait([every])
+            await asyncio.gather(every, return_exceptions=True)
         else:
             every.result()
         answered = sum(0 if task.cancelled() else task.result() for task in tasks)

@@ -2,10 +2,10 @@
 
 The end begins so long before the deadline as an answer takes, going by the rate of the last minute
 and by how many are generated at a time: `grace_seconds` at most, and all of them while nothing was
-answered; and `STORING_SECONDS` more. Replicas begin no batch from then on, but go on with those they
-have, until these last seconds: they are for storing what was answered and giving back the cluster.
-A run that has not ended by the deadline is interrupted there; it is `stopped` all the same, and
-what was not stored is left to the next run.
+answered; and `STORING_SECONDS` more. Replicas begin no batch from then on. They go on with those
+they have until these last seconds, which are for storing what was answered and giving back the
+cluster. A run that has not ended by the deadline is interrupted there; it is `stopped` all the
+same, and what was not stored is left to the next run.
 """
 
 from collections.abc import Iterator
