@@ -3,7 +3,7 @@ run begins to wait for something else.
 """
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
@@ -196,25 +196,22 @@ def _deadline(progress: RunProgress) -> list[str]:
     if progress.deadline is None:
         return []
     deadline, now = progress.deadline, datetime.now(UTC)
-    facts = [f"deadline {deadline:%H:%M %Z}"]
+    zone = deadline.tzinfo
+    facts = [f"deadline {_clock(deadline, now, zone)} {deadline:%Z}"]
     if (seconds := progress.seconds_left) is None:
         return facts
     range_ = progress.time_left
-    done, *between = (
-        _clock(now + timedelta(seconds=each), deadline)
-        for each in (seconds, *(() if range_ is None else (range_.low, range_.high)))
-    )
+    each = (seconds,) if range_ is None else (range_.expected, range_.low, range_.high)
+    done, *between = (_clock(now + timedelta(seconds=s), now, zone) for s in each)
     facts.insert(0, f"done by {done}" + (f" ({' to '.join(between)})" if between else ""))
     needed = progress.replicas_needed
     return facts + ([f"{plural(needed, 'replica')} would do"] if needed else [])
 
 
-def _clock(moment: datetime, deadline: datetime) -> str:
-    """A moment on the deadline's clock, with the date if it is a day or more away."""
-    there = moment.astimezone(deadline.tzinfo)
-    return (
-        f"{there:%H:%M}" if abs(moment - deadline) < timedelta(hours=20) else f"{there:%d %b %H:%M}"
-    )
+def _clock(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
+    """A moment to come on the clocks of a zone, with the date unless it is within the next day."""
+    there = moment.astimezone(zone)
+    return f"{there:%H:%M}" if moment - now < timedelta(hours=20) else f"{there:%d %b %H:%M}"
 
 
 def _deadline_facts(progress: RunProgress) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pipeline.runs.execute import execute
 from pipeline.runs.metrics import Metrics
 from pipeline.runs.notify import check_webhook, notify
 from pipeline.runs.recorder import EXIT_CODES, Document
-from pipeline.store.ending import ending
+from pipeline.store.ending import what_is_left, why_it_ended
 from pipeline.store.runs import active_runs
 
 
@@ -59,7 +59,8 @@ def main(
         for run_document in ended:
             _notify(console, prepared, run_document)
     seconds = document["timings"]["total"]
-    console.print(f"run {document['run_id']}: {ending(document)} in {seconds:.1f} s")
+    ended = f"run {document['run_id']}: {why_it_ended(document)} in {seconds:.1f} s"
+    console.print("; ".join(filter(None, [ended, what_is_left(document)])))
     return EXIT_CODES[document["status"]], document
 
 

@@ -266,7 +266,8 @@ def shown_run(ray_cluster: "Cluster", tmp_path_factory: pytest.TempPathFactory) 
     with scripted(slow_seconds=2.5) as url:
         shown = scripted_job(url, folder / "shards", folder / "store", 40, "shown")
         file = job_file(folder / "job.yaml", shown)
-        screen, out = on_a_terminal("run", file, "--json", address=ray_cluster.address)
+        command = ("run", file, "deadline=+8h", "--json")
+        screen, out = on_a_terminal(*command, address=ray_cluster.address)
     pages = []
     for node in ray.nodes():  # type: ignore[no-untyped-call]
         port = node["MetricsExportPort"]

@@ -48,11 +48,11 @@ def _answer(
     watchers: Sequence[Watcher],
     watch: DeadlineWatch,
 ) -> None:
-    record.timings.cluster_ready = record.timings.now()
+    record.timings.cluster_ready = joined = record.timings.now()
     bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
     monitor = Monitor(bounds, totals, executor.counts, watchers, record.file.deadline_shown)
     record.remaining = monitor.remaining
-    with monitor.watching(), record.shutdown.listening(executor.end), watch.watching():
+    with monitor.watching(), record.shutdown.listening(executor.end), watch.watching(joined):
         for stored in outcomes(prepared, executor, record.file.run_id):
             if record.timings.first_rows is None and stored.sums["parts"]:
                 record.timings.first_rows = record.timings.now()

@@ -126,8 +126,7 @@ class RunProgress:
 
         The unread input is assumed to hold as much work per byte as what was read.
         """
-        unread = (1 - self.read_share) * self.bounds.stored_bytes
-        unanswered = max(self.expected_work - self.counts.engines.done, 0)
+        unread, unanswered = self._unread, self._unanswered
         reading, answering = self.rates.stored_bytes, self.rates.done
         if not self.counts.stages.read or unread > 0 == reading or unanswered > 0 == answering:
             return None
@@ -137,9 +136,22 @@ class RunProgress:
 
     @property
     def time_left(self) -> TimeLeft | None:
-        """The same as a range, once the rate has been measured for a minute."""
-        seconds = self.seconds_left
-        return None if seconds is None or self.spread is None else self.spread.around(seconds)
+        """The same as a range, by the rates of answering of the last ten minutes, once there is one
+        of them.
+        """
+        if self.seconds_left is None or self.spread is None:
+            return None
+        reading = self._unread / self.rates.stored_bytes if self._unread else 0.0
+        return TimeLeft(*(max(reading, t) for t in self.spread.time_for(self._unanswered)))
+
+    @property
+    def _unread(self) -> float:
+        """Stored bytes."""
+        return (1 - self.read_share) * self.bounds.stored_bytes
+
+    @property
+    def _unanswered(self) -> float:
+        return max(self.expected_work - self.counts.engines.done, 0)
 
     @property
     def seconds_to_deadline(self) -> float | None:
@@ -152,14 +164,16 @@ class RunProgress:
         those at work now will not; None if they will, or if it is unknown or too late.
         """
         at_work = sum(self.counts.replicas.get(state, 0) for state in REPLICAS_READY)
-        expected, left = self.seconds_left, self.seconds_to_deadline
-        if left is None or expected is None or not at_work:
+        seconds, left = self.seconds_left, self.seconds_to_deadline
+        if left is None or seconds is None or not at_work:
             return None
-        has = left - STORING_SECONDS
-        if expected <= has or has <= 0:
+        has, expected = (
+            left - STORING_SECONDS,
+            self.time_left or TimeLeft(seconds, seconds, seconds),
+        )
+        if expected.expected <= has or has <= 0:
             return None
-        longest = self.time_left.high if self.time_left else expected
-        return ceil(at_work * longest / has)
+        return ceil(at_work * expected.high / has)
 
     @property
     def stages(self) -> dict[StageName, int]:

@@ -14,7 +14,7 @@ DEVIATIONS = 1.65
 """Of the mean rate to either side, within which nine of ten lie."""
 
 SLOWEST_SHARE = 0.2
-"""Of the rate of the last minute; a run is not expected to become slower than that."""
+"""Of the mean rate; a run is not expected to become slower than that."""
 
 
 class TimeLeft(NamedTuple):
@@ -26,13 +26,17 @@ class TimeLeft(NamedTuple):
 
 
 class RateSpread(NamedTuple):
-    """How far the rates of a number of intervals differ: their deviation as a share of the mean."""
+    """The rates of a number of intervals: their mean in records per second, and how far they
+    differ, as a share of it.
+    """
 
+    rate: float
     deviation: float
     intervals: int
 
-    def around(self, seconds: float) -> TimeLeft:
-        """The range of an expected time: the mean of many intervals is nearer to that of others."""
+    def time_for(self, records: float) -> TimeLeft:
+        """The mean of many intervals is nearer to that of others, measured and to come."""
+        seconds = records / self.rate
         more = max(seconds / INTERVAL_SECONDS, 1.0)
         off = DEVIATIONS * self.deviation * sqrt(1 / self.intervals + 1 / more)
         return TimeLeft(seconds / (1 + off), seconds, seconds / max(1 - off, SLOWEST_SHARE))
@@ -62,4 +66,4 @@ class SpreadWindow:
         """None while too little is known."""
         if len(self._rates) < FEWEST_INTERVALS or not (average := mean(self._rates)):
             return None
-        return RateSpread(stdev(self._rates) / average, len(self._rates))
+        return RateSpread(average, stdev(self._rates) / average, len(self._rates))

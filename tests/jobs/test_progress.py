@@ -4,7 +4,9 @@ import io
 import json
 import re
 from collections import Counter
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from rich.console import Console
@@ -14,7 +16,9 @@ from jobs.messages import LogLines
 from jobs.progress import PLANNING, JobProgress
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.accounting import Totals
+from pipeline.runs import progress as run_progress
 from pipeline.runs.progress import InputBounds, Rates, RunProgress
+from pipeline.runs.time_left import RateSpread
 from tests.support.jobs import job, job_file, on_a_terminal, rows, write_jsonl
 
 ANSWERING = RunProgress(
@@ -66,6 +70,34 @@ def test_without_a_terminal_one_plain_line_says_everything():
         "100 failed, 2,500 repairs, 120 rejected, 2 replicas answering, 1 replica loading, "
         "20 min left"
     )
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        (2, "done by 23:20 (23:17 to 23:23), deadline 01:00 CET"),
+        (0.25, "done by 23:20 (23:17 to 23:23), deadline 23:15 CET, 4 replicas would do"),
+        (72, "done by 23:20 (23:17 to 23:23), deadline 30 Nov 23:00 CET"),
+    ],
+)
+def test_with_a_deadline_a_line_says_whether_the_run_will_be_done_by_then(hours, said, monkeypatch):
+    """Twenty minutes are left, at a rate whose intervals differ by a third."""
+    now = datetime(2026, 11, 27, 22, tzinfo=UTC)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, _=None):
+            return now
+
+    for module in (progress, run_progress):
+        monkeypatch.setattr(module, "datetime", Clock)
+    until = (now + timedelta(hours=hours)).astimezone(ZoneInfo("Europe/Berlin"))
+    spread = RateSpread(rate=50, deviation=1 / 3, intervals=20)
+    if hours == 2:
+        assert line(replace(ANSWERING, deadline=until)).endswith(
+            ", 20 min left, done by 23:20, deadline 01:00 CET"  # until the spread is known
+        )
+    assert line(replace(ANSWERING, deadline=until, spread=spread)).endswith(f", {said}")
 
 
 def test_until_engines_have_work_the_line_is_about_reading():
@@ -162,6 +194,7 @@ def test_a_terminal_shows_stages_and_rates_and_no_messages_of_ray(shown_run):
     assert re.search(r"\d+ records/s, [\d,]+ prompt tokens/s \(40% cached\), [\d,]+ compl", screen)
     assert re.search(r"[\d.]+% passing, \d+ failed, [1-9]\d* repairs, 1 rejected", screen)
     assert re.search(r"answering \d+%, \d+ s left", screen)
+    assert re.search(r"done by \d\d:\d\d, deadline \d\d:\d\d UTC", screen)
     assert "core_worker" not in screen
     assert "WARNING" not in screen
 

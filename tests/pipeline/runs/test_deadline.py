@@ -142,9 +142,9 @@ def test_a_command_ends_with_0_by_its_deadline_through_a_kill_in_between(ray_clu
 # When the end begins.
 
 
-def progress(in_engines: int, rate: float, replicas: int = 2) -> RunProgress:
+def progress(in_engines: int, rate: float, done: int = 100, replicas: int = 2) -> RunProgress:
     counted = RunCounts(
-        engines=EngineCounts(asked=in_engines),
+        engines=EngineCounts(asked=in_engines + done, answered=done),
         in_engines=in_engines,
         replicas={"answering": replicas},
     )
@@ -157,7 +157,8 @@ def progress(in_engines: int, rate: float, replicas: int = 2) -> RunProgress:
         (progress(0, 0), 0),  # nothing is in flight: the model loads, or the input is read
         (progress(400, 10), 2 * 30 / 10),  # thirty sequences each, whatever waits behind them
         (progress(40, 10), 40 / 10),
-        (progress(400, 0), 20),  # nothing was answered yet: the grace
+        (progress(400, 10, done=59), 0),  # the first ones are not done: nothing is known
+        (progress(400, 0), 20),  # no answer for a minute: the grace
         (progress(400, 0.1), 20),
     ],
 )

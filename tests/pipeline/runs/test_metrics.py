@@ -48,6 +48,8 @@ def test_gauges_show_what_the_terminal_showed_last(exported):
     assert values(exported, "passing_ratio", "job_name") == {JOB_NAME: pytest.approx(38 / 40)}
     assert values(exported, "cached_ratio", "job_name") == {JOB_NAME: pytest.approx(0.4)}
     assert values(exported, "left_seconds", "job_name") == {JOB_NAME: 0}
+    (seconds,) = values(exported, "deadline_seconds", "job_name").values()
+    assert 7.5 * 3600 < seconds < 8 * 3600
     assert values(exported, "replicas", "state")["answering"] == 1
 
 

@@ -13,6 +13,7 @@ from pipeline.config.schema import Job, Notify
 from pipeline.config.selection import EVERYTHING
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Location
+from pipeline.results.pages.summary import verdict
 from pipeline.runs.notify import NotificationFailed, check_webhook, notify
 from tests.support.jobs import job, job_file, rows, run, write_jsonl
 from tests.support.proxy import Proxy
@@ -84,6 +85,39 @@ def test_the_message_is_the_run_file_and_a_line(receiver, task, ended):
     assert "6 records read: 4 answered, 2 failed" in message["text"]
     assert "unsaid" not in json.dumps(message)
     assert "herons at pond" not in json.dumps(message)
+
+
+@pytest.mark.parametrize(
+    ("more", "why", "left"),
+    [
+        (
+            {"status": "stopped", "stopped_by": "deadline", "left": 1204, "left_seconds": 2410.0},
+            "stopped at its deadline",
+            "1,204 records left, about 40 min at this rate",
+        ),
+        (
+            {"status": "stopped", "stopped_by": "budget", "left": 0, "left_seconds": 0.0},
+            "stopped with its budget spent",
+            "nothing left",
+        ),
+        (
+            {"status": "interrupted", "stopped_by": "signal", "left": 1, "left_seconds": None},
+            "interrupted",
+            "1 record left",
+        ),
+        ({"status": "done", "stopped_by": None, "left": 0, "left_seconds": 0.0}, "done", ""),
+        ({"status": "interrupted"}, "interrupted", ""),  # as earlier releases wrote it
+    ],
+)
+def test_the_line_says_why_a_run_ended_and_what_is_left(more, why, left, receiver, task, ended):
+    new = ("deadline", "stopped_by", "left", "left_seconds")
+    run_ = {name: value for name, value in ended.items() if name not in new} | more
+    notify(run_, store_of(task), Notify(format="slack"))
+    (message,) = receiver.messages
+    minutes = f"{ended['timings']['total'] / 60:,.1f} min"
+    assert f": {why} after {minutes}{'; ' * bool(left)}{left}; 6 records" in message["text"]
+    stopped = f"; {why}{', ' * bool(left)}{left}" if more.get("stopped_by") else " failed"
+    assert verdict(run_).endswith(stopped)
 
 
 def test_a_chat_gets_the_line_only(receiver, task, ended):

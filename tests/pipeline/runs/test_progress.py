@@ -1,5 +1,7 @@
 """Rates, shares and time left, computed from the counts of stages and engines."""
 
+from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.accounting import Totals
 from pipeline.runs.progress import WINDOW_SECONDS, InputBounds, Rates, RateWindow, RunProgress
+from pipeline.runs.time_left import FEWEST_INTERVALS, INTERVAL_SECONDS, RateSpread, SpreadWindow
 
 
 def progress(
@@ -88,3 +91,53 @@ def test_loading_a_model_does_not_lower_the_rates():
     at_work = EngineCounts(asked=50, answered=20, completion_tokens=400)
     rates = window.rates(RunCounts(engines=at_work, replicas={"ready": 1}), 50.0)
     assert (rates.done, rates.completion_tokens) == (2, 40)
+
+
+def seen(rates: Iterable[float], seconds: float = 1.0) -> RateSpread | None:
+    """The spread of a run that was looked at every second, with a new rate in each interval."""
+    window, done, now = SpreadWindow(), 0.0, 0.0
+    window.add(0, now)
+    for rate in rates:
+        for _ in range(int(INTERVAL_SECONDS / seconds)):
+            done, now = done + rate * seconds, now + seconds
+            window.add(int(done), now)
+    return window.spread
+
+
+def test_a_steady_run_has_no_range_and_a_young_one_none_yet():
+    assert seen([50] * (FEWEST_INTERVALS - 1)) is None
+    assert seen([0] * 20) is None
+    steady = seen([50] * 20)
+    assert steady is not None
+    assert steady.time_for(30_000) == (600, 600, 600)
+
+
+def test_a_range_is_wider_for_uneven_rates_and_shorter_times():
+    even, uneven = seen([45, 55] * 10), seen([10, 90] * 10)
+    assert even is not None
+    assert uneven is not None
+    assert uneven.time_for(30_000).low < even.time_for(30_000).low < 600
+    assert 600 < even.time_for(30_000).high < uneven.time_for(30_000).high
+
+    def width(seconds: float) -> float:
+        left = even.time_for(50 * seconds)
+        return (left.high - left.low) / seconds
+
+    assert width(30) > width(3600)
+
+
+def test_nine_of_ten_runs_are_done_within_the_range():
+    """Rates of intervals that differ by 40 %, none of which says anything of the next."""
+    chance, inside = Random(7), 0
+    for _ in range(200):
+        rates = [max(chance.gauss(50, 20), 1) for _ in range(400)]
+        spread = seen(rates[:40], INTERVAL_SECONDS)
+        assert spread is not None
+        left, taken, at = 9_000.0, 0.0, 40
+        while left > 0:
+            taken += min(left / rates[at], INTERVAL_SECONDS)
+            left -= rates[at] * INTERVAL_SECONDS
+            at += 1
+        low, _, high = spread.time_for(9_000)
+        inside += low <= taken <= high
+    assert inside / 200 >= 0.85
