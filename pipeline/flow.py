@@ -24,7 +24,6 @@ from pipeline.cluster.counters import StageCounts
 from pipeline.cluster.executor import Executor, Stage, Stream
 from pipeline.cluster.limit import Limit
 from pipeline.cluster.reporter import Reporter
-from pipeline.config.schema import NEW_FIRST
 from pipeline.core.accounting import Totals
 from pipeline.core.arrow import RANKED, receipt
 from pipeline.core.filesystem import Location
@@ -35,7 +34,6 @@ from pipeline.prompting.own_ids import Settler
 from pipeline.prompting.priority import Priority
 from pipeline.prompting.render import to_prompts
 from pipeline.reading.source import read_tasks
-from pipeline.store.answered_ids import AnsweredIds
 from pipeline.store.filling import Filling
 from pipeline.store.judging import CurrentAnswers, ToJudge
 from pipeline.store.ledger import Ledger
@@ -77,7 +75,7 @@ def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Total
         in_flight=_rivals(job.engine.replicas.max) * (concurrent + 1) / partitions,
         reporter=reporter,
         lengths=executor.share(_lengths_of(prepared, ledger)),
-        priority=executor.share(_priority_of(prepared)),
+        priority=executor.share(Priority.of(job.input, prepared.store)),
     )
     in_order = job.input.priority is not None
     waits = partitions == 1 or in_order or (job.engine.generates and not job.input.grouped)
@@ -135,14 +133,6 @@ def _lengths_of(prepared: Prepared, ledger: Ledger) -> Lengths | None:
     if not job.engine.generates or not (len(ledger.answered) or len(ledger.failed)):
         return None
     return Lengths.of(prepared.store, model_of(job)[0], job.input.bucket)
-
-
-def _priority_of(prepared: Prepared) -> Priority | None:
-    """By what the job wants records to come first, if by anything."""
-    wanted, bucket = prepared.job.input.priority, prepared.job.input.bucket
-    if wanted == NEW_FIRST:
-        return Priority(AnsweredIds.of(prepared.store, bucket))
-    return Priority(wanted) if wanted else None
 
 
 def _judged(

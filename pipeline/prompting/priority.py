@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from math import inf, isnan
 from typing import Any
 
+from pipeline.config.schema import NEW_FIRST, Input
 from pipeline.core.dotted import keys_to, value_at
+from pipeline.core.filesystem import Location
 from pipeline.core.records import Record
 from pipeline.store.answered_ids import AnsweredIds
 
@@ -20,6 +22,13 @@ class Priority:
     """
 
     by: str | AnsweredIds
+
+    @staticmethod
+    def of(wanted: Input, store: Location) -> "Priority | None":
+        """What a job wants to come first, if anything; the store may not exist yet."""
+        if wanted.priority == NEW_FIRST:
+            return Priority(AnsweredIds.of(store, wanted.bucket))
+        return Priority(wanted.priority) if wanted.priority else None
 
     def ranks(self, records: Sequence[Record]) -> list[float]:
         """A rank for each record."""

@@ -10,12 +10,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import flow
 from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import LOCAL_BYTES, InProcess, executor_for
 from pipeline.cluster.ray_data import RayData
-from pipeline.config.schema import Job, PromptChoice
+from pipeline.config.schema import NEW_FIRST, Job, PromptChoice
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
+from pipeline.flow import partitions_of
 from pipeline.results.pages.run_page import write_report
 from pipeline.runs.execute import execute
 from pipeline.runs.plan import Cause, make_plan
@@ -320,8 +322,70 @@ def test_a_backfill_begins_with_the_papers_whose_answers_were_long_before(tmp_pa
         assert _papers(task.model_copy(update={"prompt": changed}), endpoint)[0] == 1
 
 
-def _papers(task: Job, endpoint: Answered) -> list[int]:
+def _papers(task: Job, endpoint: Answered, current: int = 0) -> list[int]:
     """Papers, six ponds each, in the order in which a run asks about them, in one process."""
     endpoint.times.clear()
-    assert counts(run(task)) == {"read": 18, "answered": 18}
+    here = {"current": current} if current else {}
+    assert counts(run(task)) == {"read": 18, **here, "answered": 18 - current}
     return list(dict.fromkeys(pond // 6 for pond, _ in endpoint.times))
+
+
+def _with_priority(task: Job, priority: str) -> Job:
+    return task.model_copy(update={"input": task.input.model_copy(update={"priority": priority})})
+
+
+def test_papers_with_the_highest_numbers_in_a_column_come_first(tmp_path):
+    """The second paper has one high number, the third some as text, the first none."""
+    lines = rows(range(18))
+    lines[9]["need"] = {"votes": 7}
+    for line in lines[12:]:
+        line["need"] = {"votes": "1.5"}
+    lines[0]["need"] = {"votes": "many"}
+    write_jsonl(tmp_path / "shards/a.jsonl", lines)
+    with thinking(lambda _: 20) as endpoint:
+        task = scripted_job(endpoint.url, tmp_path / "shards", tmp_path / "store", 6, "first")
+        assert _papers(_with_priority(task, "need.votes"), endpoint) == [1, 2, 0]
+
+
+def test_records_without_any_answer_come_before_those_whose_answers_are_outdated(tmp_path):
+    write_jsonl(tmp_path / "shards/a.jsonl", rows(range(12)))
+    with thinking(lambda pond: 3000 if pond < 12 else 20) as endpoint:
+        task = scripted_job(endpoint.url, tmp_path / "shards", tmp_path / "store", 6, "new")
+        run(task)
+        write_jsonl(tmp_path / "shards/a.jsonl", rows(range(18)))
+        (tmp_path / "new.md").write_text(TEMPLATE.format(version=2, text="{{ question }} Quickly!"))
+        changed = task.model_copy(
+            update={"prompt": PromptChoice(template=str(tmp_path / "new.md"))}
+        )
+        assert _papers(_with_priority(changed, NEW_FIRST), endpoint)[0] == 2
+        assert counts(run(task)) == {"read": 18, "current": 12, "answered": 6}
+
+
+def test_without_a_model_records_come_in_the_same_order(tmp_path):
+    lines = [{**line, "votes": n % 3} for n, line in enumerate(rows(range(9)))]
+    write_jsonl(tmp_path / "shards/a.jsonl", lines)
+    task = _with_priority(job(tmp_path / "shards", tmp_path / "store", 3), "votes")
+    assert counts(run(task)) == {"read": 9, "answered": 9}
+    parts = sorted((tmp_path / "store/answers").glob("part-*"), key=lambda p: p.stat().st_mtime_ns)
+    firsts = [pq.read_table(part)["record_id"].to_pylist() for part in parts]
+    assert [{int(i.split("-")[1][0]) * 6 + int(i[-1]) for i in ids} for ids in firsts] == [
+        {2, 5, 8},
+        {1, 4, 7},
+        {0, 3, 6},
+    ]
+
+
+def test_many_partitions_have_one_order(ray_cluster, tmp_path, monkeypatch):
+    """A hundred papers in seven partitions, two of them wanted first, and one replica."""
+    monkeypatch.setattr(flow, "PARTITION_BYTES", 20_000)
+    lines = [{**line, "votes": int(n // 6 in (41, 83))} for n, line in enumerate(rows(range(600)))]
+    write_jsonl(tmp_path / "shards/a.jsonl", lines)
+    with thinking(lambda _: 20) as endpoint:
+        task = scripted_job(endpoint.url, tmp_path / "shards", tmp_path / "store", 6, "first")
+        prepared = _with_priority(task, "votes")
+        assert partitions_of(prepare(prepared)) > 5
+        assert counts(run_on_cluster(prepared)) == {"read": 600, "answered": 600}
+        papers = [pond // 6 for pond, _ in sorted(endpoint.times, key=lambda at: at[1])]
+    places = [at for at, paper in enumerate(papers) if paper in (41, 83)]
+    print("requests about the wanted papers stood at", places)
+    assert max(places) < 60  # of 600: some batches are in flight at a time
