@@ -8,6 +8,7 @@ import pyarrow as pa
 from pipeline.answering.engine_loader import EngineLoader
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.judge import COLUMNS, Judge, Reply
+from pipeline.answering.reservations import Reservations
 from pipeline.answering.stop_signal import StopSignal
 from pipeline.answering.stored_rows import Row, stored_prompt, stored_split
 from pipeline.cluster.counters import EngineCounts
@@ -18,6 +19,7 @@ from pipeline.core.arrow import receipt, unpack
 from pipeline.core.errors import OvernightError
 from pipeline.core.records import Completion
 from pipeline.engines.engine import Engine
+from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
 from pipeline.prompting.template import PromptSource
 from pipeline.store.judging import with_judgements
 from pipeline.store.sink import Sink
@@ -45,6 +47,9 @@ class JudgeWorker:
         self._loader = EngineLoader(job, source, evaluator, reporter)
         self._counts = EngineCounts()
         self._stop = StopSignal(reporter, lambda: self._counts)
+        self._reservations = Reservations(
+            job, judge, reporter, self._stop, lambda: self._counts, self._add
+        )
         reporter.state("placed")
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
@@ -52,32 +57,54 @@ class JudgeWorker:
         rows = unpack(batch)
         rows = rows.filter(pa.array(self._judge.lacking(rows.select(COLUMNS)), pa.bool_()))
         totals = Totals()
-        if rows.num_rows and await self._stop.may_begin():
-            try:
-                totals = await self._judged(rows)
-            except OvernightError as error:
-                raise type(error)(str(error)) from None  # its causes may not travel to the driver
+        try:
+            while rows.num_rows:
+                amounts = self._amounts(rows)
+                if not (granted := await self._reservations.granted(amounts)):
+                    break
+                totals.add(await self._judged(rows.slice(0, granted), amounts))
+                rows = rows.slice(granted)
+        except OvernightError as error:
+            raise type(error)(str(error)) from None  # its causes may not travel to the driver
         return receipt(totals)
 
-    async def _judged(self, rows: pa.Table) -> Totals:
+    def _amounts(self, rows: pa.Table) -> list[float]:
+        """The most that each verdict costs, by the lengths of the stored conversations."""
+        turn = self._judge.template.estimated_tokens
+        lengths = [
+            sum(len(m["content"]) for m in messages or ()) + len(completion or "")
+            for messages, completion in zip(
+                rows["messages"].to_pylist(), rows["completion"].to_pylist(), strict=True
+            )
+        ]
+        tokens = (length // CHARACTERS_PER_TOKEN + turn for length in lengths)
+        return [self._reservations.most_of_verdict(each) for each in tokens]
+
+    async def _judged(self, rows: pa.Table, amounts: Sequence[float]) -> Totals:
         engine = (await self._loader.loaded()).engine
-        tasks = [asyncio.create_task(self._reply(row, engine)) for row in rows.to_pylist()]
+        begun = zip(rows.to_pylist(), amounts, strict=False)
+        tasks = [asyncio.create_task(self._reply(row, amount, engine)) for row, amount in begun]
         every = asyncio.gather(*tasks)
         if await self._stop.comes_before(every):
             every.cancel()
             await asyncio.gather(every, return_exceptions=True)
         else:
             every.result()
-            self._counts = self._counts.plus(EngineCounts(batches=1))
-            await self._stop.report()
+            self._add(EngineCounts(batches=1))
+        await self._stop.report()
         replies = [None if task.cancelled() else task.result() for task in tasks]
         return await asyncio.to_thread(self._store, rows, replies)
 
-    async def _reply(self, row: Row, engine: Engine) -> Reply:
+    async def _reply(self, row: Row, reserved: float, engine: Engine) -> Reply:
         reasoning = row["reasoning"]
         split = stored_split(row["completion"], reasoning) if reasoning else None
         completion = self._evaluator.split(Completion(row["completion"], None, split=split))
-        return await self._judge.ask(stored_prompt(row, "", {}), completion, row, engine)
+        reply = await self._judge.ask(stored_prompt(row, "", {}), completion, row, engine)
+        self._reservations.settle_verdict(reply.counts, reserved)
+        return reply
+
+    def _add(self, more: EngineCounts) -> None:
+        self._counts = self._counts.plus(more)
 
     def _store(self, rows: pa.Table, replies: Sequence[Reply | None]) -> Totals:
         """Stores the rows that got a judgement; counts all that were asked for."""

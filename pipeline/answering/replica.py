@@ -11,6 +11,7 @@ from pipeline.answering.engine_loader import EngineLoader
 from pipeline.answering.evaluate import Evaluator
 from pipeline.answering.flushing import BatchAnswers, Flusher
 from pipeline.answering.judge import Judge
+from pipeline.answering.reservations import Reservations
 from pipeline.answering.sharing import equal_prompts
 from pipeline.answering.stop_signal import StopSignal
 from pipeline.cluster.counters import EngineCounts
@@ -60,6 +61,9 @@ class BatchWorker:
         )
         self._counts = EngineCounts()
         self._stop = StopSignal(reporter, lambda: self._counts)
+        self._reservations = Reservations(
+            job, judge, reporter, self._stop, lambda: self._counts, self._add
+        )
         reporter.state("placed")
         Thread(target=self._loader.load_ahead, daemon=True).start()
 
@@ -104,14 +108,28 @@ class BatchWorker:
         return await asyncio.to_thread(self._sink.stored, parts, set(digests))
 
     async def _answer_all(self, prompts: Sequence[Prompt], batch: BatchAnswers) -> int:
-        """Answers prompts, equal ones together; returns for how many there was time."""
-        if not prompts or not await self._stop.may_begin():
-            return 0
-        self._add(EngineCounts(asked=len(prompts)))
+        """Answers prompts, equal ones together; returns for how many there was time and money."""
+        groups, answered = equal_prompts(prompts, self._job), 0
+        while groups:
+            amounts = [self._reservations.most(g[0].messages, _own_limit(g[0])) for g in groups]
+            if not (granted := await self._reservations.granted(amounts)):
+                break
+            answered += await self._answer_groups(groups[:granted], amounts, batch)
+            groups = groups[granted:]
+        return answered
+
+    async def _answer_groups(
+        self, groups: Sequence[tuple[Prompt, ...]], amounts: Sequence[float], batch: BatchAnswers
+    ) -> int:
+        """Answers groups of equal prompts, for which these amounts are reserved; returns for how
+        many prompts there was time.
+        """
+        prompts = sum(map(len, groups))
+        self._add(EngineCounts(asked=prompts))
         # At once: an engine without a model keeps the loop busy from here on.
         self._reporter.worked(self._counts, self._stop.is_stopping)
-        groups = equal_prompts(prompts, self._job)
-        tasks = [asyncio.create_task(self._answer(group, batch)) for group in groups]
+        begun = zip(groups, amounts, strict=False)
+        tasks = [asyncio.create_task(self._answer(*group, batch)) for group in begun]
         every = asyncio.gather(*tasks)
         if await self._stop.comes_before(every):
             every.cancel()
@@ -119,14 +137,17 @@ class BatchWorker:
         else:
             every.result()
         answered = sum(0 if task.cancelled() else task.result() for task in tasks)
-        self._add(EngineCounts(asked=answered - len(prompts)))
+        self._add(EngineCounts(asked=answered - prompts))
         return answered
 
-    async def _answer(self, prompts: Sequence[Prompt], batch: BatchAnswers) -> int:
+    async def _answer(
+        self, prompts: Sequence[Prompt], reserved: float, batch: BatchAnswers
+    ) -> int:
         """Answers prompts of one generation key; returns how many they are."""
         loop = await self._loader.loaded()
         answers = await loop.answer_equal(prompts)
         self._flusher.add(batch, answers)
+        self._reservations.settle(answers, reserved)
         for answer in answers:
             batch.totals.sums.update(answer.judging.nonzero)
             self._add(EngineCounts.of(answer))
@@ -157,6 +178,12 @@ class BatchWorker:
             "sampling": canonical(sampling_of(self._job)).decode(),
             "settings": canonical(settings_of(self._job)).decode(),
         }
+
+
+def _own_limit(prompt: Prompt) -> int | None:
+    """The token limit that the record's own line sets."""
+    line = prompt.record.batch
+    return line.sampling.get("max_tokens") if line else None
 
 
 def _took(found: Counter[bytes], digest: bytes) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from heapq import nlargest
 from typing import NamedTuple
 
+from pipeline.cluster.account import Account, Terms
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.core.records import ReplicaState
 
@@ -64,6 +65,11 @@ class ReplicaStatus:
         end = now if self.replica.state == "placed" else self.heartbeat_at
         return round(end - self.placed_at, 3)
 
+    def held(self, now: float) -> float:
+        """Seconds for which it must be paid: one that loads its model sends no heartbeats."""
+        waits = self.replica.state in ("placed", "loading")
+        return (now if waits else self.heartbeat_at) - self.placed_at
+
 
 class Coordinator:
     """An actor that replicas and tasks report to.
@@ -80,6 +86,7 @@ class Coordinator:
         self._barren_deaths = 0
         self._deadline: float | None = None
         self._parts: defaultdict[bytes, list[str]] = defaultdict(list)
+        self._account = Account(Terms())
 
     def state(self, replica: Replica) -> int:
         """Records how far a replica has got before its first batch is answered; returns the deaths
@@ -103,7 +110,22 @@ class Coordinator:
             status.replica = replace(status.replica, state="answering")
         status.counts, status.heartbeat_at = counts, time.monotonic()
         status.may_begin = (status.may_begin or seconds is None) and not is_stopping
+        self._account.settle(process, counts)
         return seconds
+
+    def open_account(self, terms: Terms) -> None:
+        """Begins the account of the run, before anything is spent."""
+        self._account = Account(terms)
+
+    def reserve(
+        self, process: Process, counts: EngineCounts, amounts: Sequence[float]
+    ) -> int | None:
+        """Reserves for prompts of a replica, as `Account.reserve` does."""
+        return self._account.reserve(process, counts, amounts)
+
+    def allow(self, amount: float) -> None:
+        """Lets so much be spent and reserved."""
+        self._account.allow(amount)
 
     def announce(self, part: str, batches: Sequence[bytes]) -> None:
         """A part with answers of these batches, by their digests, is about to be written."""
@@ -134,13 +156,21 @@ class Coordinator:
         now, statuses = time.monotonic(), [*self._replicas.values()]
         heard = [status for status in statuses if not status.is_silent(now)]
         living = nlargest(self._size, heard, key=lambda status: status.heartbeat_at)
+        self._update_account(living, now)
         return RunCounts(
             self._stages,
             EngineCounts.sum(status.counts for status in statuses),
             sum(status.counts.in_progress for status in living),
             Counter(status.replica.state for status in living),
             sum(status.may_begin for status in living),
+            self._account.spending,
         )
+
+    def _update_account(self, living: Sequence[ReplicaStatus], now: float) -> None:
+        seconds = sum(status.held(now) for status in self._replicas.values())
+        live = {id(status) for status in living}
+        self._account.lose(p for p, status in self._replicas.items() if id(status) not in live)
+        self._account.hold(seconds, len(living))
 
     def replicas(self) -> list[Replica]:
         """Every replica that has reported."""

@@ -6,7 +6,7 @@ twice; the accounting is that of `Totals`, which counts what is stored.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import add
+from operator import add, sub
 from typing import NamedTuple, Self
 
 from pipeline.core.accounting import Totals
@@ -54,6 +54,12 @@ class EngineCounts(NamedTuple):
     completion_tokens: int = 0
     batches: int = 0  # answered to their ends
     shared: int = 0  # first attempts of records that another's generation was used for
+    reserved_prompts: int = 0  # for which the account of the budget has granted `reserved`
+    settled_prompts: int = 0  # whose costs are known; `settled` had been reserved for them
+    reserved: float = 0.0
+    settled: float = 0.0
+    token_cost: float = 0.0
+    judge_cost: float = 0.0
 
     @classmethod
     def sum(cls, counts: Iterable[Self]) -> Self:
@@ -76,9 +82,16 @@ class EngineCounts(NamedTuple):
     def plus(self, other: Self) -> Self:
         return type(self)(*map(add, self, other))
 
+    def minus(self, other: Self) -> Self:
+        return type(self)(*map(sub, self, other))
+
     @property
     def done(self) -> int:
         return self.answered + self.failed
+
+    @property
+    def cost(self) -> float:
+        return self.token_cost + self.judge_cost
 
     @property
     def in_progress(self) -> int:
@@ -98,6 +111,31 @@ class EngineCounts(NamedTuple):
         return self.answered / self.done if self.done else None
 
 
+class Spending(NamedTuple):
+    """What a run has spent, in the currency of `report.price`.
+
+    `cut_off` is what had been reserved for prompts whose cost will not be known, `reserved` the
+    same for those in flight. `wanted` was refused to replicas that wait, `allowed` is what may be
+    spent and reserved for now. It `is_over` if a replica found the budget spent, or if that is so
+    while prompts are in flight.
+    """
+
+    budget: float | None = None
+    earlier: float = 0.0  # by earlier starts of the run
+    tokens: float = 0.0
+    judge: float = 0.0
+    gpus: float = 0.0
+    cut_off: float = 0.0
+    reserved: float = 0.0
+    wanted: float = 0.0
+    allowed: float = 0.0
+    is_over: bool = False
+
+    @property
+    def total(self) -> float:
+        return self.earlier + self.tokens + self.judge + self.gpus + self.cut_off
+
+
 @dataclass(frozen=True, slots=True)
 class RunCounts:
     """The counts of a whole run. Replicas that were lost are in `engines`, not in `in_engines`."""
@@ -107,6 +145,7 @@ class RunCounts:
     in_engines: int = 0
     replicas: Mapping[ReplicaState, int] = field(default_factory=dict)
     may_begin: int = 0  # replicas that may begin a batch: none, soon after a SIGTERM
+    spending: Spending = Spending()  # noqa: RUF009  it cannot change
 
     @property
     def can_answer(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import pyarrow as pa
 
+from pipeline.cluster.account import Terms
 from pipeline.cluster.counters import RunCounts
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.limit import Limit
@@ -85,6 +86,14 @@ class Executor(AbstractContextManager["Executor"], Protocol):
 
     def end(self, seconds: float) -> None:
         """Has replicas begin nothing more; what is in flight has this many seconds."""
+        ...
+
+    def open_account(self, terms: Terms) -> None:
+        """Begins the account of what replicas spend, within the block and before they start."""
+        ...
+
+    def allow(self, amount: float) -> None:
+        """Lets replicas spend and reserve so much, all starts of the run together."""
         ...
 
     def counts(self, before: RunCounts) -> RunCounts:

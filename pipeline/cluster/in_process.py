@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
+from pipeline.cluster.account import Terms
 from pipeline.cluster.coordinator import Coordinator, Process, Replica
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
 from pipeline.cluster.executor import Executor, ReadTask, Stage
@@ -88,6 +89,9 @@ class LocalReporter(Reporter):
     def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
         self._coordinator.heartbeat(self._process, counts, is_stopping)
 
+    async def reserve(self, counts: EngineCounts, amounts: Sequence[float]) -> int | None:
+        return self._coordinator.reserve(self._process, counts, amounts)
+
 
 class InProcess:
     """See `Executor`; there is one replica."""
@@ -115,6 +119,12 @@ class InProcess:
 
     def end(self, seconds: float) -> None:
         self._coordinator.end(seconds)
+
+    def open_account(self, terms: Terms) -> None:
+        self._coordinator.open_account(terms)
+
+    def allow(self, amount: float) -> None:
+        self._coordinator.allow(amount)
 
     def counts(self, before: RunCounts) -> RunCounts:
         return self._coordinator.counts()

@@ -14,6 +14,7 @@ from ray.data.datasource import Datasource
 from ray.data.datasource import ReadTask as RayReadTask
 from ray.exceptions import GetTimeoutError
 
+from pipeline.cluster.account import Terms
 from pipeline.cluster.coordinator import Coordinator, Replica
 from pipeline.cluster.counters import RunCounts
 from pipeline.cluster.executor import ReadTask, Stage
@@ -204,6 +205,12 @@ class RayData:
 
     def end(self, seconds: float) -> None:
         self._coordinator.end.remote(seconds)
+
+    def open_account(self, terms: Terms) -> None:
+        ray.get(self._coordinator.open_account.remote(terms))
+
+    def allow(self, amount: float) -> None:
+        self._coordinator.allow.remote(amount)
 
     def counts(self, before: RunCounts) -> RunCounts:
         try:

@@ -43,6 +43,10 @@ class Reporter:
     def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
         """Says the same between two heartbeats; does not wait."""
 
+    async def reserve(self, counts: EngineCounts, amounts: Sequence[float]) -> int | None:
+        """Asks for how many of these prompts there is money, as `Account.reserve` does."""
+        return len(amounts)
+
     async def announce(self, part: str, batches: Sequence[bytes]) -> None:
         """Says that a part with answers of these batches, by their digests, is to be written."""
 
@@ -100,6 +104,15 @@ class ClusterReporter(Reporter):
 
     def worked(self, counts: EngineCounts, is_stopping: bool) -> None:
         self._coordinator.heartbeat.remote(self.process(), counts, is_stopping)
+
+    async def reserve(self, counts: EngineCounts, amounts: Sequence[float]) -> int | None:
+        from ray.exceptions import RayError
+
+        with suppress(RayError):
+            asked = self._coordinator.reserve.remote(self.process(), counts, amounts)
+            granted: int | None = await asked
+            return granted
+        return None
 
     async def announce(self, part: str, batches: Sequence[bytes]) -> None:
         from ray.exceptions import RayError

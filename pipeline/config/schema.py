@@ -315,6 +315,12 @@ class Price(Section):
         return (millionths + completion * (self.completion or 0.0)) / 1e6
 
 
+    @property
+    def is_given(self) -> bool:
+        """Whether anything has a price."""
+        return any(p is not None for p in (self.prompt, self.cached, self.completion, self.gpu_hour))
+
+
 class Report(Section):
     price: Price = Price()
 
@@ -342,6 +348,7 @@ class Job(Section):
     attempts: int = Field(default=3, gt=0)  # generations per record, at most
     failure_budget: float = Field(default=0.05, ge=0, le=1)  # share of answers that may fail
     reject_budget: float = Field(default=0.5, ge=0, le=1)  # share of records that may be rejects
+    budget: float | None = Field(default=None, gt=0)  # money, in the currency of report.price
     grace_seconds: float = Field(default=20, ge=0)  # after SIGTERM, to finish work in flight
     deadline: Annotated[Deadline, PlainValidator(Deadline.parse), PlainSerializer(str)] | None = (
         None  # by when a run has ended, done or not
@@ -355,6 +362,17 @@ class Job(Section):
     def _estimates_for_the_judge(self) -> Self:
         if self.judge and self.judge.when == "unsure" and not self.answer.estimate:
             raise ValueError("judge.when: unsure goes by answer.estimate, which is off; write true")
+        return self
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if self.budget is not None and not self.report.price.is_given:
+            raise ValueError(
+                "budget: nothing has a price; set report.price.prompt and report.price.completion, "
+                "or report.price.gpu_hour"
+            )
+        if self.budget is not None and not self.engine.generates and not self.engine.gpus:
+            raise ValueError(f"budget: the {self.engine.kind} engine costs nothing; leave it out")
         return self
 
     @model_validator(mode="after")
