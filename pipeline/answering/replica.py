@@ -140,9 +140,7 @@ class BatchWorker:
         self._add(EngineCounts(asked=answered - prompts))
         return answered
 
-    async def _answer(
-        self, prompts: Sequence[Prompt], reserved: float, batch: BatchAnswers
-    ) -> int:
+    async def _answer(self, prompts: Sequence[Prompt], reserved: float, batch: BatchAnswers) -> int:
         """Answers prompts of one generation key; returns how many they are."""
         loop = await self._loader.loaded()
         answers = await loop.answer_equal(prompts)

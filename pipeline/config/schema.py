@@ -314,11 +314,12 @@ class Price(Section):
         millionths = (prompt - cached) * per_prompt + cached * per_cached
         return (millionths + completion * (self.completion or 0.0)) / 1e6
 
-
     @property
     def is_given(self) -> bool:
         """Whether anything has a price."""
-        return any(p is not None for p in (self.prompt, self.cached, self.completion, self.gpu_hour))
+        return any(
+            p is not None for p in (self.prompt, self.cached, self.completion, self.gpu_hour)
+        )
 
 
 class Report(Section):

@@ -1,11 +1,14 @@
 """What a run costs: its account, the section `cost` of `run.json`, and the end at its budget."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from pipeline.cluster.account import Terms
 from pipeline.cluster.counters import Spending
-from pipeline.config.schema import Job, Price
+from pipeline.config.schema import Job
+from pipeline.core.errors import StorageError
+from pipeline.runs.monitor import Watcher
 from pipeline.runs.progress import RunProgress
 
 STEP_SHARE = 1 / 20
@@ -42,20 +45,9 @@ class RunCost:
     are held between the last look and a kill are paid out of what was allowed.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        resumed: Sequence[Mapping[str, Any]],
-        allow: Callable[[float], object],
-        write: Callable[[], object],
-        stop: Callable[[], object],
-    ) -> None:
-        """`write` writes the run file, `stop` has the run end, `allow` passes on what it may spend.
-
-        Each may be called from any thread.
-        """
+    def __init__(self, job: Job, resumed: Sequence[Mapping[str, Any]]) -> None:
+        """`resumed` are the earlier starts of the run."""
         self._job = job
-        self._allow, self._write, self._stop = allow, write, stop
         earlier, budget = spent_before(resumed), job.budget or 0.0
         step = budget if job.output.append_only else budget * STEP_SHARE
         per_second = job.engine.gpus * (job.report.price.gpu_hour or 0.0) / 3600
@@ -63,47 +55,53 @@ class RunCost:
         self.terms = Terms(job.budget, earlier, per_second, job.grace_seconds, self._allowed)
         self._spending = Spending(job.budget, earlier)
 
-    def __call__(self, progress: RunProgress) -> None:
-        """Looks at what is spent, as a watcher of the run."""
-        self.look(progress.counts.spending)
+    def watcher(
+        self,
+        write: Callable[[], object],
+        allow: Callable[[float], object],
+        stop: Callable[[], object],
+    ) -> Watcher:
+        """Takes what is spent from the progress of the run; `write` writes the run file, `allow`
+        passes on what may be spent then, `stop` has the run end at its budget.
+        """
 
-    def look(self, spending: Spending) -> None:
-        self._spending = spending
-        if self._job.budget is None:
-            return
-        if spending.is_over:
-            self._stop()
-        committed = spending.total + spending.reserved
-        step = self._job.budget * STEP_SHARE
-        if spending.wanted or committed > self._allowed - step / 2:
-            self._raise_to(min(self._job.budget, committed + step + spending.wanted))
+        def look(progress: RunProgress) -> None:
+            self._spending = spending = progress.counts.spending
+            if spending.is_over:
+                stop()
+            if (allowed := self._needed(spending)) > self._allowed:
+                self._allowed = allowed
+                with suppress(
+                    StorageError
+                ):  # nothing more is allowed: tried again at the next look
+                    write()
+                    allow(allowed)
 
-    def _raise_to(self, allowed: float) -> None:
-        if allowed > self._allowed:
-            self._allowed = allowed
-            self._write()
-            self._allow(allowed)
+        return look
 
-    def end(self, spending: Spending) -> None:
-        """Takes what was spent at the end: what is reserved then will not be settled."""
-        if spending.budget is not None or spending.total:
-            cut_off = spending.cut_off + spending.reserved
-            self._spending = spending._replace(cut_off=cut_off, reserved=0.0)
+    def _needed(self, spending: Spending) -> float:
+        """What is to be allowed, if that is more than is."""
+        budget = self._job.budget or 0.0
+        committed, step = spending.total + spending.reserved, budget * STEP_SHARE
+        if not spending.wanted and committed <= self._allowed - step / 2:
+            return 0.0
+        return min(budget, committed + step + spending.wanted)
 
     def section(self, is_running: bool) -> Cost:
         """For `run.json`."""
         price, budget = self._job.report.price, self._job.budget
         if not price.is_given:
             return {}
-        running = {"reserved": self._spending.reserved, "allowed": self._allowed}
+        spent, allowed = self._spending, {"allowed": self._allowed}
+        unsettled = 0.0 if is_running else spent.reserved  # at the end it will not be settled
         amounts = {
-            "tokens": self._spending.tokens,
-            "judge": self._spending.judge,
-            "gpu_hours": self._spending.gpus,
-            "cut_off": self._spending.cut_off,
-            "earlier_starts": self._spending.earlier,
-            "total": self._spending.total,
-            **(running if is_running and budget is not None else {}),
+            "tokens": spent.tokens,
+            "judge": spent.judge,
+            "gpu_hours": spent.gpus,
+            "cut_off": spent.cut_off + unsettled,
+            "earlier_starts": spent.earlier,
+            "total": spent.total + unsettled,
+            **(allowed if is_running and budget is not None else {}),
         }
         rounded = {name: round(amount, 6) for name, amount in amounts.items()}
         return {"currency": price.currency, "budget": budget, **rounded}
@@ -120,8 +118,3 @@ def cost_line(cost: Mapping[str, Any]) -> str:
 def money(amount: float) -> str:
     """Two decimals, and more where they would not show an amount below a hundredth."""
     return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
-
-
-def token_cost(price: Price, prompt: float, cached: float, completion: float) -> float:
-    """Of so many tokens; 0 where tokens have no price."""
-    return price.of_tokens(round(prompt), round(cached), round(completion)) or 0.0

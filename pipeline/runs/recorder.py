@@ -4,11 +4,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Self, TypeAlias
 
 from pipeline.core.accounting import Totals
 from pipeline.core.errors import OvernightError, StorageError, message_of
 from pipeline.runs.budgets import overruns
+from pipeline.runs.cost import RunCost
+from pipeline.runs.progress import RunProgress
 from pipeline.runs.shutdown import Shutdown, ShutdownTimeout
 from pipeline.store.run_file import Remaining, RunFile, RunStatus, StopReason
 
@@ -37,14 +40,21 @@ class Timings:
 
     began: float = field(default_factory=time.monotonic)
     cluster_ready: float | None = None
+    engines_ready: float | None = None  # the first replica can answer, as far as the monitor saw
     first_rows: float | None = None
 
     def now(self) -> float:
         return round(time.monotonic() - self.began, 3)
 
+    def look(self, progress: RunProgress) -> None:
+        """Notes when the first replica can answer, as a watcher of the run."""
+        if self.engines_ready is None and progress.counts.can_answer:
+            self.engines_ready = self.now()
+
     def as_dict(self) -> dict[str, float | None]:
         return {
             "cluster_ready": self.cluster_ready,
+            "engines_ready": self.engines_ready,
             "first_rows": self.first_rows,
             "total": self.now(),
         }
@@ -72,18 +82,24 @@ class RunRecorder:
         self.replicas: list[Mapping[str, Any]] = []
         self.shutdown = Shutdown(file.job.grace_seconds)
         self.remaining: Callable[[], Remaining] = Remaining
+        self.cost = RunCost(file.job, file.resumed)
+        self._writing = Lock()  # what was allowed is not overwritten with what was before
         self.document: Document = {}
         self._on_end = on_end
         self._heartbeats = ExitStack()
 
     def __enter__(self) -> Self:
         try:
-            self._write("running")
+            self.write()
         except StorageError as error:
             self.__exit__(type(error), error, None)
             raise
-        self._heartbeats.enter_context(self.file.heartbeats(lambda: self._write("running")))
+        self._heartbeats.enter_context(self.file.heartbeats(self.write))
         return self
+
+    def write(self) -> None:
+        """Writes how far the run has got."""
+        self._write("running")
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         self._heartbeats.close()
@@ -141,16 +157,19 @@ class RunRecorder:
         error: str | None = None,
         stopped_by: StopReason | None = None,
     ) -> None:
-        document = self.file.content(
-            status,
-            self.totals,
-            self.timings.as_dict(),
-            error,
-            self.replicas,
-            self.ids,
-            stopped_by,
-            self.remaining(),
-        )
-        if status != "running":
-            self.document = document
-        self.file.write(document)
+        remaining = self.remaining()
+        with self._writing:
+            document = self.file.content(
+                status,
+                self.totals,
+                self.timings.as_dict(),
+                error,
+                self.replicas,
+                self.ids,
+                stopped_by,
+                remaining,
+                self.cost.section(is_running=status == "running"),
+            )
+            if status != "running":
+                self.document = document
+            self.file.write(document)

