@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.forecast import forecast_document, forecast_lines
 from jobs.hints import show_unnamed, show_unselected
 from jobs.progress import PLANNING, JobProgress
 from pipeline.answering.prepare import Prepared, prepare
@@ -31,6 +32,7 @@ from pipeline.results.differing import count_reasons
 from pipeline.results.reading_order import REASONS
 from pipeline.runs.budgets import overruns
 from pipeline.runs.context import ContextEstimate, estimate_context
+from pipeline.runs.forecast import forecast_of
 from pipeline.runs.plan import Cause, WorkPlan, make_plan, provenance_of
 from pipeline.store.history import Provenance, stored_messages
 from pipeline.store.runs import Measured, last_measured
@@ -69,6 +71,7 @@ def main(
         "over_budget": list(overruns(job, plan.totals, selection.limit)),
         **_cost(plan, job, rate, last_measured(prepared.store, job)),
         **_judging(plan, prepared),
+        **forecast_document(forecast_of(prepared, plan, rate), job),
         "gpus": job.engine.gpus * job.engine.replicas.max,
         "context": asdict(context) if context else None,
         "prefix_cache": asdict(cache) if cache else None,
@@ -221,7 +224,8 @@ def _show(console: Console, document: dict[str, Any], of_engine: Sequence[str]) 
         console.print(f"judge: at most {plural(verdicts, 'verdict')}, about {tokens} of its own")
     reasoning = [f"reasoning: {document['reasoning']}"] if document["reasoning"] else []
     about = [*lines_about(document["ids"]), *carried.lines_about(document["carried"])]
-    for line in (*reasoning, *of_engine, *document["over_budget"], *about):
+    forecast = forecast_lines(document["forecast"]) if document["causes"] or verdicts else []
+    for line in (*forecast, *reasoning, *of_engine, *document["over_budget"], *about):
         console.print(harmless(line), markup=False)
     if document["prefix_cache"]:
         console.print(_prefix_cache_line(document["prefix_cache"]))

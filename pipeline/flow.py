@@ -74,7 +74,7 @@ def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Total
         source=source,
         in_flight=_rivals(job.engine.replicas.max) * (concurrent + 1) / partitions,
         reporter=reporter,
-        lengths=executor.share(_lengths_of(prepared, ledger)),
+        lengths=executor.share(lengths_of(prepared, ledger)),
         priority=executor.share(Priority.of(job.input, prepared.store)),
     )
     in_order = job.input.priority is not None
@@ -127,7 +127,7 @@ def ledger_of(prepared: Prepared) -> Ledger:
     return Ledger.of(prepared.store, prepared.selection, job.input.bucket, carry, unjudged)
 
 
-def _lengths_of(prepared: Prepared, ledger: Ledger) -> Lengths | None:
+def lengths_of(prepared: Prepared, ledger: Ledger) -> Lengths | None:
     """How long the model's answers were in earlier runs, if there are any."""
     job = prepared.job
     if not job.engine.generates or not (len(ledger.answered) or len(ledger.failed)):

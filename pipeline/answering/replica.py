@@ -23,6 +23,7 @@ from pipeline.core.errors import OvernightError
 from pipeline.core.records import Answered, Prompt
 from pipeline.engines import model_of, sampling_of, settings_of
 from pipeline.engines.engine import Engine
+from pipeline.engines.token_budget import estimated_tokens
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.template import PromptSource
 from pipeline.store.filling import outdated_in
@@ -146,6 +147,7 @@ class BatchWorker:
         answers = await loop.answer_equal(prompts)
         self._flusher.add(batch, answers)
         self._reservations.settle(answers, reserved)
+        batch.totals.sums["estimated_prompt_tokens"] += estimated_tokens(prompts[0].messages)
         for answer in answers:
             batch.totals.sums.update(answer.judging.nonzero)
             self._add(EngineCounts.of(answer))

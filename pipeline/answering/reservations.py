@@ -10,7 +10,7 @@ from pipeline.cluster.counters import EngineCounts
 from pipeline.cluster.reporter import HEARTBEAT_SECONDS, Reporter
 from pipeline.config.schema import Job
 from pipeline.core.records import Answered, JudgeCounts, Message
-from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN, answer_tokens, completion_limit
+from pipeline.engines.token_budget import answer_tokens, completion_limit, estimated_tokens
 
 UNLIMITED_TOKENS = 8192
 """What a completion is taken to have at most, beside its answer, where only the context limits it:
@@ -74,7 +74,7 @@ class Reservations:
 
         `own_limit` is the record's own of tokens.
         """
-        prompt = sum(len(m.content) for m in messages) // CHARACTERS_PER_TOKEN
+        prompt = estimated_tokens(messages)
         completion = own_limit or self._completion
         again = prompt + completion + self._turn if self._turn else 0
         return self._cost(prompt, 0, completion) + self.most_of_verdict(again)
@@ -90,15 +90,15 @@ class Reservations:
         tokens = EngineCounts.sum(map(EngineCounts.of, answers))
         cost = self._cost(tokens.prompt_tokens, tokens.cached_tokens, tokens.completion_tokens)
         judging = sum(self._of_verdict(answer.judging) for answer in answers)
-        self._settle(reserved, token_cost=cost, judge_cost=judging)
+        self._settle(reserved, EngineCounts(token_cost=cost, judge_cost=judging))
 
     def settle_verdict(self, judging: JudgeCounts, reserved: float) -> None:
         """Counts what a verdict on a stored answer has cost."""
-        self._settle(reserved, judge_cost=self._of_verdict(judging))
+        self._settle(reserved, EngineCounts(judge_cost=self._of_verdict(judging)))
 
-    def _settle(self, reserved: float, **costs: float) -> None:
-        settled = EngineCounts(settled_prompts=1, settled=reserved)
-        self._add((settled if self._is_limited else EngineCounts())._replace(**costs))
+    def _settle(self, reserved: float, costs: EngineCounts) -> None:
+        is_limited = self._is_limited
+        self._add(costs._replace(settled_prompts=int(is_limited), settled=reserved * is_limited))
 
     def _of_verdict(self, judging: JudgeCounts) -> float:
         return self._cost(

@@ -70,6 +70,11 @@ class TokenBudget:
             )
 
 
+def estimated_tokens(messages: Sequence[Message]) -> int:
+    """Tokens of a prompt by its characters."""
+    return sum(len(message.content) for message in messages) // CHARACTERS_PER_TOKEN
+
+
 _context_tokens = cache(context_tokens)
 """Once a process: the model's files may be in an object store."""
 

@@ -16,11 +16,19 @@ from pipeline.answering.prepare import Prepared
 from pipeline.cluster.executor import Executor, Stream
 from pipeline.config.schema import Job
 from pipeline.core.accounting import Totals
-from pipeline.core.arrow import PROMPTS, batch_lines, carry, receipt, split_work, table_prompts
+from pipeline.core.arrow import (
+    PROMPTS,
+    batch_lines,
+    carry,
+    fields,
+    receipt,
+    split_work,
+    table_prompts,
+)
 from pipeline.core.records import BatchLine, Prompt
 from pipeline.engines import model_of, sampling_of, settings_of, shares_generations
 from pipeline.engines.token_budget import CHARACTERS_PER_TOKEN
-from pipeline.flow import ledger_of, partitions_of, read_prompts, stored_totals
+from pipeline.flow import ledger_of, lengths_of, partitions_of, read_prompts, stored_totals
 from pipeline.prompting.cache_estimate import is_sampled
 from pipeline.prompting.keys import canonical
 from pipeline.prompting.own_ids import SETTLED_BY
@@ -32,11 +40,15 @@ from pipeline.store.filling import outdated_in
 from pipeline.store.history import History, LastAnswer, Provenance
 from pipeline.store.judging import CurrentAnswers, ToJudge
 from pipeline.store.ledger import Ledger, answer_digest, contains
+from pipeline.store.lengths import Lengths, question_key
 from pipeline.store.schema import sampling_under
 
 _PLANNED = [*SETTLED_BY, "prompt_key", "reason", "detail", "batch", "tokens"]
-REDUCED = pa.schema([*PROMPTS, ("tokens", pa.int64()), ("in_sample", pa.bool_())])
-"""Prompts with their estimated tokens; most have no other column than `_PLANNED`."""
+REDUCED = pa.schema(
+    [*PROMPTS, *fields(pa.int64(), "tokens", "answer_tokens"), ("in_sample", pa.bool_())]
+)
+"""Prompts with their estimated tokens and those of their answers; most have no other column than
+`_PLANNED`."""
 
 SAMPLE_BYTES = 4 * 2**20
 """How much input is sampled to estimate use of the prefix cache: some thousand prompts."""
@@ -93,6 +105,8 @@ class WorkPlan:
     to_fill_in: int = 0  # current records whose carried columns the store lacks, at most
     to_judge: int = 0  # current records whose answers lack a judgement
     generations: Generations = field(default_factory=Generations)  # if equal prompts share them
+    answer_tokens: int = 0  # of all work, by the lengths of earlier answers; 0 if there are none
+    mean_answer_tokens: float = 0.0  # of these
 
     def add(self, other: Self) -> None:
         self.totals.add(other.totals)
@@ -103,6 +117,7 @@ class WorkPlan:
         self.to_fill_in += other.to_fill_in
         self.to_judge += other.to_judge
         self.generations.add(other.generations)
+        self.answer_tokens += other.answer_tokens
         self.longest = max(self.longest, other.longest, key=_characters)
 
 
@@ -117,19 +132,30 @@ def make_plan(
     plan = WorkPlan()
     bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
     with executor, Monitor(bounds, plan.totals, executor.counts, [watcher]).watching():
-        for table_plan in _tables(prepared, executor, examples):
+        ledger = ledger_of(prepared)
+        lengths = lengths_of(prepared, ledger)
+        plan.mean_answer_tokens = lengths.mean if lengths else 0.0
+        for table_plan in _tables(prepared, executor, ledger, lengths, examples):
             plan.add(table_plan)
             plan.examples = plan.examples[:examples]
         plan.ids = executor.identities.summary()
     return plan
 
 
-def _tables(prepared: Prepared, executor: Executor, examples: int) -> Iterator[WorkPlan]:
+def _tables(
+    prepared: Prepared, executor: Executor, of_store: Ledger, lengths: Lengths | None, examples: int
+) -> Iterator[WorkPlan]:
     """Runs the flow as far as prompts; yields the plan of each table of them."""
-    ledger = executor.share(ledger_of(prepared))
+    ledger = executor.share(of_store)
     history = executor.share(History.of(prepared.store, prepared.job.input.bucket))
     planner = Planner(
-        prepared.job, prepared.source, ledger, history, examples, _sampled_share(prepared)
+        prepared.job,
+        prepared.source,
+        ledger,
+        history,
+        examples,
+        _sampled_share(prepared),
+        executor.share(lengths),
     )
     gather = partial(_gathered, tables=partitions_of(prepared))
     prompts = read_prompts(prepared, executor, ledger, gather, planner.reduced)
@@ -152,11 +178,13 @@ class Planner:
     history: Callable[[], History]
     examples: int
     sampled: float
+    lengths: Callable[[], Lengths | None]
 
     def reduced(self, prompts: pa.Table) -> pa.Table:
         """What waits until all is read: a few columns, and the texts that are to be shown."""
         prompts = _with_column(prompts, "tokens", _estimated_tokens(prompts))
         work, rest = split_work(prompts)
+        work = _with_column(work, "answer_tokens", self._answer_tokens(work))
         is_shown = np.zeros(work.num_rows, bool)
         if self.examples:
             is_shown[self._changed(self._causes(work)[0])] = True
@@ -165,7 +193,7 @@ class Planner:
             work = _with_column(work, "in_sample", in_sample)
             is_shown |= np.array(in_sample, bool)
             is_shown[_longest(work["tokens"])] = True
-        others = work.filter(pa.array(~is_shown)).select(_PLANNED)
+        others = work.filter(pa.array(~is_shown)).select([*_PLANNED, "answer_tokens"])
         rest = rest.select([*_PLANNED, "extra"])
         shown = work.filter(pa.array(is_shown))
         return pa.concat_tables([carry(table, REDUCED) for table in (shown, others, rest)])
@@ -180,6 +208,7 @@ class Planner:
             plan.to_judge = len(ToJudge.of([CurrentAnswers.among(rest)], unjudged).answers)
         if shares_generations(self.job):
             plan.generations = Generations.of(work)
+        plan.answer_tokens = pc.sum(work["answer_tokens"]).as_py() or 0
         for cause, tokens in zip(causes, work["tokens"].to_pylist(), strict=True):
             plan.prompt_tokens[cause] += tokens
         has_texts = pc.is_valid(work["messages"]).to_pylist()
@@ -192,6 +221,13 @@ class Planner:
             texts = work.filter(pc.is_valid(work["messages"]))
             plan.longest = next(iter(table_prompts(texts.take(_longest(texts["tokens"])))), None)
         return receipt(plan)
+
+    def _answer_tokens(self, work: pa.Table) -> list[int | None]:
+        """Tokens expected of the answers to rows, by earlier ones to their questions."""
+        if (lengths := self.lengths()) is None:
+            return [None] * work.num_rows
+        columns = (work[name].to_pylist() for name in ("question_id", "question"))
+        return [*lengths.expected(work["record_id"].to_pylist(), [*map(question_key, *columns)])]
 
     def _changed(self, causes: Sequence[Cause]) -> list[int]:
         """The first rows whose prompt has changed."""
