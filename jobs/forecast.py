@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config.schema import Job
-from pipeline.core.text import plural
-from pipeline.runs.cost import money
+from pipeline.core.text import money, plural, rough_duration
 from pipeline.runs.forecast import UNKNOWN_FACTOR, Forecast, Interval, Outlook
 
 WORDS: dict[Outlook, str] = {
@@ -18,7 +17,7 @@ WORDS: dict[Outlook, str] = {
 
 def forecast_document(forecast: Forecast, job: Job) -> dict[str, Any]:
     """The section `forecast`, for `--json`."""
-    deadline = getattr(job, "deadline", None)
+    deadline = job.deadline
     return {
         "forecast": {
             "seconds": _as_dict(forecast.seconds),
@@ -46,7 +45,7 @@ def forecast_lines(document: Mapping[str, Any]) -> list[str]:
     if not runs:
         basis = f"no earlier run of this model: within a factor of {UNKNOWN_FACTOR:g}, at a guess"
     if seconds := document["seconds"]:
-        low, expected, high = (_duration(seconds[n]) for n in ("low", "expected", "high"))
+        low, expected, high = (rough_duration(seconds[n]) for n in ("low", "expected", "high"))
         lines.append(f"done in about {expected} ({low} to {high}; {basis})")
     if cost := document["cost"]:
         low, expected, high = (money(cost[n]) for n in ("low", "expected", "high"))
@@ -60,10 +59,3 @@ def forecast_lines(document: Mapping[str, Any]) -> list[str]:
         of = f"{money(document['budget'])} {document['currency']}"
         lines.append(f"within the budget ({of}): {WORDS[document['within_budget']]}")
     return lines
-
-
-def _duration(seconds: float) -> str:
-    """In a unit no finer than the estimate."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:,.1f} h"

@@ -22,7 +22,7 @@ from pipeline.runs.execute import execute
 from pipeline.runs.metrics import Metrics
 from pipeline.runs.notify import check_webhook, notify
 from pipeline.runs.recorder import EXIT_CODES, Document
-from pipeline.store.ending import what_is_left, why_it_ended
+from pipeline.store.ending import what_is_left, what_it_cost, why_it_ended
 from pipeline.store.runs import active_runs
 
 
@@ -60,7 +60,7 @@ def main(
             _notify(console, prepared, run_document)
     seconds = document["timings"]["total"]
     ended = f"run {document['run_id']}: {why_it_ended(document)} in {seconds:.1f} s"
-    console.print("; ".join(filter(None, [ended, what_is_left(document)])))
+    console.print("; ".join(filter(None, [ended, what_it_cost(document), what_is_left(document)])))
     return EXIT_CODES[document["status"]], document
 
 

@@ -61,6 +61,13 @@ def rough_duration(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h"
 
 
+def money(amount: float) -> str:
+    """`1,204.50`, `50`, `0.0042`: two decimals where there are any, two digits of a small one."""
+    if 0 < abs(amount) < 0.1:
+        return f"{amount:.2g}"
+    return f"{amount:,.2f}".removesuffix(".00")
+
+
 def harmless(text: str) -> str:
     """Text that cannot control a terminal: what is not printable becomes `\\x` and its code."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

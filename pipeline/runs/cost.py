@@ -1,18 +1,22 @@
 """What a run costs: its account, the section `cost` of `run.json`, and the end at its budget."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeAlias
 
 from pipeline.cluster.account import Terms
 from pipeline.cluster.counters import Spending
 from pipeline.config.schema import Job
 from pipeline.core.errors import StorageError
+from pipeline.core.processes import periodic_calls
 from pipeline.runs.monitor import Watcher
 from pipeline.runs.progress import RunProgress
 
 STEP_SHARE = 1 / 20
 """Share of a budget that a run file allows ahead of what is spent and reserved."""
+
+LOOK_SECONDS = 0.25
+"""How often that is looked at: replicas may wait for it."""
 
 Cost: TypeAlias = dict[str, Any]
 """The section `cost` of a `run.json`: amounts by what they were spent on, in a currency; empty
@@ -55,29 +59,33 @@ class RunCost:
         self.terms = Terms(job.budget, earlier, per_second, job.grace_seconds, self._allowed)
         self._spending = Spending(job.budget, earlier)
 
-    def watcher(
-        self,
-        write: Callable[[], object],
-        allow: Callable[[float], object],
-        stop: Callable[[], object],
-    ) -> Watcher:
-        """Takes what is spent from the progress of the run; `write` writes the run file, `allow`
-        passes on what may be spent then, `stop` has the run end at its budget.
-        """
+    def watcher(self, stop: Callable[[], object]) -> Watcher:
+        """Takes what is spent from the progress of the run; `stop` has it end at its budget."""
 
         def look(progress: RunProgress) -> None:
-            self._spending = spending = progress.counts.spending
-            if spending.is_over:
+            self._spending = progress.counts.spending
+            if self._spending.is_over:
                 stop()
-            if (allowed := self._needed(spending)) > self._allowed:
+
+        return look
+
+    @contextmanager
+    def watching(
+        self, write: Callable[[], object], allow: Callable[[float], object]
+    ) -> Iterator[None]:
+        """While the block lasts, `write` writes the run file when more is to be allowed, and
+        `allow` passes that on then.
+        """
+
+        def raise_allowed() -> None:
+            if (allowed := self._needed(self._spending)) > self._allowed:
                 self._allowed = allowed
-                with suppress(
-                    StorageError
-                ):  # nothing more is allowed: tried again at the next look
+                with suppress(StorageError):  # what was not passed on is wanted again
                     write()
                     allow(allowed)
 
-        return look
+        with periodic_calls(raise_allowed, LOOK_SECONDS) if self._job.budget else nullcontext():
+            yield
 
     def _needed(self, spending: Spending) -> float:
         """What is to be allowed, if that is more than is."""
@@ -105,16 +113,3 @@ class RunCost:
         }
         rounded = {name: round(amount, 6) for name, amount in amounts.items()}
         return {"currency": price.currency, "budget": budget, **rounded}
-
-
-def cost_line(cost: Mapping[str, Any]) -> str:
-    """What a run has cost in a few words, with its budget if it has one; empty without a price."""
-    if not cost:
-        return ""
-    of = f" of {money(cost['budget'])}" if cost["budget"] is not None else ""
-    return f"{money(cost['total'])}{of} {cost['currency']}"
-
-
-def money(amount: float) -> str:
-    """Two decimals, and more where they would not show an amount below a hundredth."""
-    return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"

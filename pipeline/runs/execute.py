@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pipeline.answering.checks import digests_of
 from pipeline.answering.prepare import Prepared
@@ -49,10 +50,18 @@ def _answer(
     watch: DeadlineWatch,
 ) -> None:
     record.timings.cluster_ready = joined = record.timings.now()
+    executor.open_account(record.cost.terms)
+    stop = partial(record.shutdown.request, "budget", prepared.job.grace_seconds)
+    watchers = [record.timings.look, record.cost.watcher(stop), *watchers]
     bounds = InputBounds(prepared.input_bytes, prepared.selection.limit)
     monitor = Monitor(bounds, totals, executor.counts, watchers, record.file.deadline_shown)
     record.remaining = monitor.remaining
-    with monitor.watching(), record.shutdown.listening(executor.end), watch.watching(joined):
+    with (
+        monitor.watching(),
+        record.shutdown.listening(executor.end),
+        watch.watching(joined),
+        record.cost.watching(record.write, executor.allow),
+    ):
         for stored in outcomes(prepared, executor, record.file.run_id):
             if record.timings.first_rows is None and stored.sums["parts"]:
                 record.timings.first_rows = record.timings.now()

@@ -287,7 +287,7 @@ def forecast_of(prepared: Prepared, plan: WorkPlan, rate: float | None = None) -
     """
     job, source = prepared.job, prepared.source
     runs = earlier_runs(latest_runs(prepared.store), job, (source.name, source.version))
-    deadline = getattr(job, "deadline", None)
+    deadline = job.deadline
     now = datetime.now(UTC)
     left = (deadline.after(now) - now).total_seconds() if deadline else None
     per_replica = rate * max(job.engine.gpus, 1) if rate else None

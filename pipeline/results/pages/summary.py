@@ -8,7 +8,7 @@ from pipeline.config.checks import level_of, names_in_use
 from pipeline.config.schema import EngineConfig, Price
 from pipeline.core.records import State
 from pipeline.core.text import plural
-from pipeline.store.ending import what_is_left, why_it_ended
+from pipeline.store.ending import what_is_left, what_it_cost, why_it_ended
 from pipeline.store.runs import replica_seconds
 
 Unit: TypeAlias = Literal["records", "tokens", "share", "seconds", "hours", "money"]
@@ -63,7 +63,9 @@ def verdict(run: Run, looks: int = 0) -> str:
     failed, rejected = counts.get("failed", 0) + current_failed, counts.get("rejected", 0)
     parts = [f"{answered:,} of {counts.get('read', 0):,} answered"]
     parts += [f"{n:,} {what}" for n, what in ((failed, "failed"), (rejected, "rejected")) if n]
-    ended = [why_it_ended(run), what_is_left(run)] if run.get("stopped_by") else []
+    ended = [what_it_cost(run)]
+    if run.get("stopped_by"):
+        ended = [why_it_ended(run), *ended, what_is_left(run)]
     to_look_at = f"{plural(looks, 'thing')} to look at" if looks else ""
     return "; ".join(filter(None, [", ".join(parts), ", ".join(filter(None, ended)), to_look_at]))
 
