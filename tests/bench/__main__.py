@@ -13,6 +13,7 @@ from pipeline.store.run_file import versions
 from tests.bench import (
     balance,
     engines,
+    forecast,
     gpu,
     judging,
     masks,
@@ -36,6 +37,7 @@ SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "decoding": masks.section,
     "start": start.section,
     "tune": tune.section,
+    "forecast": forecast.section,
     "job": without_model.section,
 }
 OPENING = """# Benchmarks

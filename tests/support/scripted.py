@@ -75,6 +75,36 @@ def thinking(tokens: Callable[[int], int]) -> Iterator[Answered]:
         yield Answered(url, times)
 
 
+@dataclass
+class Pace:
+    """How an endpoint answers, which may change between runs: seconds a token, and the length of
+    answers beside what they usually have.
+    """
+
+    seconds_per_token: float
+    length: float = 1.0
+
+
+@contextmanager
+def uneven(pace: Pace) -> Iterator[str]:
+    """The URL of an endpoint whose answers differ in length, take time by it, and break off now and
+    then, so that they are repaired.
+    """
+    requests: Counter[int] = Counter()
+
+    async def answer(_: web.Request, body: bytes) -> web.Response:
+        pond = _pond(body)
+        requests[pond] += 1
+        chance = random.Random(pond * 100 + requests[pond])
+        tokens = max(round(40 * pace.length * chance.lognormvariate(0, 0.5)), 1)
+        await asyncio.sleep(tokens * pace.seconds_per_token)
+        breaks_off = requests[pond] == 1 and chance.random() < 0.08
+        return _completion(body, (CUT_OFF if breaks_off else GOOD).format(pond + 3), tokens)
+
+    with endpoint(answer) as url:
+        yield url
+
+
 @contextmanager
 def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
     """The URL of the endpoint, while the block lasts.
