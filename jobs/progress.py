@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.messages import LogLines
-from pipeline.core.text import harmless, plural, rough_duration
+from pipeline.core.text import harmless, money, plural, rough_duration
 from pipeline.runs.progress import Phase, RunProgress, StageName
 
 LINE_SECONDS = 30.0
@@ -119,6 +119,7 @@ class JobProgress:
             "replicas": dict(progress.counts.replicas),
             "seconds_left": progress.seconds_left,
             **_deadline_facts(progress),
+            **_spending_facts(progress),
         }
 
     def _seconds(self) -> int:
@@ -180,7 +181,18 @@ def _quality(progress: RunProgress) -> list[str]:
         facts.append(f"{engines.passing_share:.1%} passing")
         facts += [f"{engines.failed:,} failed", plural(engines.repairs, "repair")]
     facts.append(f"{counts.stages.rejected:,} rejected")
+    spending = counts.spending
+    if spending.budget is not None:
+        facts.append(f"{money(spending.total)} of {money(spending.budget)} spent")
     return facts + [f"{plural(n, 'replica')} {state}" for state, n in counts.replicas.items()]
+
+
+def _spending_facts(progress: RunProgress) -> dict[str, float]:
+    """For a machine, where there is a budget."""
+    spending = progress.counts.spending
+    if spending.budget is None:
+        return {}
+    return {"spent": round(spending.total, 6), "budget": spending.budget}
 
 
 def _left(progress: RunProgress) -> str:

@@ -65,9 +65,9 @@ class ReplicaStatus:
         end = now if self.replica.state == "placed" else self.heartbeat_at
         return round(end - self.placed_at, 3)
 
-    def held(self, now: float) -> float:
-        """Seconds for which it must be paid: one that loads its model sends no heartbeats."""
-        waits = self.replica.state in ("placed", "loading")
+    def held(self, now: float, lives: bool) -> float:
+        """Seconds to be paid; one that lives and loads its model sends no heartbeats meanwhile."""
+        waits = lives and self.replica.state in ("placed", "loading")
         return (now if waits else self.heartbeat_at) - self.placed_at
 
 
@@ -167,9 +167,10 @@ class Coordinator:
         )
 
     def _update_account(self, living: Sequence[ReplicaStatus], now: float) -> None:
-        seconds = sum(status.held(now) for status in self._replicas.values())
-        live = {id(status) for status in living}
-        self._account.lose(p for p, status in self._replicas.items() if id(status) not in live)
+        ids = {id(status) for status in living}
+        statuses = self._replicas.items()
+        self._account.lose(process for process, status in statuses if id(status) not in ids)
+        seconds = sum(status.held(now, id(status) in ids) for _, status in statuses)
         self._account.hold(seconds, len(living))
 
     def replicas(self) -> list[Replica]:

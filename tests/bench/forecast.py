@@ -14,7 +14,7 @@ from tests.support.scripted import Pace, uneven
 
 RUNS, FEWEST, MOST = 10, 150, 900
 SECONDS_PER_TOKEN, CONCURRENT = 0.008, 24
-TEMPLATES = [BETTER_PROMPT, str(ROOT / "conf" / "prompts" / "short.md")]
+TEMPLATES = [BETTER_PROMPT, str(ROOT / "conf" / "prompts" / "context-first.md")]
 
 
 def section(folder: Path) -> list[str]:

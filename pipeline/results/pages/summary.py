@@ -170,6 +170,11 @@ def _cost(run: Run, price: Price) -> Iterator[tuple[str, _Value]]:
         if price.gpu_hour is not None:
             paid = hours * price.gpu_hour
             yield "timings.paid", _Value(f"GPUs, in {price.currency}", "money", paid)
+    cost: Mapping[str, Any] = run.get("cost") or {}
+    if cost.get("judge"):
+        yield "cost.judge", _Value(f"judge, in {cost['currency']}", "money", cost["judge"])
+    if cost.get("total"):
+        yield "cost.total", _Value(f"in all, in {cost['currency']}", "money", cost["total"])
     total = (run.get("timings") or {}).get("total")
     if total is not None:
         yield "timings.total", _Value("from start to end", "seconds", total)
