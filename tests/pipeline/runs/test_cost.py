@@ -155,7 +155,7 @@ def test_a_budget_without_a_price_is_an_error(shards, tmp_path):
 
 def test_a_budget_changes_no_generation_key(endpoint, shards, tmp_path):
     keys = {
-        tuple(stored(tmp_path / str(budget))["generation_key"].to_pylist())
+        tuple(sorted(stored(tmp_path / str(budget))["generation_key"].to_pylist()))
         for budget in (None, 1e3)
         if run(task(endpoint, shards, tmp_path / str(budget), budget))
     }
