@@ -97,7 +97,7 @@ def test_the_message_is_the_run_file_and_a_line(receiver, task, ended):
         ),
         (
             {"status": "stopped", "stopped_by": "budget", "left": 0, "left_seconds": 0.0},
-            "stopped with its budget spent",
+            "stopped at its budget",
             "nothing left",
         ),
         (
