@@ -105,7 +105,7 @@ class RunCost:
         amounts = {
             "tokens": spent.tokens,
             "judge": spent.judge,
-            "gpu_hours": spent.gpus,
+            "gpus": spent.gpus,
             "cut_off": spent.cut_off + unsettled,
             "earlier_starts": spent.earlier,
             "total": spent.total + unsettled,

@@ -325,7 +325,7 @@ def test_a_budget_lasts_through_a_kill_and_a_higher_one_has_every_record_once(
     print(f"{paid / ANSWER:.0f} answers paid of {BUDGET}, {stopped['cost']}")
     assert (stopped["status"], stopped["stopped_by"]) == ("stopped", "budget")
     assert paid <= stopped["cost"]["total"] <= (BUDGET + rows_per_batch) * ANSWER
-    assert paid > BUDGET * ANSWER / 2
+    assert paid > BUDGET * ANSWER / 4  # what was allowed at the kill counts as spent
     assert "stopped at its budget in " in again.stderr
     assert done["status"] == "done"
     assert sorted(_record_ids(store)) == sorted(row["record_id"] for row in rows(range(records)))
