@@ -6,12 +6,13 @@ fast.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest
 from typing import NamedTuple
 
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
+from pipeline.cluster.endpoint_limits import Demand, Lease, PerMinute, RateLimits
 from pipeline.core.records import ReplicaState
 
 SILENT_SECONDS = 60.0
@@ -80,6 +81,7 @@ class Coordinator:
         self._barren_deaths = 0
         self._deadline: float | None = None
         self._parts: defaultdict[bytes, list[str]] = defaultdict(list)
+        self._limits = RateLimits()
 
     def state(self, replica: Replica) -> int:
         """Records how far a replica has got before its first batch is answered; returns the deaths
@@ -114,6 +116,12 @@ class Coordinator:
         """The parts announced with answers of a batch; only the store knows which it has."""
         return self._parts.get(batch, [])
 
+    def lease(
+        self, process: Process, demands: Mapping[str, Demand], given: PerMinute
+    ) -> dict[str, Lease]:
+        """What a replica may send to each endpoint of which it wants something."""
+        return self._limits.lease(process, demands, given)
+
     def counted(self, more: StageCounts) -> None:
         """Records what a task has done."""
         self._stages = self._stages.plus(more)
@@ -140,6 +148,8 @@ class Coordinator:
             sum(status.counts.in_progress for status in living),
             Counter(status.replica.state for status in living),
             sum(status.may_begin for status in living),
+            self._limits.waits_for(),
+            self._limits.rate_limited,
         )
 
     def replicas(self) -> list[Replica]:

@@ -107,6 +107,8 @@ class RunCounts:
     in_engines: int = 0
     replicas: Mapping[ReplicaState, int] = field(default_factory=dict)
     may_begin: int = 0  # replicas that may begin a batch: none, soon after a SIGTERM
+    waits_for: str = ""  # the limit of an endpoint that binds, in words
+    rate_limited: int = 0  # requests that endpoints have refused for their rate
 
     @property
     def can_answer(self) -> bool:
