@@ -98,6 +98,7 @@ class JobProgress:
             return self._waiting()
         stages = (f"{progress.stages[stage]:,} {_label(stage)}" for stage in self._stages)
         facts = [self._phase(progress), *stages, *_speed(progress), *_quality(progress)]
+        facts += _limit(progress)
         return ", ".join([*facts, _left(progress)])
 
     def _facts(self) -> dict[str, Any]:
@@ -116,6 +117,8 @@ class JobProgress:
             "repairs": engines.repairs,
             "per_second": progress.rates._asdict(),
             "replicas": dict(progress.counts.replicas),
+            "limit": progress.counts.waits_for or None,
+            "rate_limited": progress.counts.rate_limited,
             "seconds_left": progress.seconds_left,
         }
 
@@ -148,7 +151,8 @@ class JobProgress:
         columns = (Column(_label(name), justify="right", no_wrap=True) for name in self._stages)
         stages = Table(*columns, box=None, pad_edge=False, padding=(0, 1))
         stages.add_row(*(f"{progress.stages[stage]:,}" for stage in self._stages))
-        lines = [", ".join(facts) for facts in (_speed(progress), _quality(progress)) if facts]
+        facts = _speed(progress), _quality(progress), _limit(progress)
+        lines = [", ".join(line) for line in facts if line]
         texts = (Text(line, no_wrap=True, overflow="ellipsis") for line in lines)
         return Group(head, stages, *texts)
 
@@ -178,6 +182,13 @@ def _quality(progress: RunProgress) -> list[str]:
         facts += [f"{engines.failed:,} failed", plural(engines.repairs, "repair")]
     facts.append(f"{counts.stages.rejected:,} rejected")
     return facts + [f"{plural(n, 'replica')} {state}" for state, n in counts.replicas.items()]
+
+
+def _limit(progress: RunProgress) -> list[str]:
+    """The limit of an endpoint that holds the run back, and how often one was passed."""
+    counts = progress.counts
+    refused = f"{counts.rate_limited:,} refused with 429" if counts.rate_limited else ""
+    return [fact for fact in (harmless(counts.waits_for), refused) if fact]
 
 
 def _left(progress: RunProgress) -> str:

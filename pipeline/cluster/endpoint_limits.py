@@ -47,7 +47,7 @@ class PerMinute(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """What a replica wants of an endpoint, and what became of its requests since the last demand."""
+    """What a replica wants of an endpoint, and what became of its requests since it last did."""
 
     waiting: tuple[float, ...] = ()  # the tokens of each request, as estimated, in their order
     in_flight: int = 0
@@ -104,7 +104,7 @@ class EndpointLimits:
             return Lease(None, 0.0, pause, most, pause, again)
         if not demand.waiting or not most:
             return Lease(0, 0.0, pause, most, pause, again)
-        requests = self._count(demand.waiting)
+        requests = self._count(demand.waiting[:most])
         tokens = sum(demand.waiting[:requests])
         seconds = max(self._take(requests, tokens, now), pause)
         self._heard[replica] = now + max(seconds, again) + FORGET_SECONDS
@@ -131,8 +131,11 @@ class EndpointLimits:
             self.rate_limited += demand.refused
             self._refused(demand, now)
         self._limit(now)
-        if bucket := self._buckets.get("tokens"):
-            bucket.settle(demand.settled, now)
+        if demand.refused:
+            for bucket in self._buckets.values():
+                bucket.drain(now)
+        if tokens := self._buckets.get("tokens"):
+            tokens.settle(demand.settled, now)
         if demand.answered:
             self._pauses = 0
             self._window.answered(demand.answered)

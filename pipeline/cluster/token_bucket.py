@@ -38,6 +38,11 @@ class TokenBucket:
         self._fill(now)
         self._level = min(self._level - units, self._capacity)
 
+    def drain(self, now: float) -> None:
+        """Holds nothing, as the bucket of an endpoint that has refused a request."""
+        self._fill(now)
+        self._level = min(self._level, 0.0)
+
     def change(self, per_minute: float, now: float) -> None:
         """Has another rate from now on; what was taken before stays taken."""
         self._fill(now)

@@ -75,8 +75,7 @@ def is_refusal(error: BaseException) -> bool:
 
 def is_spent(error: BaseException) -> bool:
     """Whether an account has no credit left, which endpoints say with 429, too."""
-    is_limit = isinstance(error, openai.RateLimitError)
-    return is_limit and bool({error.code, error.type} & _SPENT)
+    return isinstance(error, openai.RateLimitError) and bool({error.code, error.type} & _SPENT)
 
 
 def _is_refused(response: Any) -> bool:

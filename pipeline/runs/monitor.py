@@ -69,6 +69,8 @@ class Monitor:
         with self._lock:
             self._counts = counts
             self._rates = self._window.rates(counts, time.monotonic())
+            if counts.rate_limited:
+                self._totals.sums["rate_limited"] = counts.rate_limited
             self._show()
 
     def _show(self) -> None:
