@@ -10,7 +10,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from tests.support.scripted import GOOD, USAGE, _completion, _pond, endpoint
+from tests.support.scripted import GOOD, USAGE, completion, endpoint, pond_of
 
 TOKENS = int(USAGE["total_tokens"])
 """What each request takes, as the usage says that comes back with its answer."""
@@ -110,7 +110,7 @@ def limited(
         seen.most_in_flight = max(seen.most_in_flight, in_flight)
         await asyncio.sleep(seconds)
         in_flight -= 1
-        response = _completion(body, GOOD.format(_pond(body) + 3))
+        response = completion(body, GOOD.format(pond_of(body) + 3))
         response.headers.update(shown)
         return response
 
