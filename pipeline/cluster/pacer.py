@@ -178,10 +178,10 @@ class EndpointPacer:
         try:
             return await turn.begins
         except asyncio.CancelledError:
-            if turn.begins.done() and not turn.begins.cancelled():
-                self.failed(*turn.begins.result())
-            else:
+            if turn.begins.cancelled():
                 self._waiting.remove(turn)
+            elif not turn.begins.exception():
+                self.failed(*turn.begins.result())
             raise
 
     def answered(
@@ -217,6 +217,7 @@ class EndpointPacer:
     def _wake(self) -> None:
         self._changed.set()
         if self._task is None or self._task.done():
+            self._changed = asyncio.Event()  # of this loop, if there was another before
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -232,8 +233,9 @@ class EndpointPacer:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._changed.wait(), min(seconds, 3600))
         except Exception as error:  # noqa: BLE001  raised where a turn is waited for
-            while self._waiting:
-                self._waiting.popleft().begins.set_exception(error)
+            for turn in self._open_turns():
+                self._waiting.remove(turn)
+                turn.begins.set_exception(error)
 
     @property
     def _known(self) -> Collection[_Endpoint]:
@@ -273,10 +275,15 @@ class EndpointPacer:
         an endpoint that is left out, too: a request fails only if all endpoints are down.
         """
         if endpoint.lost_until > now:
-            return next((t for t in self._waiting if self._has_no_other(t, now)), None)
+            return next((t for t in self._open_turns() if self._has_no_other(t, now)), None)
         if not endpoint.may_send(now):
             return None
-        return next((turn for turn in self._waiting if endpoint.address not in turn.tried), None)
+        turns = self._open_turns()
+        return next((turn for turn in turns if endpoint.address not in turn.tried), None)
+
+    def _open_turns(self) -> list[_Turn]:
+        """Those that wait, without those that are cancelled and do not know it yet."""
+        return [turn for turn in self._waiting if not turn.begins.done()]
 
     def _has_no_other(self, turn: _Turn, now: float) -> bool:
         untried = [e for e in self._known if e.address not in turn.tried]

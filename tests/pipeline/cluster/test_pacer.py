@@ -141,3 +141,18 @@ async def test_tokens_are_settled_with_what_was_spent():
     await asyncio.sleep(1.2)
     assert sum(demands[A].settled for demands in coordinator.demands) == -3 * 400
     assert sum(demands[A].answered for demands in coordinator.demands) == 3
+
+
+@in_a_loop
+async def test_a_turn_that_is_cancelled_as_it_comes_is_nobody_elses_fault():
+    """The task that gives turns out may run between a cancellation and the end of its task."""
+    coordinator = Coordinator()
+    pacer = coordinator.pacer(A)
+    await ask(pacer)
+    for _ in range(20):
+        cancelled, other = (asyncio.create_task(ask(pacer, 0)) for _ in range(2))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        pacer._send_off()
+        assert await other == A
+        await asyncio.wait([cancelled])

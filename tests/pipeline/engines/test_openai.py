@@ -252,6 +252,21 @@ def test_a_dead_endpoint_is_left_out_and_none_of_its_requests_is_lost(vllm_serve
     assert all(isinstance(c, Completion) for c in completions)
 
 
+def test_an_endpoint_that_dies_at_work_leaves_it_to_the_other(vllm_server):
+    async def dying(asked: web.Request, body: bytes) -> web.Response:
+        if len(answered) == 5 and asked.transport:
+            asked.transport.abort()
+        else:
+            answered.append(body)
+        return completion(body, "Herons.")
+
+    answered: list[bytes] = []
+    with endpoint(dying) as dies:
+        completions = generate(several(dies, vllm_server.url), *[request()] * 40)
+    assert all(isinstance(c, Completion) for c in completions)
+    assert len(answered) == 5
+
+
 def test_an_endpoint_without_quota_leaves_the_work_to_the_other(vllm_server):
     with endpoint(refusing("insufficient_quota")) as spent:
         completions = generate(several(spent, vllm_server.url), *[request()] * 4)
