@@ -165,17 +165,16 @@ class EndpointLimits:
         return self._answered + sum(self._in_flight.values())
 
     def _limit(self, now: float) -> None:
-        """Limits to the lower one of what is given and what is learnt; where neither is known, to
-        what refusals tell.
+        """Limits to the lowest of what is given, what is learnt, and what refusals tell: some
+        endpoints count the tokens that an answer may have, not those that it has.
         """
         limits = {
             unit: min(limit for limit in (given, learnt) if limit is not None)
             for unit, given, learnt in zip(UNITS, self._given, self._learnt, strict=True)
             if given is not None or learnt is not None
         }
-        estimated = self._from_refusals.per_minute(now)
-        if not limits and estimated is not None:
-            limits["requests"] = estimated
+        if (told := self._from_refusals.per_minute(now)) is not None:
+            limits["requests"] = min(limits.get("requests", told), told)
         for unit, limit in limits.items():
             self._buckets.setdefault(unit, TokenBucket(limit, now)).change(limit, now)
         for unit in self._buckets.keys() - limits.keys():

@@ -80,14 +80,16 @@ def limited(
     burst: float = 1.5,
     seconds: float = 0.3,
     says: Literal["limits", "wait", "nothing"] = "limits",
+    tokens: int = TOKENS,
 ) -> Iterator[Limited]:
     """An endpoint with these limits, each for `burst` seconds at once, whose answers take so long.
 
-    It `says` its limits and how long to wait, only how long to wait, or nothing but 429.
+    It `says` its limits and how long to wait, only how long to wait, or nothing but 429. It counts
+    so many `tokens` for a request, whatever the usage says that comes back.
     """
     given = {"requests": requests_per_minute, "tokens": tokens_per_minute}
     buckets = [_Bucket(unit, limit, burst) for unit, limit in given.items() if limit]
-    costs = {"requests": 1, "tokens": TOKENS}
+    costs = {"requests": 1, "tokens": tokens}
     seen, in_flight = Limited(), 0
 
     async def answer(_: web.Request, body: bytes) -> web.Response:
