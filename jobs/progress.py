@@ -99,6 +99,7 @@ class JobProgress:
             return self._waiting()
         stages = (f"{progress.stages[stage]:,} {_label(stage)}" for stage in self._stages)
         facts = [self._phase(progress), *stages, *_speed(progress), *_quality(progress)]
+        facts += _limit(progress)
         return ", ".join([*facts, _left(progress), *_deadline(progress)])
 
     def _facts(self) -> dict[str, Any]:
@@ -117,6 +118,8 @@ class JobProgress:
             "repairs": engines.repairs,
             "per_second": progress.rates._asdict(),
             "replicas": dict(progress.counts.replicas),
+            "limit": progress.counts.waits_for or None,
+            "rate_limited": progress.counts.rate_limited,
             "seconds_left": progress.seconds_left,
             **_deadline_facts(progress),
             **_spending_facts(progress),
@@ -151,7 +154,7 @@ class JobProgress:
         columns = (Column(_label(name), justify="right", no_wrap=True) for name in self._stages)
         stages = Table(*columns, box=None, pad_edge=False, padding=(0, 1))
         stages.add_row(*(f"{progress.stages[stage]:,}" for stage in self._stages))
-        facts = (_speed(progress), _quality(progress), _deadline(progress))
+        facts = (_speed(progress), _quality(progress), _limit(progress), _deadline(progress))
         lines = [", ".join(each) for each in facts if each]
         texts = (Text(line, no_wrap=True, overflow="ellipsis") for line in lines)
         return Group(head, stages, *texts)
@@ -193,6 +196,13 @@ def _spending_facts(progress: RunProgress) -> dict[str, float]:
     if spending.budget is None:
         return {}
     return {"spent": round(spending.total, 6), "budget": spending.budget}
+
+
+def _limit(progress: RunProgress) -> list[str]:
+    """The limit of an endpoint that holds the run back, and how often one was passed."""
+    counts = progress.counts
+    refused = f"{counts.rate_limited:,} refused with 429" if counts.rate_limited else ""
+    return [fact for fact in (harmless(counts.waits_for), refused) if fact]
 
 
 def _left(progress: RunProgress) -> str:

@@ -59,8 +59,8 @@ def main(
         for run_document in ended:
             _notify(console, prepared, run_document)
     seconds = document["timings"]["total"]
-    ended = f"run {document['run_id']}: {why_it_ended(document)} in {seconds:.1f} s"
-    console.print("; ".join(filter(None, [ended, what_it_cost(document), what_is_left(document)])))
+    line = f"run {document['run_id']}: {why_it_ended(document)} in {seconds:.1f} s"
+    console.print("; ".join(filter(None, [line, what_it_cost(document), what_is_left(document)])))
     return EXIT_CODES[document["status"]], document
 
 

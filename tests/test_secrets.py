@@ -384,7 +384,8 @@ def test_a_record_that_an_endpoint_refuses_is_stored_without_its_password(monkey
     engine = OpenAIEngine(job("a", "b", engine={"kind": "openai", "model": "any"}))
     asked = httpx.Request("POST", "http://127.0.0.1:9")
     refused = openai.BadRequestError("no", response=httpx.Response(400, request=asked), body=None)
-    fault = engine._fault_of(refused, 0.0)
+    (address,) = engine._clients
+    fault = engine._fault_of(refused, 0.0, address)
     assert isinstance(fault, GenerationError)
     assert "pass-word" not in str(fault)
     assert "127.0.0.1:9" in str(fault)

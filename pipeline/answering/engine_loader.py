@@ -68,7 +68,7 @@ class EngineLoader:
         job = self._job
         try:
             self._reporter.state("loading")
-            engine = open_engine(job, self._source.sample)
+            engine = open_engine(job, self._source.sample, self._reporter.pacer)
             self._reporter.state("ready", engine.version)
             loop = AnsweringLoop(engine, self._evaluator, most_attempts(job), self._judge)
             loading.set_result(loop)

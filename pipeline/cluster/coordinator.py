@@ -6,13 +6,14 @@ fast.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest
 from typing import NamedTuple
 
 from pipeline.cluster.account import Account, Terms
 from pipeline.cluster.counters import EngineCounts, RunCounts, StageCounts
+from pipeline.cluster.endpoint_limits import Demand, Lease, PerMinute, RateLimits
 from pipeline.core.records import ReplicaState
 
 SILENT_SECONDS = 60.0
@@ -87,6 +88,7 @@ class Coordinator:
         self._deadline: float | None = None
         self._parts: defaultdict[bytes, list[str]] = defaultdict(list)
         self._account = Account(Terms())
+        self._limits = RateLimits()
 
     def state(self, replica: Replica) -> int:
         """Records how far a replica has got before its first batch is answered; returns the deaths
@@ -136,6 +138,12 @@ class Coordinator:
         """The parts announced with answers of a batch; only the store knows which it has."""
         return self._parts.get(batch, [])
 
+    def lease(
+        self, process: Process, demands: Mapping[str, Demand], given: PerMinute
+    ) -> dict[str, Lease]:
+        """What a replica may send to each endpoint of which it wants something."""
+        return self._limits.lease(process, demands, given)
+
     def counted(self, more: StageCounts) -> None:
         """Records what a task has done."""
         self._stages = self._stages.plus(more)
@@ -164,6 +172,8 @@ class Coordinator:
             Counter(status.replica.state for status in living),
             sum(status.may_begin for status in living),
             self._account.spending,
+            self._limits.waits_for(),
+            self._limits.rate_limited,
         )
 
     def _update_account(self, living: Sequence[ReplicaStatus], now: float) -> None:

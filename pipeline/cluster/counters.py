@@ -146,6 +146,8 @@ class RunCounts:
     replicas: Mapping[ReplicaState, int] = field(default_factory=dict)
     may_begin: int = 0  # replicas that may begin a batch: none, soon after a SIGTERM
     spending: Spending = Spending()  # noqa: RUF009  it cannot change
+    waits_for: str = ""  # the limit of an endpoint that binds, in words
+    rate_limited: int = 0  # requests that endpoints have refused for their rate
 
     @property
     def can_answer(self) -> bool:

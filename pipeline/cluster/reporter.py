@@ -2,12 +2,14 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from pipeline.cluster.coordinator import Process, Replica
 from pipeline.cluster.counters import EngineCounts, StageCounts
+from pipeline.cluster.endpoint_limits import Demand, Lease, PerMinute, RateLimits
+from pipeline.cluster.pacer import EndpointPacer
 from pipeline.core.errors import EngineError
 from pipeline.core.records import ReplicaState
 
@@ -57,6 +59,19 @@ class Reporter:
     def wait_for_work(self) -> bool:
         """Blocks until any record is known to need an answer; False if nobody will say so."""
         return False
+
+    def pacer(self, addresses: Sequence[str], limits: Mapping[str, float]) -> EndpointPacer:
+        """What holds this replica's requests back, so that all keep the limits of the endpoints.
+
+        `limits` are the `requests_per_minute` and `tokens_per_minute` of each, as the job gives
+        them. Here there is but one replica.
+        """
+        kept, given = RateLimits(), _per_minute(limits)
+
+        async def ask(demands: Mapping[str, Demand]) -> Mapping[str, Lease]:
+            return kept.lease("here", demands, given)
+
+        return EndpointPacer(addresses, ask)
 
 
 class ClusterReporter(Reporter):
@@ -133,6 +148,20 @@ class ClusterReporter(Reporter):
             time.sleep(HEARTBEAT_SECONDS)
         return True
 
+    def pacer(self, addresses: Sequence[str], limits: Mapping[str, float]) -> EndpointPacer:
+        from ray.exceptions import RayError
+
+        process, given = self.process(), _per_minute(limits)
+
+        async def ask(demands: Mapping[str, Demand]) -> Mapping[str, Lease]:
+            with suppress(RayError):
+                leases: Mapping[str, Lease]
+                leases = await self._coordinator.lease.remote(process, demands, given)
+                return leases
+            return {}
+
+        return EndpointPacer(addresses, ask)
+
     def process(self) -> Process:
         """The process that reports."""
         import ray
@@ -147,3 +176,7 @@ class ClusterReporter(Reporter):
         with suppress(RayError):
             return ray.get(method.remote())
         return None
+
+
+def _per_minute(limits: Mapping[str, float]) -> PerMinute:
+    return PerMinute(limits.get("requests_per_minute"), limits.get("tokens_per_minute"))

@@ -165,6 +165,13 @@ class Pool(Section):
         return str(self.min) if self.is_fixed else f"{self.min} to {self.max}"
 
 
+class EngineLimits(Section):
+    """What an endpoint allows; where it says so itself, the lower one of both holds."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+
+
 class EngineConfig(Section):
     kind: EngineKind = "extractive"
     model: str | None = None  # a folder, a hub name, or a folder in an object store
@@ -182,6 +189,7 @@ class EngineConfig(Section):
     adapter: str | None = (
         None  # a LoRA adapter: a folder, a hub name, or a folder in an object store
     )
+    limits: EngineLimits = EngineLimits()  # of each endpoint, for all replicas together
     generation_options: list[str] = []  # names in `options` that are part of the generation key
     options: dict[str, Any] = {}  # passed on to the engine
 

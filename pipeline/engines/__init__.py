@@ -13,6 +13,7 @@ from pipeline.engines.batch_lines import sampling_with
 from pipeline.engines.chat_template import CHAT_TEMPLATE, check_chat_template, template_of
 from pipeline.engines.engine import Engine, judging_sampling
 from pipeline.engines.openai_options import Endpoint, endpoint_of
+from pipeline.engines.pacing import Pacing, Unpaced
 from pipeline.engines.recorded import RecordedEngine
 from pipeline.engines.vllm_options import check_vllm, option_names
 from pipeline.formats import format_of
@@ -85,6 +86,11 @@ def _writable(job: Job) -> WritableFormat:
 
 
 def _check_model_settings(engine: EngineConfig) -> None:
+    if engine.kind != "openai" and (limits := engine.limits.model_dump(exclude_none=True)):
+        raise ConfigError(
+            f"engine.limits.{next(iter(limits))}: an endpoint has limits; the {engine.kind} engine "
+            "has none: leave it out, or set engine.kind openai"
+        )
     if engine.adapter and engine.kind != "vllm":
         raise ConfigError("engine.adapter: needs engine.kind vllm")
     if engine.confidence and engine.kind != "vllm":
@@ -100,11 +106,11 @@ def _check_model_settings(engine: EngineConfig) -> None:
         )
 
 
-def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
+def open_engine(job: Job, sample: Sequence[Message] = (), pacing: Pacing = Unpaced) -> Engine:
     """The job's engine, ready to answer; slow imports happen here, only for the kind in use.
 
-    `sample` is a prompt with the roles of all the job's prompts, if they all have the same. Raises
-    `EngineError` if the model cannot be loaded.
+    `sample` is a prompt with the roles of all the job's prompts, if they all have the same;
+    `pacing` keeps the limits of endpoints. Raises `EngineError` if the model cannot be loaded.
     """
     match job.engine.kind:
         case "extractive":
@@ -120,14 +126,14 @@ def open_engine(job: Job, sample: Sequence[Message] = ()) -> Engine:
         case "openai":
             from pipeline.engines.openai import OpenAIEngine
 
-            return OpenAIEngine(job)
+            return OpenAIEngine(job, pacing)
 
 
 def check_endpoint(job: Job) -> str:
-    """A line about a job's OpenAI endpoint; `EngineError` if it does not have the model."""
-    from pipeline.engines.openai import OpenAIEngine
+    """A line about each of a job's endpoints; `EngineError` if one does not have the model."""
+    from pipeline.engines.openai_clients import check_models
 
-    return asyncio.run(OpenAIEngine(job).check_model())
+    return asyncio.run(check_models(job))
 
 
 def most_attempts(job: Job) -> int:
@@ -198,7 +204,7 @@ def settings_of(job: Job) -> dict[str, Any]:
         "chat_template": template and blake2b(template.encode(), digest_size=16).hexdigest(),
         "chat_template_kwargs": engine.chat_template_kwargs,
         "extra_body": body,
-        "options": {name: options[name] for name in named},
+        "options": {name: _as_keyed(name, options[name]) for name in named},
         "reasoning": None if engine.reasoning == "auto" else engine.reasoning,
         "answer_format": format_.identity,
     }
@@ -206,6 +212,12 @@ def settings_of(job: Job) -> dict[str, Any]:
         "decoding": f"enforced:{job.answer.max_words}" if enforced else "free",
         **{name: value for name, value in others.items() if value},
     }
+
+
+def _as_keyed(name: str, value: Any) -> Any:
+    """An option's value in a generation key: a list of one endpoint equals its address."""
+    is_single = name == "base_url" and isinstance(value, list) and len(value) == 1
+    return value[0] if is_single else value
 
 
 def judging_identity(job: Job) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The options of an OpenAI endpoint in the job file, checked without importing its client."""
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -41,13 +41,19 @@ class ResponseFormat(Section):
 class Endpoint(Section):
     """`engine.options` of kind openai."""
 
-    base_url: str | None = None
+    base_url: str | Annotated[list[str], Field(min_length=1)] | None = None  # or several
     concurrency: int = Field(default=64, gt=0)
     max_retries: int = Field(default=8, ge=0)
     timeout: float = Field(default=600, gt=0)
     token_limit: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"  # noqa: S105  its name
     response_format: ResponseFormat | None = None
     extra_body: dict[str, Any] = Field(default={})  # more fields of a request's body
+
+    @property
+    def base_urls(self) -> list[str]:
+        """Each endpoint once; none if the environment names it."""
+        urls = [self.base_url] if isinstance(self.base_url, str) else self.base_url or []
+        return list(dict.fromkeys(urls))
 
     @property
     def body(self) -> dict[str, Any]:

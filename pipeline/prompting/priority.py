@@ -1,6 +1,6 @@
 """What is answered first: `input.priority`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isnan
 from typing import Any
@@ -38,7 +38,7 @@ class Priority:
         return [0.0 if is_known else 1.0 for is_known in known]
 
 
-def _number_in(columns: dict[str, Any], name: str) -> float:
+def _number_in(columns: Mapping[str, Any], name: str) -> float:
     """CSV has numbers as text; what is no number, and what is none, is last."""
     keys = keys_to(columns, name)
     value = value_at(columns, keys) if keys else None

@@ -18,6 +18,7 @@ from pipeline.core.text import plural
 from pipeline.engines import check_endpoint, check_engine, open_engine
 from pipeline.engines.adapter import adapter_of
 from pipeline.engines.model_files import ModelSpec, context_tokens
+from pipeline.engines.openai_options import endpoint_of
 from pipeline.engines.parallelism import describe_gpus
 from pipeline.engines.token_ids import check_token_ids
 from pipeline.engines.tokenizer import load_encoder
@@ -159,9 +160,10 @@ def _output(job: Job) -> str:
 def _links(job: Job) -> str:
     """Names the URLs, of the job or the environment, that send data unencrypted."""
     check_webhook()
+    asked = endpoint_of(job).base_urls if job.engine.kind == "openai" else []
     urls = {
         **endpoints(job.storage),
-        "engine.options.base_url": job.engine.options.get("base_url"),
+        "engine.options.base_url": next(filter(_is_unencrypted, asked), None),
         **{name: os.environ.get(name) for name in URL_VARIABLES},
     }
     plain = [name for name, url in urls.items() if url and _is_unencrypted(str(url))]

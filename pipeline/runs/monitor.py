@@ -75,6 +75,8 @@ class Monitor:
         with self._lock:
             self._counts, now = counts, time.monotonic()
             self._rates = self._window.rates(counts, now)
+            if counts.rate_limited:
+                self._totals.sums["rate_limited"] = counts.rate_limited
             if counts.can_answer:
                 self._spread.add(counts.engines.done, now)
                 since, _ = self._answering or (now, now)

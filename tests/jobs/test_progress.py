@@ -141,6 +141,21 @@ def test_no_more_is_stored_than_answered():
     assert (ahead.stages["answered"], ahead.stages["stored"]) == (30, 30)
 
 
+def test_the_limit_that_binds_is_named_on_a_line_of_its_own():
+    counts = replace(
+        ANSWERING.counts,
+        waits_for="waits for 90,000 tokens a minute at api.example.org",
+        rate_limited=12,
+    )
+    run = replace(ANSWERING, counts=counts)
+    said = "waits for 90,000 tokens a minute at api.example.org, 12 refused with 429"
+    assert f", {said}, 20 min left" in line(run)
+    out = io.StringIO()
+    with JobProgress(Console(file=out, force_terminal=True, width=100), "survey") as shown:
+        shown(run)
+    assert re.search(rf"^.*{said}\s*$", out.getvalue(), re.MULTILINE)
+
+
 def test_a_machine_gets_every_line_as_json():
     out = io.StringIO()
     console = Console(file=LogLines(out), soft_wrap=True)

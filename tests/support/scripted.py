@@ -52,10 +52,10 @@ def steady(seconds: float) -> Iterator[Answered]:
     times: list[tuple[int, float]] = []
 
     async def answer(_: web.Request, body: bytes) -> web.Response:
-        pond = _pond(body)
+        pond = pond_of(body)
         await asyncio.sleep(seconds * random.Random(pond).uniform(0.5, 1.5))
         times.append((pond, time.time()))
-        return _completion(body, GOOD.format(pond + 3))
+        return completion(body, GOOD.format(pond + 3))
 
     with endpoint(answer) as url:
         yield Answered(url, times)
@@ -67,9 +67,9 @@ def thinking(tokens: Callable[[int], int]) -> Iterator[Answered]:
     times: list[tuple[int, float]] = []
 
     async def answer(_: web.Request, body: bytes) -> web.Response:
-        pond = _pond(body)
+        pond = pond_of(body)
         times.append((pond, time.time()))
-        return _completion(body, GOOD.format(pond + 3), tokens(pond))
+        return completion(body, GOOD.format(pond + 3), tokens(pond))
 
     with endpoint(answer) as url:
         yield Answered(url, times)
@@ -93,13 +93,13 @@ def uneven(pace: Pace) -> Iterator[str]:
     requests: Counter[int] = Counter()
 
     async def answer(_: web.Request, body: bytes) -> web.Response:
-        pond = _pond(body)
+        pond = pond_of(body)
         requests[pond] += 1
         chance = random.Random(pond * 100 + requests[pond])
         tokens = max(round(40 * pace.length * chance.lognormvariate(0, 0.5)), 1)
         await asyncio.sleep(tokens * pace.seconds_per_token)
         breaks_off = requests[pond] == 1 and chance.random() < 0.08
-        return _completion(body, (CUT_OFF if breaks_off else GOOD).format(pond + 3), tokens)
+        return completion(body, (CUT_OFF if breaks_off else GOOD).format(pond + 3), tokens)
 
     with endpoint(answer) as url:
         yield url
@@ -115,24 +115,24 @@ def scripted(slow_seconds: float = 0.0) -> Iterator[str]:
     requests: Counter[int] = Counter()
 
     async def answer(_: web.Request, body: bytes) -> web.Response:
-        pond = _pond(body)
+        pond = pond_of(body)
         requests[pond] += 1
         if pond % 2 and requests[pond] == 1:
             await asyncio.sleep(slow_seconds)
         breaks_off = pond % 20 == 0 or (pond % 5 == 0 and requests[pond] == 1)
         words = (CUT_OFF if breaks_off else GOOD).format(pond + 3)
-        return _completion(body, words)
+        return completion(body, words)
 
     with endpoint(answer) as url:
         yield url
 
 
-def _pond(body: bytes) -> int:
+def pond_of(body: bytes) -> int:
     (pond,) = {int(n) for n in re.findall(r"nested at pond (\d+)\?", body.decode())}
     return pond
 
 
-def _completion(body: bytes, words: str, tokens: int = 10) -> web.Response:
+def completion(body: bytes, words: str, tokens: int = 10) -> web.Response:
     choice = {
         "index": 0,
         "finish_reason": "stop",

@@ -114,7 +114,8 @@ def sent_to_an_endpoint(record_: Record, **sampling: Any) -> dict[str, Any]:
         bodies.append({**options, **extra})
         raise RuntimeError
 
-    engine._client.chat.completions.create = create
+    (client,) = engine._clients.values()
+    client.chat.completions.with_raw_response.create = create
     with pytest.raises(RuntimeError):
         asyncio.run(engine.generate(request(record_)))
     return bodies[0]

@@ -100,3 +100,10 @@ def test_an_engine_has_enough_records_at_hand_though_batches_are_small(sequences
 
 def test_an_engine_without_a_model_answers_one_batch_while_another_is_stored():
     assert max_concurrent_batches(job("shards", "store")) == 2
+
+
+def test_only_an_endpoint_has_limits():
+    limits = {"tokens_per_minute": 90_000}
+    check_engine(job("a", "b", engine={"kind": "openai", "model": "m", "limits": limits}))
+    with pytest.raises(ConfigError, match=r"engine\.limits\.tokens_per_minute: an endpoint has"):
+        check_engine(job("a", "b", engine={"kind": "recorded", "limits": limits}))

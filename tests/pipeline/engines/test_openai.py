@@ -3,21 +3,24 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
+from pipeline.cluster.reporter import Reporter
 from pipeline.config.schema import Job
 from pipeline.core.errors import ConfigError, EngineError
 from pipeline.core.records import PLAIN, Completion, Message, Prompt
-from pipeline.engines import check_engine
+from pipeline.engines import check_endpoint, check_engine, settings_of
 from pipeline.engines.engine import GenerationError, Request
 from pipeline.formats import format_of
 from tests.conftest import OPENAI_KEY
 from tests.support.jobs import free_port, job, record, rows, run, stored, write_jsonl
-from tests.support.proxy import Proxy
+from tests.support.proxy import Fault, Proxy
+from tests.support.scripted import completion, endpoint
 
 CHAT = (Message("system", "Be brief."), Message("user", "How many herons nested at the pond?"))
 TEXT = (Message(PLAIN, "Herons nested at the pond.\n\nHow many herons nested?"),)
@@ -45,7 +48,7 @@ def generate(job_: Job, *requests: Request) -> list[Completion | BaseException]:
     from pipeline.engines.openai import OpenAIEngine
 
     async def go() -> list[Completion | BaseException]:
-        engine = OpenAIEngine(job_)
+        engine = OpenAIEngine(job_, Reporter().pacer)
         return await asyncio.gather(*map(engine.generate, requests), return_exceptions=True)
 
     return asyncio.run(go())
@@ -184,14 +187,114 @@ def test_an_endpoint_that_is_down_ends_the_job_and_fails_no_record():
     assert "Connection error" in str(lost)
 
 
-def test_an_endless_rate_limit_ends_the_job_with_advice(proxy):
-    async def always(_: web.Request, body: bytes) -> web.Response:
-        return web.json_response({"error": {}}, status=429, headers={"Retry-After": "0.1"})
+def test_a_rate_limit_fails_no_record_however_often_it_refuses(proxy):
+    left = [429, 503] * 10
 
-    proxy.fault = always
-    (lost,) = generate(endpoint_job(proxy.url), request())
+    async def often(_: web.Request, body: bytes) -> web.Response | None:
+        headers = {"Retry-After": "0.01"}
+        return web.json_response({}, status=left.pop(), headers=headers) if left else None
+
+    proxy.fault = often
+    completions = generate(endpoint_job(proxy.url), request(), request())
+    assert all(isinstance(c, Completion) for c in completions)
+    assert len(proxy.bodies) == 22
+
+
+def refusing(code: str, message: str = "no") -> Fault:
+    async def always(_: web.Request, body: bytes) -> web.Response:
+        error = {"message": message, "type": "tokens", "code": code}
+        return web.json_response({"error": error}, status=429, headers={"Retry-After": "1"})
+
+    return always
+
+
+def test_a_quota_that_is_spent_is_no_rate_limit_and_ends_the_job():
+    with endpoint(refusing("insufficient_quota")) as url:
+        (lost,) = generate(endpoint_job(url), request())
     assert isinstance(lost, EngineError)
-    assert "lower engine.options.concurrency" in str(lost)
+    assert "no rate limit" in str(lost)
+
+
+def test_a_request_that_is_above_the_limit_on_its_own_fails_alone():
+    large = refusing("rate_limit_exceeded", "Request too large for m on tokens per min (TPM)")
+    with endpoint(large) as url:
+        (refused,) = generate(endpoint_job(url), request())
+    assert isinstance(refused, GenerationError)
+    assert "Request too large" in str(refused)
+
+
+def several(*urls: str, **options) -> Job:
+    return endpoint_job("http://none", options={"base_url": [f"{u}/v1" for u in urls], **options})
+
+
+def test_several_endpoints_share_the_requests():
+    asked: Counter[str] = Counter()
+
+    def counting(name: str) -> Fault:
+        async def answer(_: web.Request, body: bytes) -> web.Response:
+            asked[name] += 1
+            await asyncio.sleep(0.1)
+            return completion(body, "Herons.")
+
+        return answer
+
+    with endpoint(counting("one")) as one, endpoint(counting("other")) as other:
+        completions = generate(several(one, other), *[request()] * 40)
+    assert all(isinstance(c, Completion) for c in completions)
+    assert 15 <= asked["one"] <= 25
+    assert asked.total() == 40
+
+
+def test_a_dead_endpoint_is_left_out_and_none_of_its_requests_is_lost(vllm_server):
+    dead = f"http://127.0.0.1:{free_port()}"
+    job_ = several(dead, vllm_server.url, max_retries=0)
+    completions = generate(job_, *[request()] * 20)
+    assert all(isinstance(c, Completion) for c in completions)
+
+
+def test_an_endpoint_that_dies_at_work_leaves_it_to_the_other(vllm_server):
+    async def dying(asked: web.Request, body: bytes) -> web.Response:
+        if len(answered) == 5 and asked.transport:
+            asked.transport.abort()
+        else:
+            answered.append(body)
+        return completion(body, "Herons.")
+
+    answered: list[bytes] = []
+    with endpoint(dying) as dies:
+        completions = generate(several(dies, vllm_server.url), *[request()] * 40)
+    assert all(isinstance(c, Completion) for c in completions)
+    assert len(answered) == 5
+
+
+def test_an_endpoint_without_quota_leaves_the_work_to_the_other(vllm_server):
+    with endpoint(refusing("insufficient_quota")) as spent:
+        completions = generate(several(spent, vllm_server.url), *[request()] * 4)
+    assert all(isinstance(c, Completion) for c in completions)
+
+
+def test_the_job_ends_when_all_endpoints_are_down():
+    job_ = several(*(f"http://127.0.0.1:{free_port()}" for _ in range(2)), max_retries=0)
+    (lost,) = generate(job_, request())
+    assert isinstance(lost, EngineError)
+    assert "Connection error" in str(lost)
+
+
+def test_each_endpoint_is_asked_for_the_model(vllm_server):
+    job_ = several(vllm_server.url, f"http://127.0.0.1:{free_port()}", max_retries=0)
+    assert "has tiny" in check_endpoint(endpoint_job(vllm_server.url))
+    with pytest.raises(EngineError, match="Connection error"):
+        check_endpoint(job_)
+
+
+@pytest.mark.parametrize("options", [{}, {"generation_options": ["base_url"]}])
+def test_a_list_of_one_endpoint_equals_its_address(options):
+    one = endpoint_job("http://host")
+    named, listed = (
+        one.model_copy(update={"engine": one.engine.model_copy(update={**options, "options": o})})
+        for o in ({"base_url": "http://host/v1"}, {"base_url": ["http://host/v1"]})
+    )
+    assert settings_of(named) == settings_of(listed)
 
 
 def test_a_wrong_key_ends_the_job(vllm_server, monkeypatch):
@@ -214,6 +317,7 @@ def test_openai_without_a_key_is_an_error_before_any_request(monkeypatch):
     ("sections", "message"),
     [
         ({"options": {"base_ur": "x"}}, "base_ur: no option of the openai engine; did you mean"),
+        ({"options": {"base_url": []}}, "engine.options.base_url"),
         ({"options": {"timeout": -1}}, "engine.options.timeout: Input should be greater than 0"),
         ({"answer": {"decoding": "enforced"}}, "answer.decoding: enforced needs engine.kind vllm"),
         ({"input": {"uri": "x", "overflow": "drop_passages"}}, "input.overflow: drop_passages"),

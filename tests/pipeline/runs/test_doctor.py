@@ -90,6 +90,10 @@ def test_unencrypted_addresses_are_listed_and_are_no_fault(shards, tmp_path, mon
     links = diagnoses(job(shards, tmp_path / "store"))["links"]
     assert links.exit_code == 0
     assert links.message.startswith("AWS_ENDPOINT_URL: http://")
+    options = {"base_url": ["https://one.example.org/v1", "http://other.example.org/v1"]}
+    engine = {"kind": "openai", "model": "m", "options": options}
+    of_several = diagnoses(job(shards, tmp_path / "store", engine=engine))["links"]
+    assert of_several.message.startswith("engine.options.base_url, AWS_ENDPOINT_URL: http://")
 
 
 def test_a_malformed_webhook_is_reported_without_its_value(shards, tmp_path, monkeypatch):
