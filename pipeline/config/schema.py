@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -23,7 +22,7 @@ from pipeline.config.deadline import Deadline
 from pipeline.config.gpus import gpus_per_rank, spans_nodes
 from pipeline.config.json_schema import read_schema
 from pipeline.config.sampling import Sampling as Sampling
-from pipeline.config.sections import SECTION, yaml_off
+from pipeline.config.sections import Section, yaml_off
 from pipeline.core.carried import NOTHING, Carry
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import ANSWER_MARKER
@@ -31,10 +30,6 @@ from pipeline.core.storage_options import by_store, check_writable
 
 InputFormat = Literal["auto", "text", "jsonl", "json", "csv", "tsv", "parquet", "openai-batch"]
 EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
-
-
-class Section(BaseModel):
-    model_config = SECTION
 
 
 class TextGrammar(Section):
