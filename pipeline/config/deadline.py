@@ -9,8 +9,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from difflib import get_close_matches
-from typing import Self, TypeAlias
+from typing import Annotated, Self, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import PlainSerializer, PlainValidator
 
 _SPAN = re.compile(r"\+(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.IGNORECASE)
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?: ?([A-Z+-]\S*))?", re.IGNORECASE)
@@ -172,3 +174,7 @@ def _zone(name: str) -> tzinfo:
         close = get_close_matches(name, sorted(available_timezones()), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "write one as in Europe/Berlin, or UTC"
         raise ValueError(f"{name} is no zone that is known here; {hint}") from None
+
+
+DeadlineKey: TypeAlias = Annotated[Deadline, PlainValidator(Deadline.parse), PlainSerializer(str)]
+"""As a job file holds it."""

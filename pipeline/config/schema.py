@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -18,11 +19,11 @@ from pydantic import (
 from pipeline.config.bucket import WHOLE, Bucket
 from pipeline.config.checks import Checks
 from pipeline.config.choices import checked_choices
-from pipeline.config.deadline import Deadline
+from pipeline.config.deadline import DeadlineKey
 from pipeline.config.gpus import gpus_per_rank, spans_nodes
 from pipeline.config.json_schema import read_schema
 from pipeline.config.sampling import Sampling as Sampling
-from pipeline.config.sections import Section, yaml_off
+from pipeline.config.sections import SECTION, yaml_off
 from pipeline.core.carried import NOTHING, Carry
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import ANSWER_MARKER
@@ -30,6 +31,10 @@ from pipeline.core.storage_options import by_store, check_writable
 
 InputFormat = Literal["auto", "text", "jsonl", "json", "csv", "tsv", "parquet", "openai-batch"]
 EngineKind = Literal["extractive", "recorded", "vllm", "openai"]
+
+
+class Section(BaseModel):
+    model_config = SECTION
 
 
 class TextGrammar(Section):
@@ -181,9 +186,7 @@ class EngineConfig(Section):
     chat_template_kwargs: dict[str, Any] = {}  # arguments of the model's chat template
     confidence: bool = False  # whether log probabilities of the answer's tokens are kept
     equal_prompts: Literal["once", "each"] = "once"  # how often those of one key are generated
-    adapter: str | None = (
-        None  # a LoRA adapter: a folder, a hub name, or a folder in an object store
-    )
+    adapter: str | None = None  # a LoRA adapter, named as a model may be
     limits: EngineLimits = EngineLimits()  # of each endpoint, for all replicas together
     generation_options: list[str] = []  # names in `options` that are part of the generation key
     options: dict[str, Any] = {}  # passed on to the engine
@@ -354,9 +357,7 @@ class Job(Section):
     reject_budget: float = Field(default=0.5, ge=0, le=1)  # share of records that may be rejects
     budget: float | None = Field(default=None, gt=0)  # money, in the currency of report.price
     grace_seconds: float = Field(default=20, ge=0)  # after SIGTERM, to finish work in flight
-    deadline: Annotated[Deadline, PlainValidator(Deadline.parse), PlainSerializer(str)] | None = (
-        None  # by when a run has ended, done or not
-    )
+    deadline: DeadlineKey | None = None  # by when a run has ended, done or not
     output: Output
     report: Report = Report()
     notify: Notify = Notify()

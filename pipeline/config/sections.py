@@ -10,12 +10,6 @@ from pydantic.fields import FieldInfo
 SECTION = ConfigDict(extra="forbid", frozen=True, validate_default=True, serialize_by_alias=True)
 
 
-class Section(BaseModel):
-    """A section of the job file; its fields are the keys."""
-
-    model_config = SECTION
-
-
 def yaml_off(value: Any) -> Any:
     """YAML 1.1 reads an unquoted `off` as false."""
     return "off" if value is False else value

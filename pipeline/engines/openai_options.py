@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from pipeline.config.schema import Job, Sampling
-from pipeline.config.sections import Section
+from pipeline.config.schema import Job, Sampling, Section
 from pipeline.core.errors import ConfigError, nearest
 from pipeline.core.redaction import redacted_values
 
