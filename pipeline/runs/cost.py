@@ -59,6 +59,12 @@ class RunCost:
         self.terms = Terms(job.budget, earlier, per_second, job.grace_seconds, self._allowed)
         self._spending = Spending(job.budget, earlier)
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether earlier starts have left nothing, so that it is no use to start anything."""
+        budget = self._job.budget
+        return budget is not None and self.terms.earlier >= budget
+
     def watcher(self, stop: Callable[[], object]) -> Watcher:
         """Takes what is spent from the progress of the run; `stop` has it end at its budget."""
 

@@ -35,7 +35,9 @@ def execute(
     with RunRecorder(file, totals, on_end, prepared.selection.limit) as record:
         grace, sequences = prepared.job.grace_seconds, sequences_of(prepared.job)
         watch = DeadlineWatch(file.deadline, grace, sequences, record.shutdown)
-        if not watch.is_over():
+        if record.cost.is_spent:
+            record.shutdown.request("budget", 0)
+        elif not watch.is_over():
             with executor:
                 _answer(prepared, executor, totals, record, [*watchers, watch], watch)
     return record.document
