@@ -141,6 +141,8 @@ class EndpointLimits:
             self._window.answered(demand.answered)
             if self._buckets:
                 self._window.open()
+        if demand.waiting or demand.in_flight:
+            self._window.grow(now)
         if demand.is_lost:
             self._lost_until = now + LOST_SECONDS
             self._window.restart()

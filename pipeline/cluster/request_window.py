@@ -1,13 +1,17 @@
 """How many requests may be in flight at an endpoint whose limit nobody knows.
 
 As TCP finds the rate of a link (RFC 5681): twice as many each time while all goes well, fewer at a
-refusal, and from then on one more each time that as many as there may be were answered.
+refusal, and from then on one more each time that as many as there may be were answered. A refusal
+comes at once, and an answer may take a minute: requests that were not refused soon went well.
 """
 
 import math
 
 FIRST = 8.0
-"""Requests before the first answer, which may tell the limits of the endpoint."""
+"""Requests to begin with: the first answer or refusal may tell the limits of the endpoint."""
+
+SOON_SECONDS = 0.5
+"""A refusal comes within this time."""
 
 DECREASE, DECREASE_AT_RATE = 0.7, 0.9
 """What a refusal leaves of the requests in flight: CUBIC's factor (RFC 9438), or less of a decrease
@@ -21,6 +25,7 @@ class RequestWindow:
         self.size = FIRST
         self.is_reduced = False  # by a refusal, so that it grows slowly
         self._reduced_at = -math.inf
+        self._grown_at: float | None = None
 
     def open(self) -> None:
         """A rate is known that holds requests back; the window does so only after a refusal."""
@@ -29,9 +34,18 @@ class RequestWindow:
 
     def restart(self) -> None:
         """Begins with one request, at an endpoint that was down."""
-        self.size, self.is_reduced = 1.0, False
+        self.size, self.is_reduced, self._grown_at = 1.0, False, math.inf
+
+    def grow(self, now: float) -> None:
+        """Doubles in time, unless a request was refused, or none was answered since a restart."""
+        if self._grown_at is None:
+            self._grown_at = now
+        if not self.is_reduced and now - self._grown_at >= SOON_SECONDS:
+            self.size, self._grown_at = self.size * 2, now
 
     def answered(self, requests: int) -> None:
+        if self._grown_at == math.inf:
+            self._grown_at = None
         self.size += requests / self.size if self.is_reduced else requests
 
     def refused(self, in_flight: int, sent_at: float, now: float, has_rate: bool = False) -> bool:

@@ -128,12 +128,15 @@ def unlimited() -> EndpointLimits:
     return EndpointLimits(ADDRESS, PerMinute(), 0.0)
 
 
-def test_while_nothing_is_known_few_requests_go_and_twice_as_many_after_their_answers():
+def test_while_nothing_is_known_few_requests_go_and_twice_as_many_where_none_was_refused():
     limits = unlimited()
     assert lease(limits, 0, waiting=(1,) * 9)[:1] == (None,)
     assert lease(limits, 0, "other", waiting=(1,) * 9).in_flight == FIRST / 2
     assert lease(limits, 0, waiting=(1,) * 9).in_flight == FIRST / 2
-    assert lease(limits, 1, waiting=(1,) * 9, answered=8).in_flight == FIRST
+    assert lease(limits, 0.2, waiting=(1,) * 9, answered=8).in_flight == FIRST
+    assert lease(limits, 0.6, waiting=(1,) * 9).in_flight == 2 * FIRST
+    assert lease(limits, 1.2, waiting=(1,) * 9, refused=1).in_flight < FIRST
+    assert lease(limits, 9.0, waiting=(1,) * 9).in_flight < FIRST
 
 
 def test_the_lower_one_of_what_is_given_and_what_is_learnt_holds():
@@ -199,7 +202,7 @@ def test_a_replica_that_is_gone_leaves_its_share_to_the_others():
     limits = unlimited()
     for replica in ("one", "other"):
         lease(limits, 0, replica, waiting=(1.0,) * 9)
-    assert lease(limits, 60, waiting=(1.0,) * 9).in_flight == FIRST
+    assert lease(limits, 60, waiting=(1.0,) * 9).in_flight == 2 * FIRST
 
 
 def test_the_rate_is_told_from_refusals():
