@@ -232,7 +232,7 @@ def balance(scratch: Path, records: Path) -> dict[str, float]:
 def _ours(prepared: Prepared, executor: RayData, lengths: Lengths | None) -> None:
     with (
         patch.object(flow, "BatchWorker", Simulated),
-        patch.object(flow, "_lengths_of", lambda *_: lengths),
+        patch.object(flow, "lengths_of", lambda *_: lengths),
     ):
         for _ in flow.outcomes(prepared, executor, "bench"):
             pass
