@@ -117,5 +117,5 @@ class RunCost:
             "total": spent.total + unsettled,
             **(allowed if is_running and budget is not None else {}),
         }
-        rounded = {name: round(amount, 6) for name, amount in amounts.items()}
+        rounded = {name: round(amount, 6) + 0.0 for name, amount in amounts.items()}  # no -0.0
         return {"currency": price.currency, "budget": budget, **rounded}
