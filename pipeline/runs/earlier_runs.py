@@ -1,6 +1,6 @@
 """What earlier runs of a model took, by their run files: what a forecast is made from."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -112,14 +112,16 @@ class Work:
         return sum(price.of_tokens(*map(round, kind)) or 0.0 for kind in kinds)
 
 
-def earlier_runs(
-    runs: Iterable[Mapping[str, Any]], job: Job, template: tuple[str | None, str | None]
-) -> list[EarlierRun]:
-    """Those of a job's engine, model and adapter that can be measured; only those with its template
-    if there are any.
-    """
-    every = list(_of_model(runs, job))
-    return [run for run in every if run.template == template] or every
+def earlier_runs(runs: Iterable[Mapping[str, Any]], job: Job) -> list[EarlierRun]:
+    """Those of a job's engine, model and adapter that can be measured."""
+    return list(_of_model(runs, job))
+
+
+def of_template(
+    runs: Sequence[EarlierRun], template: tuple[str | None, str | None] | None
+) -> Sequence[EarlierRun]:
+    """Those with this template if there are any, else all."""
+    return [run for run in runs if run.template == template] or runs
 
 
 def _of_model(runs: Iterable[Mapping[str, Any]], job: Job) -> Iterator[EarlierRun]:

@@ -2,7 +2,8 @@
 
 *Tokens* of the plan are its prompts by their characters, and the answers by the lengths of earlier
 ones to the same questions, each times what earlier runs took of it, all of them pooled: so repairs,
-reasoning, verdicts and what the prefix cache held are in it.
+reasoning, verdicts and what the prefix cache held are in it. Runs with the plan's template tell
+that if there are any.
 
 *Time* is a line through the earlier runs: seconds until an engine can answer, then so many for each
 unit of work of a replica, and a constant for the last answers, fitted to relative deviations where
@@ -27,7 +28,7 @@ import numpy as np
 from pipeline.answering.prepare import Prepared
 from pipeline.config.schema import Job, Price
 from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
-from pipeline.runs.earlier_runs import EarlierRun, Work, earlier_runs
+from pipeline.runs.earlier_runs import EarlierRun, Work, earlier_runs, of_template
 from pipeline.runs.plan import WorkPlan
 from pipeline.store.runs import latest_runs
 
@@ -194,13 +195,18 @@ def make_forecast(
     runs: Sequence[EarlierRun],
     tokens_per_second: float | None = None,
     seconds_to_deadline: float | None = None,
+    template: tuple[str | None, str | None] | None = None,
 ) -> Forecast:
     """Forecasts a run of a plan that starts now.
+
+    Its tokens go by the earlier runs with its `template`, a name and a version, if there are any;
+    an engine's speed is the same with any.
 
     `tokens_per_second` is the rate of a replica, if it is known better than from earlier runs.
     """
     replicas, price = job.engine.replicas.max, job.report.price
-    work = _expected_work(planned, runs)
+    alike = of_template(runs, template)
+    work = _expected_work(planned, alike)
     line = Line.through(runs) if runs else None
     seconds: Interval | None = None
     if not planned.generations and not planned.verdicts:
@@ -209,7 +215,7 @@ def make_forecast(
         seconds = UNKNOWN.times((work.prompt + work.completion) / tokens_per_second / replicas)
     elif line:
         seconds = line.seconds(work.units, replicas)
-    cost = _cost(job, planned, work, runs, seconds) if price.is_given else None
+    cost = _cost(job, planned, work, alike, seconds) if price.is_given else None
     due, budget = seconds_to_deadline, job.budget
     return Forecast(
         seconds,
@@ -286,12 +292,13 @@ def forecast_of(prepared: Prepared, plan: WorkPlan, rate: float | None = None) -
     from earlier runs.
     """
     job, source = prepared.job, prepared.source
-    runs = earlier_runs(latest_runs(prepared.store), job, (source.name, source.version))
+    runs = earlier_runs(latest_runs(prepared.store), job)
     deadline = job.deadline
     now = datetime.now(UTC)
     left = (deadline.after(now) - now).total_seconds() if deadline else None
     per_replica = rate * max(job.engine.gpus, 1) if rate else None
-    return make_forecast(job, _planned_work(prepared, plan), runs, per_replica, left)
+    template = (source.name, source.version)
+    return make_forecast(job, _planned_work(prepared, plan), runs, per_replica, left, template)
 
 
 def _planned_work(prepared: Prepared, plan: WorkPlan) -> PlannedWork:

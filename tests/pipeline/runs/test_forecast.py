@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.runs.earlier_runs import EarlierRun, earlier_runs
+from pipeline.runs.earlier_runs import EarlierRun, earlier_runs, of_template
 from pipeline.runs.forecast import UNKNOWN_FACTOR, Interval, Line, PlannedWork, make_forecast
 from tests.support.jobs import job
 
@@ -146,9 +146,11 @@ def test_runs_of_the_same_template_are_preferred_and_those_of_other_models_left_
     model = {**TASK.model_dump(mode="json")}
     model["engine"] = {**model["engine"], "model": "another"}
     files = [run_file(), other, run_file(job=model)]
-    assert [run.run_id for run in earlier_runs(files, TASK, ("t", "1"))] == ["r"]
-    assert [run.run_id for run in earlier_runs(files, TASK, ("new", "1"))] == ["r", "other"]
-    assert (files[0]["run_id"], EarlierRun.of(files[0]).begin) == ("r", 9.0)
+    runs = earlier_runs(files, TASK)
+    assert [run.run_id for run in runs] == ["r", "other"]
+    assert [run.run_id for run in of_template(runs, ("t", "1"))] == ["r"]
+    assert of_template(runs, ("new", "1")) == runs
+    assert runs[0].begin == 9.0
 
 
 @pytest.mark.parametrize(
