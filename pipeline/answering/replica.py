@@ -147,7 +147,8 @@ class BatchWorker:
         answers = await loop.answer_equal(prompts)
         self._flusher.add(batch, answers)
         self._reservations.settle(answers, reserved)
-        batch.totals.sums["estimated_prompt_tokens"] += estimated_tokens(prompts[0].messages)
+        if self._job.engine.generates:
+            batch.totals.sums["estimated_prompt_tokens"] += estimated_tokens(prompts[0].messages)
         for answer in answers:
             batch.totals.sums.update(answer.judging.nonzero)
             self._add(EngineCounts.of(answer))

@@ -70,10 +70,13 @@ class Reservations:
         return granted
 
     def most(self, messages: Sequence[Message], own_limit: int | None = None) -> float:
-        """The most that one attempt at a prompt and the verdict on it cost, by the prompt's length.
+        """The most that one attempt at a prompt and the verdict on it cost, by the prompt's length;
+        0 without a budget, which asks for none of it.
 
         `own_limit` is the record's own of tokens.
         """
+        if not self._is_limited:
+            return 0.0
         prompt = estimated_tokens(messages)
         completion = own_limit or self._completion
         again = prompt + completion + self._turn if self._turn else 0

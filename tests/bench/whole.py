@@ -44,9 +44,9 @@ class Whole:
 
 
 def whole_run(shards: Path, folder: Path, options: Mapping[str, Any]) -> Whole:
-    """Runs the recorded engine over a folder of shards on a cluster of its own."""
+    """Runs the recorded engine over a folder of shards, with a replica for each core."""
     folder.mkdir(parents=True)
-    engine = {"kind": "recorded"}
+    engine = {"kind": "recorded", "replicas": os.cpu_count()}
     recorded = job(shards, folder / "store", 4000, engine=engine, failure_budget=1.0, **options)
     file = job_file(folder / "job.yaml", recorded)
     with (folder / "out.json").open("wb") as out, (folder / "log.txt").open("wb") as log:

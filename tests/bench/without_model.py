@@ -54,7 +54,8 @@ def section(scratch: Path) -> list[str]:
         "",
         "### Whole runs on Ray",
         "",
-        f"`overnight run` with a Ray of its own, {cores} cores, without these. Seconds are "
+        f"`overnight run` with a Ray of its own, {cores} cores, as many replicas, without these. "
+        "Seconds are "
         "counted from when Ray is up, first rows from the start of the job. Processor time and the "
         "peak of the proportional set size are those of driver, Ray and all workers together.",
         "",
