@@ -174,7 +174,7 @@ def test_a_record_that_breaks_the_server_while_others_are_answered_fails_alone(p
 
     proxy.fault = on_poison
     poison = (Message("user", "poison"),)
-    job_ = endpoint_job(proxy.url, options={"max_retries": 1})
+    job_ = endpoint_job(proxy.url, options={"max_retries": 3})
     broken, *completions = generate(job_, request(poison), *[request()] * 3)
     assert isinstance(broken, GenerationError)
     assert all(isinstance(c, Completion) for c in completions)
