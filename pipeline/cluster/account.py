@@ -26,7 +26,8 @@ class Terms:
 
     `earlier` was spent by earlier starts of the run. A replica costs `replica_second` as long as it
     holds its GPUs, and `ending_seconds` after the run is told to end. `allowed` is what may be
-    reserved for now: more is allowed once the run file says so.
+    reserved for now: more is allowed once the run file says so. `most_attempts` is what all
+    attempts at a prompt can cost, in multiples of the most that one can.
     """
 
     budget: float | None = None
@@ -34,6 +35,7 @@ class Terms:
     replica_second: float = 0.0
     ending_seconds: float = 0.0
     allowed: float = inf
+    most_attempts: float = 1.0
 
 
 @dataclass(slots=True)
@@ -57,12 +59,12 @@ class Holder:
 class Account:
     """Grants reservations as long as the budget lasts.
 
-    What is reserved is the most that prompts can cost in one attempt, times a factor that is
-    learnt: `MARGIN` times what settled prompts have cost of that, repairs and verdicts included; 1
-    until `MEASURED_PROMPTS` are settled. A refused replica waits while others have prompts in
-    flight, which may cost less than they reserved. If nothing is in flight, one prompt may begin as
-    long as anything is left: so the budget is used up, and passed by no more than that prompt's
-    cost, unless prompts come to cost more than `MARGIN` times those before them.
+    What is reserved is the most that prompts can cost in one attempt, times a factor:
+    `most_attempts`, until `MEASURED_PROMPTS` are settled, then `MARGIN` times what settled prompts
+    have cost of that, repairs and verdicts included. A refused replica waits while others have
+    prompts in flight, which may cost less than they reserved. If nothing is in flight, one prompt
+    may begin as long as anything is left: so the budget is used up, and passed by no more than that
+    prompt's cost, unless prompts come to cost more than `MARGIN` times those before them.
 
     What a lost replica, or one that was cut off, had reserved counts as spent.
     """
@@ -153,7 +155,7 @@ class Account:
     def _factor(self) -> float:
         counts = self._all.counts
         if counts.settled_prompts < MEASURED_PROMPTS or not counts.settled:
-            return 1.0
+            return self._terms.most_attempts
         return MARGIN * counts.cost / counts.settled
 
     @property

@@ -56,7 +56,9 @@ class RunCost:
         step = budget if job.output.append_only else budget * STEP_SHARE
         per_second = job.engine.gpus * (job.report.price.gpu_hour or 0.0) / 3600
         self._allowed = min(budget, earlier + step)
-        self.terms = Terms(job.budget, earlier, per_second, job.grace_seconds, self._allowed)
+        # Each attempt may have twice the tokens of the one before, which stand in its prompt.
+        most = 2.0**job.attempts
+        self.terms = Terms(job.budget, earlier, per_second, job.grace_seconds, self._allowed, most)
         self._spending = Spending(job.budget, earlier)
 
     @property
