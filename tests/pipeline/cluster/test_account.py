@@ -49,6 +49,20 @@ def test_what_prompts_have_cost_says_what_the_next_ones_reserve():
     assert replica.reserve(2000) == left // MARGIN
 
 
+@pytest.mark.parametrize("attempts", [1, 2, 3, 5])
+@pytest.mark.parametrize("batch", [1, 7, 50])
+def test_prompts_that_all_take_every_attempt_pass_no_budget_before_one_is_measured(attempts, batch):
+    most = 2.0**attempts
+    replica = Replica(Account(Terms(budget=10 * MOST, most_attempts=most)))
+    begun = 0
+    while granted := replica.reserve(batch):
+        begun += granted
+    for _ in range(begun):
+        replica.settle(MOST * (most - 1))  # 1 + 2 + 4 + … times the first
+    assert begun == max(int(10 / most), 1)
+    assert replica.account.spending.total <= max(10 * MOST, MOST * most)
+
+
 def test_the_last_prompt_may_begin_although_it_may_cost_more_than_is_left():
     replica = Replica(Account(Terms(budget=10.0, earlier=8.0)))
     assert replica.reserve(4) == 1
