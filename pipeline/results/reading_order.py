@@ -45,7 +45,7 @@ _WEIGHTS = 2 ** np.arange(len(REASONS))[::-1]
 _CLOSEST = 0.9
 """What an answer adds to its score whose probability is 0.5: less than any reason."""
 
-_NAMED = [
+REASONS_OF_SET = [
     tuple(reason for bit, reason in enumerate(REASONS) if number >> bit & 1)
     for number in range(2 ** len(REASONS))
 ]
@@ -69,10 +69,9 @@ class Ranks:
     def reasons(self, row: int) -> tuple[Reason, ...]:
         return tuple(r for r, is_so in zip(REASONS, self.found[:, row], strict=True) if is_so)
 
-    def all_reasons(self) -> list[tuple[Reason, ...]]:
-        """Those of every row."""
-        weights = 2 ** np.arange(len(REASONS))
-        return [_NAMED[number] for number in (weights @ self.found).tolist()]
+    def sets(self) -> npt.NDArray[np.int64]:
+        """The reasons of every row, as a number: see `REASONS_OF_SET`."""
+        return np.asarray(2 ** np.arange(len(REASONS)) @ self.found, np.int64)
 
     def first_reasons(self) -> list[Reason | None]:
         """The most urgent reason of every row; None where there is none."""

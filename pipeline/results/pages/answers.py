@@ -14,7 +14,8 @@ from pipeline.answering.recheck import Boilerplates
 from pipeline.core.carried import as_json, columns_of
 from pipeline.core.filesystem import Location
 from pipeline.core.text import plural, visible
-from pipeline.results.pages.overview import Cell, question_name, stable_hash
+from pipeline.results.pages.overview import question_name
+from pipeline.results.pages.paper_sample import Cell, stable_hash
 from pipeline.results.papers import paper_key
 from pipeline.store.corrections import answer_sha256
 from pipeline.store.reader import BY_RECORD, as_digests, key_digest, read_rows

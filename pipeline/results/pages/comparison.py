@@ -20,8 +20,9 @@ from pipeline.results.compare import (
     template_of,
 )
 from pipeline.results.pages.answers import carried_texts, shortened
-from pipeline.results.pages.overview import MAX_QUESTIONS, question_name, stable_hash
+from pipeline.results.pages.overview import MAX_QUESTIONS, question_name
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
+from pipeline.results.pages.paper_sample import stable_hash
 from pipeline.store.runs import all_runs
 
 MAX_PAIRS = 100_000

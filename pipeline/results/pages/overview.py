@@ -1,24 +1,24 @@
 """What a store answers: its newest answers by paper, and counts of them, in one pass over it.
 
 Counts cover every answer. Cells are those of a fair sample of papers if there are more than fit on
-a page: the papers whose hash is a multiple of `share`, which doubles whenever the sample has grown
-too large. The sample depends only on the names of the papers.
+a page; see `PaperSample`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import repeat
-from typing import NamedTuple, Self
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.records import FinishReason, Stance, Status, Verdict
+from pipeline.core.records import FinishReason, Stance, Status
 from pipeline.results.missed_checks import missed_checks
-from pipeline.results.papers import paper_key
-from pipeline.results.reading_order import Ranks, Reason
-from pipeline.store.reader import key_digest
+from pipeline.results.pages.paper_sample import EXCERPT_CHARACTERS, MAX_CELLS, Cell, PaperSample
+from pipeline.results.papers import paper_keys
+from pipeline.results.reading_order import Ranks
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 COLUMNS = (
@@ -45,44 +45,17 @@ COLUMNS = (
 )
 """Columns of answers and fields of nested ones, without the texts of prompts."""
 
-_KIND_COLUMNS = ("status", "stance", "answers_question", "finish_reason", "model")
+_OF_PAPER = ("paper_id", "record_id")
+_OF_QUESTION = ("question_id", "question")
 
 MICROSECONDS = 1_000_000
 
-MAX_CELLS = 200_000
 MAX_QUESTIONS = 200
 OTHER_QUESTIONS = "…"
 """The column shared by all questions beyond `MAX_QUESTIONS`."""
 
 MAX_NAME_CHARACTERS = 2_000
 """Characters of a question that tell it apart from others."""
-
-
-EXCERPT_CHARACTERS = 240
-"""How much of an answer a row of the table shows: three lines."""
-
-
-class CellKind(NamedTuple):
-    """What many answers have in common; `this_run` if the run that the page is about wrote it."""
-
-    status: Status
-    stance: Stance
-    missed_checks: tuple[str, ...]
-    this_run: bool
-    verdict: Verdict | None = None  # `answers_question`
-    finish_reason: FinishReason | None = None
-    model: str | None = None
-    reasons: tuple[Reason, ...] = ()  # to read it
-
-
-class Cell(NamedTuple):
-    record_id: str
-    question: str
-    kind: CellKind
-    words: int = 0
-    p_answered: float | None = None
-    excerpt: str = ""
-    extra: str | None = None  # carried columns, as JSON
 
 
 @dataclass(slots=True)
@@ -94,11 +67,13 @@ class AnswerCounts:
     states: Counter[Stance | Status] = field(default_factory=Counter)  # stances, or `failed`
     at_limit: int = 0  # finish reason `length`
 
-    def add(self, kind: CellKind) -> None:
-        self.answers += 1
-        self.failed += kind.status == "failed"
-        self.states["failed" if kind.status == "failed" else kind.stance] += 1
-        self.at_limit += kind.finish_reason == "length"
+    def add(
+        self, status: Status, stance: Stance, finish_reason: FinishReason | None, answers: int
+    ) -> None:
+        self.answers += answers
+        self.failed += answers * (status == "failed")
+        self.states["failed" if status == "failed" else stance] += answers
+        self.at_limit += answers * (finish_reason == "length")
 
 
 @dataclass(slots=True)
@@ -110,23 +85,20 @@ class Usage:
     cached_tokens: int = 0
     completion_tokens: int = 0
 
-    def add(self, other: Self) -> None:
+    def add(self, other: "Usage") -> None:
         self.records += other.records
         self.prompt_tokens += other.prompt_tokens
         self.cached_tokens += other.cached_tokens
         self.completion_tokens += other.completion_tokens
 
 
-@dataclass(slots=True)
+@dataclass
 class Overview:
     """The newest answers of a store; attempts and usage are those of one run only."""
 
     run_id: str
-    max_cells: int = MAX_CELLS
-    papers: dict[str, list[Cell]] = field(default_factory=dict)  # in the sample, by key
+    sample: PaperSample = field(default_factory=PaperSample)
     questions: dict[str, str] = field(default_factory=dict)  # text by name
-    share: int = 1  # the sample has one paper in this many
-    cells: int = 0
 
     answers: int = 0
     words: Counter[tuple[Status, int]] = field(default_factory=Counter)
@@ -141,36 +113,45 @@ class Overview:
     attempts: Counter[int] = field(default_factory=Counter)
     usage: defaultdict[int, Usage] = field(default_factory=lambda: defaultdict(Usage))  # by second
 
+    @cached_property
+    def papers(self) -> dict[str, list[Cell]]:
+        """The cells of papers in the sample, by key, once all rows are added."""
+        return self.sample.papers()
+
     def add(self, rows: pa.Table, ranks: Ranks | None = None) -> None:
         """Counts rows with `COLUMNS` and adds their cells; `ranks` say why to read them."""
-        missed = map(tuple, missed_checks(rows["checks"].combine_chunks()).to_pylist())
         mine = pc.equal(rows["run_id"], self.run_id)
-        reasons = ranks.all_reasons() if ranks else repeat(())
-        common = [rows[name].to_pylist() for name in _KIND_COLUMNS]
-        kinds = map(CellKind, *common[:2], missed, mine.to_pylist(), *common[2:], reasons)
-        names = ("record_id", "paper_id", "question_id", "question", "word_count", "p_answered")
-        cells = (rows[name].to_pylist() for name in names)
-        excerpts = pc.utf8_slice_codeunits(rows["answer"], 0, EXCERPT_CHARACTERS).to_pylist()
-        failed = rows["failed_checks"].to_pylist()
+        sets = ranks.sets() if ranks else np.zeros(rows.num_rows, np.int64)
+        more = {
+            "paper": paper_keys(*(rows[name].combine_chunks() for name in _OF_PAPER)),
+            "column": self._columns(rows),
+            "missed_checks": missed_checks(rows["checks"].combine_chunks()),
+            "this_run": mine,
+            "reasons": pa.array(sets),
+            "excerpt": pc.utf8_slice_codeunits(rows["answer"], 0, EXCERPT_CHARACTERS),
+        }
+        for name, values in more.items():
+            rows = rows.append_column(name, values)
         self.answers += rows.num_rows
-        for record_id, paper, id_, text, words, p, kind, checks, excerpt, extra in zip(
-            *cells, kinds, failed, excerpts, rows["extra"].to_pylist(), strict=True
-        ):
-            question = self._column(question_name(id_, text), text or "")
-            self.words[kind.status, words] += 1
-            self.failures.update((question, check) for check in checks)
-            self.by_question[question].add(kind)
-            self.by_model[kind.model or ""].add(kind)
-            key = paper_key(paper, record_id)
-            self.count_abstention(key, kind)
-            self._add_cell(key, Cell(record_id, question, kind, words, p, excerpt or "", extra))
+        for status, words, answers in _counted(rows, "status", "word_count"):
+            self.words[status, words] += answers
+        kinds = ("column", "model", "status", "stance", "finish_reason")
+        for question, model, status, stance, reason, answers in _counted(rows, *kinds):
+            self.by_question[question].add(status, stance, reason, answers)
+            self.by_model[model or ""].add(status, stance, reason, answers)
+        self._add_failures(rows)
+        self._add_abstentions(rows)
         self._add_usage(rows.filter(mine))
+        self.sample.add(rows)
 
-    def count_abstention(self, paper: str, kind: CellKind) -> None:
-        """A paper with any other answer counts -1."""
-        before = self.abstaining.get(paper, 0)
-        abstains = kind.stance == "abstained" and before >= 0
-        self.abstaining[paper] = before + 1 if abstains else -1
+    def _columns(self, rows: pa.Table) -> pa.Array:
+        """The question of every row, by the name of its column on the page."""
+        names = question_names(rows).dictionary_encode()
+        _, first = np.unique(names.indices.to_numpy(), return_index=True)
+        texts = rows["question"].take(pa.array(first)).to_pylist()
+        found = zip(names.dictionary.to_pylist(), texts, strict=True)
+        columns = [self._column(name, text or "") for name, text in found]
+        return pa.array(columns, pa.string()).take(names.indices)
 
     def _column(self, name: str, text: str) -> str:
         if name not in self.questions:
@@ -179,27 +160,46 @@ class Overview:
             self.questions[name] = text
         return name
 
-    def _add_cell(self, paper: str, cell: Cell) -> None:
-        if not in_sample(paper, self.share):
-            return
-        self.papers.setdefault(paper, []).append(cell)
-        self.cells += 1
-        while self.cells > self.max_cells and len(self.papers) > 1:
-            self.share *= 2
-            self.papers = {p: c for p, c in self.papers.items() if in_sample(p, self.share)}
-            self.cells = sum(map(len, self.papers.values()))
+    def _add_failures(self, rows: pa.Table) -> None:
+        failed = rows["failed_checks"].combine_chunks()
+        questions = rows["column"].take(pc.list_parent_indices(failed))
+        pairs = pa.table({"column": questions, "check": pc.list_flatten(failed)})
+        for question, check, answers in _counted(pairs, "column", "check"):
+            self.failures[question, check] += answers
+
+    def _add_abstentions(self, rows: pa.Table) -> None:
+        """A paper with any other answer counts -1."""
+        abstained = pc.fill_null(pc.equal(rows["stance"], "abstained"), False)
+        answers = pa.table({"paper": rows["paper"], "abstained": abstained.cast(pa.int64())})
+        of_papers = answers.group_by("paper", use_threads=False).aggregate(
+            [("abstained", "sum"), ([], "count_all")]
+        )
+        columns = (of_papers[name].to_pylist() for name in ("paper", "abstained_sum", "count_all"))
+        for paper, abstaining, count in zip(*columns, strict=True):
+            before = self.abstaining.get(paper, 0)
+            all_do = before >= 0 and abstaining == count
+            self.abstaining[paper] = before + count if all_do else -1
 
     def _add_usage(self, rows: pa.Table) -> None:
-        self.attempts.update(pc.list_value_length(rows["attempts"]).to_pylist())
-        seconds = pc.divide(rows["written_at"].cast(pa.int64()), MICROSECONDS).to_pylist()
-        tokens = (rows[name].to_pylist() for name in TOKENS)
-        for second, prompt, cached, completion in zip(seconds, *tokens, strict=True):
-            self.usage[second].add(Usage(1, prompt, cached, completion))
+        attempts = pc.value_counts(pc.list_value_length(rows["attempts"]))
+        self.attempts.update({found["values"]: found["counts"] for found in attempts.to_pylist()})
+        seconds = pc.divide(rows["written_at"].cast(pa.int64()), MICROSECONDS)
+        by_second = rows.select(TOKENS).append_column("second", seconds).group_by("second")
+        summed = by_second.aggregate([([], "count_all"), *((name, "sum") for name in TOKENS)])
+        names = ("second", "count_all", *(f"{name}_sum" for name in TOKENS))
+        for second, *counts in zip(*(summed[name].to_pylist() for name in names), strict=True):
+            self.usage[second].add(Usage(*counts))
+
+
+def _counted(rows: pa.Table, *names: str) -> Iterator[Any]:
+    """Each combination of values, as they come, and how many rows have it."""
+    found = rows.group_by(names, use_threads=False).aggregate([([], "count_all")])
+    return zip(*(found[name].to_pylist() for name in (*names, "count_all")), strict=True)
 
 
 def build_overview(tables: Iterable[pa.Table], run_id: str, max_cells: int = MAX_CELLS) -> Overview:
     """The overview of tables with `COLUMNS`, one row per record."""
-    overview = Overview(run_id, max_cells)
+    overview = Overview(run_id, PaperSample(max_cells))
     for rows in tables:
         overview.add(rows)
     return overview
@@ -210,11 +210,9 @@ def question_name(question_id: str | None, question: str | None) -> str:
     return (question_id or question or "")[:MAX_NAME_CHARACTERS]
 
 
-def in_sample(paper: str, share: int) -> bool:
-    """Whether a fair sample of one paper in `share`, a power of two, includes the paper."""
-    return stable_hash(paper) % share == 0
-
-
-def stable_hash(name: str) -> int:
-    """A 64-bit hash that is the same on every machine; sampling by it is fair and repeatable."""
-    return int.from_bytes(key_digest(name.encode())[:8], "big")
+def question_names(rows: pa.Table) -> pa.Array:
+    """The same for every row."""
+    ids, texts = (pc.fill_null(rows[name].combine_chunks(), "") for name in _OF_QUESTION)
+    return pc.utf8_slice_codeunits(
+        pc.if_else(pc.equal(ids, ""), texts, ids), 0, MAX_NAME_CHARACTERS
+    )

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from pipeline.core.carried import as_json, columns_of
 from pipeline.core.text import natural
 from pipeline.results.pages.answers import shortened
-from pipeline.results.pages.overview import Cell, CellKind, Overview, stable_hash
+from pipeline.results.pages.overview import Overview
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json
+from pipeline.results.pages.paper_sample import Cell, CellKind, stable_hash
 from pipeline.results.papers import paper_name
 
 MAX_EXCERPT_BYTES = MAX_DATA_BYTES * 2 // 5

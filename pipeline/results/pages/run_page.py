@@ -27,13 +27,13 @@ from pipeline.results import reading_order
 from pipeline.results.corrections.standing import standing
 from pipeline.results.differing import differing_records
 from pipeline.results.pages import answers
-from pipeline.results.pages import overview as cells
 from pipeline.results.pages.agreement import agreement_section
 from pipeline.results.pages.alerts import Alert, alerts
 from pipeline.results.pages.charts import charts
 from pipeline.results.pages.first import MAX_FIRST, first_content
-from pipeline.results.pages.overview import Overview
+from pipeline.results.pages.overview import COLUMNS, Overview
 from pipeline.results.pages.page import MAX_DATA_BYTES, compressed_json, render_page
+from pipeline.results.pages.paper_sample import stable_hash
 from pipeline.results.pages.rows import rows_of
 from pipeline.results.pages.shown import PAGE, Shown, state_of
 from pipeline.results.pages.summary import Run, summarize, verdict
@@ -181,7 +181,7 @@ def _whole_page(
 def _read_overview(store: Location, run_id: str) -> tuple[Overview, Reading]:
     """The newest answers by paper and which of them to read, in one pass over them."""
     overview, reading = Overview(run_id), Reading(MAX_FIRST, differing_records(store))
-    columns = tuple(dict.fromkeys((*cells.COLUMNS, *reading_order.COLUMNS)))
+    columns = tuple(dict.fromkeys((*COLUMNS, *reading_order.COLUMNS)))
     for rows in read_rows(store, BY_RECORD, columns):
         overview.add(rows, reading.add(rows))
     return overview, reading
@@ -200,7 +200,7 @@ def _papers(
     would make the sample unfair.
     """
     numbers = {paper: number for number, paper in enumerate(overview.papers)}
-    sampled = sorted(rows, key=cells.stable_hash)
+    sampled = sorted(rows, key=stable_hash)
     whole = [name for name in sampled if len(rows[name]) == len(overview.papers[name])]
     partial = [name for name in sampled if len(rows[name]) < len(overview.papers[name])]
     used = 0

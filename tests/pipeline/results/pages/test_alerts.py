@@ -3,33 +3,27 @@
 import pytest
 
 from pipeline.results.pages.alerts import alerts
-from pipeline.results.pages.overview import CellKind, Overview
+from pipeline.results.pages.overview import Overview, build_overview
+from tests.support.overview_rows import overview_rows
 
 QUIET = {"rejects": {}}
 
 
-def kind(**changes) -> CellKind:
-    return CellKind("answered", "answered", (), True, finish_reason="stop", model="m")._replace(
-        **changes
+def store_of(*answers: tuple[str, str, dict[str, str]]) -> Overview:
+    """Paper, question and what else is known of each answer."""
+    rows = (
+        {"record_id": str(n), "paper_id": paper, "question_id": question, **of}
+        for n, (paper, question, of) in enumerate(answers)
     )
-
-
-def store_of(*answers: tuple[str, str, CellKind]) -> Overview:
-    """Paper, question and kind of each answer."""
-    overview = Overview("run")
-    for paper, question, of in answers:
-        overview.by_question[question].add(of)
-        overview.by_model[of.model or ""].add(of)
-        overview.count_abstention(paper, of)
-    return overview
+    return build_overview([overview_rows(rows)], "run")
 
 
 def texts(overview: Overview, run=QUIET, earlier=()) -> list[str]:
     return [alert.text for alert in alerts(run, earlier, overview)]
 
 
-def answers(question: str, failed: int, of: int) -> list[tuple[str, str, CellKind]]:
-    return [(f"p{n}", question, kind(status="failed") if n < failed else kind()) for n in range(of)]
+def answers(question: str, failed: int, of: int) -> list[tuple[str, str, dict[str, str]]]:
+    return [(f"p{n}", question, {"status": "failed"} if n < failed else {}) for n in range(of)]
 
 
 def test_nothing_stands_out_where_all_is_well():
@@ -49,12 +43,12 @@ def test_a_few_failures_may_be_chance(failed, of):
 
 
 def test_papers_that_only_abstain_are_named():
-    abstains = kind(stance="abstained")
+    abstains = {"stance": "abstained"}
     overview = store_of(
         *(("silent", f"Q{n}", abstains) for n in range(3)),
         *(("two", f"Q{n}", abstains) for n in range(2)),
         *(("mixed", f"Q{n}", abstains) for n in range(3)),
-        ("mixed", "Q9", kind()),
+        ("mixed", "Q9", {}),
     )
     (alert,) = alerts(QUIET, (), overview)
     assert alert.text == "1 paper abstains in every answer: silent"
@@ -62,7 +56,7 @@ def test_papers_that_only_abstain_are_named():
 
 
 def test_a_model_that_stops_at_its_limit_is_named():
-    cut = kind(finish_reason="length", model="long")
+    cut = {"finish_reason": "length", "model": "long"}
     overview = store_of(*(("p", "Q", cut) for _ in range(3)), *answers("Q", 0, 10))
     (alert,) = alerts(QUIET, (), overview)
     assert alert.text == "long: 3 answers (100%) ended at sampling.max_tokens"

@@ -1,66 +1,41 @@
+import random
+from collections import Counter
 from collections.abc import Iterator
 from statistics import mean
+from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from pipeline.core.arrow import set_column
 from pipeline.results.pages.answers import sample_records
 from pipeline.results.pages.overview import (
     MAX_QUESTIONS,
     OTHER_QUESTIONS,
-    Cell,
-    CellKind,
     Overview,
     build_overview,
-    in_sample,
 )
+from pipeline.results.pages.paper_sample import Cell, CellKind, in_sample
 from tests.support.jobs import job
-
-ROW = {
-    "question": "?",
-    "status": "answered",
-    "stance": "answered",
-    "checks": [{"name": "format", "passed": False}],
-    "failed_checks": [],
-    "attempts": [{"seconds": 1.0}],
-    "word_count": 3,
-    "answer": "Ten herons.",
-    "answers_question": "yes",
-    "p_answered": 0.9,
-    "finish_reason": "stop",
-    "model": "m",
-    "extra": None,
-    "prompt_tokens": 5,
-    "cached_tokens": 0,
-    "completion_tokens": 2,
-    "run_id": "run",
-}
+from tests.support.overview_rows import overview_rows
 
 
 def tables(papers: int, questions: int) -> Iterator[pa.Table]:
     for paper in range(papers):
-        rows = [
-            {
-                **ROW,
-                "record_id": f"{paper}-{q}",
-                "paper_id": f"paper {paper}",
-                "question_id": f"Q{q}",
-            }
-            for q in range(questions)
-        ]
-        table = pa.Table.from_pylist(rows)
-        yield table.append_column(
-            "written_at", pa.array([0] * len(rows), pa.timestamp("us", "UTC"))
+        of = {"paper_id": f"paper {paper}"}
+        rows = (
+            {**of, "record_id": f"{paper}-{q}", "question_id": f"Q{q}"} for q in range(questions)
         )
+        yield overview_rows(rows)
 
 
 def test_an_overview_too_large_for_a_page_samples_whole_papers_and_counts_all():
     overview = build_overview(tables(400, 4), "run", max_cells=300)
     assert overview.answers == 1600
-    assert overview.cells == sum(map(len, overview.papers.values())) <= 300
+    assert overview.sample.cells == sum(map(len, overview.papers.values())) <= 300
     assert all(len(cells) == 4 for cells in overview.papers.values())
     assert set(overview.papers) == {
-        f"paper {n}" for n in range(400) if in_sample(f"paper {n}", overview.share)
+        f"paper {n}" for n in range(400) if in_sample(f"paper {n}", overview.sample.share)
     }
 
 
@@ -110,3 +85,70 @@ def test_a_page_knows_the_price_of_its_tokens():
 
 def test_an_empty_store_has_an_empty_overview():
     assert build_overview([], "run") == Overview("run")
+
+
+def any_row(rng: random.Random, number: int) -> dict[str, Any]:
+    return {
+        "record_id": f"r{number}",
+        "paper_id": rng.choice(["a", "b", "", None]),
+        "question_id": rng.choice(["Q1", "Q2", "", None]),
+        "question": rng.choice(["Why?", "How?", "", None]),
+        "status": rng.choice(["answered", "failed"]),
+        "stance": rng.choice(["answered", "abstained"]),
+        "failed_checks": rng.choice([[], ["format"], ["format", "empty"]]),
+        "checks": rng.choice([[], [{"name": "links", "passed": rng.random() < 0.5}]]),
+        "attempts": [{"seconds": 1.0}] * rng.randint(1, 3),
+        "finish_reason": rng.choice(["stop", "length", None]),
+        "model": rng.choice(["m", None]),
+        "word_count": rng.randint(0, 2),
+        "run_id": rng.choice(["run", "before"]),
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_its_figures_are_those_of_counting_row_by_row(seed):
+    rng = random.Random(seed)
+    rows = [any_row(rng, number) for number in range(rng.randint(1, 60))]
+    size = rng.randint(1, 20)
+    batches = [overview_rows(rows[at : at + size]) for at in range(0, len(rows), size)]
+    overview = build_overview(batches, "run")
+
+    def question(row: dict[str, Any]) -> str:
+        return row["question_id"] or row["question"] or ""
+
+    def paper(row: dict[str, Any]) -> str:
+        return row["paper_id"] or row["record_id"] + "\0"
+
+    mine = [row for row in rows if row["run_id"] == "run"]
+    assert overview.answers == len(rows)
+    assert overview.words == Counter((row["status"], row["word_count"]) for row in rows)
+    assert overview.failures == Counter((question(r), c) for r in rows for c in r["failed_checks"])
+    assert overview.attempts == Counter(len(row["attempts"]) for row in mine)
+    assert [usage.records for usage in overview.usage.values()] == [len(mine)] * bool(mine)
+    for name, counts in overview.by_question.items():
+        of = [row for row in rows if question(row) == name]
+        states = Counter("failed" if r["status"] == "failed" else r["stance"] for r in of)
+        assert (counts.answers, counts.failed) == (len(of), states["failed"])
+        assert counts.states == states
+        assert counts.at_limit == sum(row["finish_reason"] == "length" for row in of)
+    by_model = {name: counts.answers for name, counts in overview.by_model.items()}
+    assert by_model == Counter(row["model"] or "" for row in rows)
+    for name, answers in overview.abstaining.items():
+        stances = [row["stance"] for row in rows if paper(row) == name]
+        assert answers == (len(stances) if set(stances) == {"abstained"} else -1)
+    papers = list(dict.fromkeys(map(paper, rows)))
+    assert list(overview.papers) == papers
+    found = {cell.record_id: cell for cells in overview.papers.values() for cell in cells}
+    for row in rows:
+        cell = found.pop(row["record_id"])
+        assert (cell.question, cell.words) == (question(row), row["word_count"])
+        assert cell.kind == CellKind(
+            row["status"],
+            row["stance"],
+            tuple(check["name"] for check in row["checks"] if not check["passed"]),
+            row["run_id"] == "run",
+            "yes",
+            row["finish_reason"],
+            row["model"],
+        )
+    assert found == {}
