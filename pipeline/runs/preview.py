@@ -19,6 +19,7 @@ from pipeline.config.schema import Job
 from pipeline.config.selection import Selection
 from pipeline.core.errors import ConfigError
 from pipeline.core.extra import dump_extra
+from pipeline.core.interrupts import interruptible
 from pipeline.core.records import Answered, Completion, Fault, Message, Prompt, Record, Reject
 from pipeline.engines import generation_identity
 from pipeline.engines.engine import Engine, Request
@@ -75,7 +76,7 @@ def preview(
     if prepared.job.input.store:
         raise ConfigError("input.store: a preview answers records; overnight plan counts verdicts")
     with processes_ended():
-        asyncio.run(_preview(prepared, (prepared.source, *against), show))
+        asyncio.run(interruptible(_preview(prepared, (prepared.source, *against), show)))
 
 
 async def _preview(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.schema import Job
 from pipeline.core.errors import message_of
+from pipeline.core.interrupts import interruptible
 from pipeline.core.records import Completion, Prompt
 from pipeline.engines.engine import Request
 from pipeline.engines.model_files import ModelSpec
@@ -91,7 +92,7 @@ class EngineBench:
         self, engine: "TimedEngine", requests: Sequence[Request], limit: float
     ) -> tuple[float, list[Completion | None]]:
         try:
-            return self._runner.run(asyncio.wait_for(engine.timed(requests), limit))
+            return self._runner.run(interruptible(asyncio.wait_for(engine.timed(requests), limit)))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
 
