@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.config.schema import Job
 from pipeline.core.text import money, plural, rough_duration
-from pipeline.runs.forecast import UNKNOWN_FACTOR, Forecast, Interval, Outlook
+from pipeline.runs.forecast import UNKNOWN_FACTOR, Forecast
+from pipeline.runs.interval import Interval, Outlook
 
 WORDS: dict[Outlook, str] = {
     "yes": "yes",

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import exp, log, sqrt
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from pipeline.answering.prepare import Prepared
 from pipeline.config.schema import Job, Price
 from pipeline.engines.token_budget import EXPECTED_TOKENS_PER_WORD
 from pipeline.runs.earlier_runs import EarlierRun, Work, earlier_runs, of_template
+from pipeline.runs.interval import Interval, Outlook
 from pipeline.runs.plan import WorkPlan
 from pipeline.store.runs import latest_runs
 
@@ -44,29 +45,6 @@ FEWEST_FITTED, LEAST_RANGE = 3, 2.0
 """Runs, and the range of their sizes, from which a constant beside the rate can be told."""
 
 MOST_REPLICAS = 100_000
-
-Outlook: TypeAlias = Literal["yes", "likely", "unlikely", "no"]
-"""Whether a limit will do: `yes` if it is above high, `no` if it is below low."""
-
-
-class Interval(NamedTuple):
-    low: float
-    expected: float
-    high: float
-
-    def times(self, factor: float) -> "Interval":
-        return Interval(*(value * factor for value in self))
-
-    def plus(self, other: "Interval") -> "Interval":
-        """A sum of parts that may all be low, or high, together."""
-        return Interval(*(a + b for a, b in zip(self, other, strict=True)))
-
-    def within(self, limit: float) -> Outlook:
-        if self.high <= limit:
-            return "yes"
-        if self.low > limit:
-            return "no"
-        return "likely" if self.expected <= limit else "unlikely"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from pipeline.cluster.counters import REPLICAS_READY, RunCounts
 from pipeline.core.accounting import Totals
+from pipeline.runs.interval import Interval
 from pipeline.runs.shutdown import STORING_SECONDS
-from pipeline.runs.time_left import RateSpread, TimeLeft
+from pipeline.runs.time_left import RateSpread
 
 WINDOW_SECONDS = 60.0
 """A rate is the mean over the last minute."""
@@ -135,14 +136,14 @@ class RunProgress:
         )
 
     @property
-    def time_left(self) -> TimeLeft | None:
+    def time_left(self) -> Interval | None:
         """The same as a range, by the rates of answering of the last ten minutes, once there is one
         of them.
         """
         if self.seconds_left is None or self.spread is None:
             return None
         reading = self._unread / self.rates.stored_bytes if self._unread else 0.0
-        return TimeLeft(*(max(reading, t) for t in self.spread.time_for(self._unanswered)))
+        return Interval(*(max(reading, t) for t in self.spread.time_for(self._unanswered)))
 
     @property
     def _unread(self) -> float:
@@ -167,10 +168,8 @@ class RunProgress:
         seconds, left = self.seconds_left, self.seconds_to_deadline
         if left is None or seconds is None or not at_work:
             return None
-        has, expected = (
-            left - STORING_SECONDS,
-            self.time_left or TimeLeft(seconds, seconds, seconds),
-        )
+        has = left - STORING_SECONDS
+        expected = self.time_left or Interval(seconds, seconds, seconds)
         if expected.expected <= has or has <= 0:
             return None
         return ceil(at_work * expected.high / has)

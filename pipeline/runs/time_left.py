@@ -5,6 +5,8 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
+from pipeline.runs.interval import Interval
+
 SPREAD_SECONDS, INTERVAL_SECONDS = 600.0, 15.0
 """Of the last minutes, the rates of so long intervals are compared."""
 
@@ -17,14 +19,6 @@ SLOWEST_SHARE = 0.2
 """Of the mean rate; a run is not expected to become slower than that."""
 
 
-class TimeLeft(NamedTuple):
-    """Seconds until a run is done: nine times of ten between `low` and `high`."""
-
-    low: float
-    expected: float
-    high: float
-
-
 class RateSpread(NamedTuple):
     """The rates of a number of intervals: their mean in records per second, and how far they
     differ, as a share of it.
@@ -34,12 +28,12 @@ class RateSpread(NamedTuple):
     deviation: float
     intervals: int
 
-    def time_for(self, records: float) -> TimeLeft:
-        """The mean of many intervals is nearer to that of others, measured and to come."""
+    def time_for(self, records: float) -> Interval:
+        """Seconds. The mean of many intervals is nearer to that of others, measured and to come."""
         seconds = records / self.rate
         more = max(seconds / INTERVAL_SECONDS, 1.0)
         off = DEVIATIONS * self.deviation * sqrt(1 / self.intervals + 1 / more)
-        return TimeLeft(seconds / (1 + off), seconds, seconds / max(1 - off, SLOWEST_SHARE))
+        return Interval(seconds / (1 + off), seconds, seconds / max(1 - off, SLOWEST_SHARE))
 
 
 class SpreadWindow:

@@ -7,7 +7,8 @@ from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import InProcess
 from pipeline.config.schema import Job
 from pipeline.runs.execute import execute
-from pipeline.runs.forecast import Interval, forecast_of
+from pipeline.runs.forecast import forecast_of
+from pipeline.runs.interval import Interval
 from pipeline.runs.plan import make_plan
 from tests.support.jobs import BETTER_PROMPT, ROOT, ignore, job, rows, selection, write_jsonl
 from tests.support.scripted import Pace, uneven

@@ -22,7 +22,7 @@ from pipeline.store.runs import all_runs
 from tests.support.clusters import KEEPS_WORKERS, MEMORY, QUICK_HEALTH_CHECKS, nodes
 from tests.support.jobs import ROOT, S3, free_port, job, job_file, rows, write_jsonl
 
-RECORDS, FEW, NODES = 8_000, 1_000, 3
+RECORDS, FEW, NODES = 5_000, 500, 2
 NODE = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": MEMORY}
 DISKS = count()
 GRACE_SECONDS, STOP_SECONDS = 8, 90
@@ -38,7 +38,7 @@ def a_node() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Standing:
-    """A head without work and three nodes that claim a GPU each."""
+    """A head without work and two nodes that claim a GPU each."""
 
     cluster: Cluster
     dashboard: str

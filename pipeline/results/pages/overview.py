@@ -128,7 +128,7 @@ class Overview:
             "missed_checks": missed_checks(rows["checks"].combine_chunks()),
             "this_run": mine,
             "reasons": pa.array(sets),
-            "excerpt": pc.utf8_slice_codeunits(rows["answer"], 0, EXCERPT_CHARACTERS),
+            "excerpt": _excerpts(rows["answer"]),
         }
         for name, values in more.items():
             rows = rows.append_column(name, values)
@@ -189,6 +189,12 @@ class Overview:
         names = ("second", "count_all", *(f"{name}_sum" for name in TOKENS))
         for second, *counts in zip(*(summed[name].to_pylist() for name in names), strict=True):
             self.usage[second].add(Usage(*counts))
+
+
+def _excerpts(answers: pa.ChunkedArray) -> pa.ChunkedArray:
+    cut = pc.utf8_slice_codeunits(answers, 0, EXCERPT_CHARACTERS - 1)
+    is_long = pc.greater(pc.utf8_length(answers), EXCERPT_CHARACTERS)
+    return pc.if_else(is_long, pc.binary_join_element_wise(cut, "…", ""), answers)
 
 
 def _counted(rows: pa.Table, *names: str) -> Iterator[Any]:

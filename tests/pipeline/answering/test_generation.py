@@ -8,13 +8,13 @@ import pytest
 import vllm
 
 from pipeline.core.filesystem import Storage
-from tests.support.jobs import Corpus, rows, run_on_cluster, stored, vllm_job, write_jsonl
+from tests.support.jobs import Corpus, rows, run, run_on_cluster, stored, vllm_job, write_jsonl
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 MODEL = "s3://models/tiny"
 MAX_WORDS = 40
-RECORDS = 60
+RECORDS = 40
 
 ENDINGS = list(range(300, 325))
 """Tokens that end an answer: 25 of 2,000 equally likely ones, so after some eighty tokens."""
@@ -138,7 +138,7 @@ def test_prompts_that_are_too_long_are_rejected_with_both_lengths(tmp_path, tiny
     write_jsonl(tmp_path / "shards/a.jsonl", shards)
     task = vllm_job(tiny_model, tmp_path / "shards", tmp_path / "store")
     for _ in range(2):
-        assert run_on_cluster(task)["rejects"] == {"too_long": 1}
+        assert run(task)["rejects"] == {"too_long": 1}
     (reject,) = stored(tmp_path / "store", "rejects").to_pylist()
     assert reject["record_id"] == row["record_id"]
     assert "a context of 8,192 leaves 7,644 beside an answer of 548" in reject["detail"]

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.runs.earlier_runs import EarlierRun, earlier_runs, of_template
-from pipeline.runs.forecast import UNKNOWN_FACTOR, Interval, Line, PlannedWork, make_forecast
+from pipeline.runs.forecast import UNKNOWN_FACTOR, Line, PlannedWork, make_forecast
+from pipeline.runs.interval import Interval
 from tests.support.jobs import job
 
 REPLICAS = 2

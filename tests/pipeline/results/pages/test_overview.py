@@ -83,6 +83,16 @@ def test_a_page_knows_the_price_of_its_tokens():
     assert job("shards", "store").report.price.of_tokens(1, 0, 1) is None
 
 
+@pytest.mark.parametrize("character", ["a", "ñ", "𝐷"])
+def test_an_excerpt_says_that_there_is_more(character):
+    texts = [character * length for length in (0, 239, 240, 241, 1000)]
+    rows = overview_rows({"record_id": str(n), "answer": text} for n, text in enumerate(texts))
+    found = [
+        cell.excerpt for cells in build_overview([rows], "run").papers.values() for cell in cells
+    ]
+    assert found == [*texts[:3], *[character * 239 + "…"] * 2]
+
+
 def test_an_empty_store_has_an_empty_overview():
     assert build_overview([], "run") == Overview("run")
 
