@@ -13,7 +13,6 @@ from pipeline.core.records import PLAIN, Answered, Message, Prompt, failing
 from pipeline.core.words import count_words
 from pipeline.engines import generation_identity
 from pipeline.engines.engine import Request
-from pipeline.formats import format_of
 from pipeline.prompting.fit import fitting
 from pipeline.prompting.render import prompt_of
 from pipeline.reading.source import read_items
@@ -22,6 +21,7 @@ from tests.support.local_vllm import LocalVllm
 from tests.support.smollm import smollm
 
 CAPITAL = (Message("user", "What is the capital of France?"),)
+SHORT = ("answer.max_words=40", "sampling.max_tokens=160", "attempts=1")
 THINGS = ("Why is the sky blue?", "What is a heron?", "Describe a lighthouse.", "What is ice?")
 
 
@@ -63,12 +63,12 @@ def answers(model: LocalVllm, *overrides: str) -> list[Answered]:
 
 @pytest.fixture(scope="module")
 def free(model: LocalVllm) -> list[Answered]:
-    return answers(model)
+    return answers(model, "attempts=2")
 
 
 @pytest.fixture(scope="module")
 def enforced(model: LocalVllm) -> list[Answered]:
-    return answers(model, "answer.decoding=enforced")
+    return answers(model, "answer.decoding=enforced", *SHORT)
 
 
 def passing_first(found: list[Answered]) -> int:
@@ -111,7 +111,7 @@ def test_repairs_raise_the_share_that_passes(free):
 
 
 def test_an_answer_that_is_too_long_is_said_in_fewer_words_when_asked(model):
-    job = a_job("answer.max_words=40", "sampling.max_tokens=300")
+    job = a_job("answer.max_words=40", "sampling.max_tokens=200")
     prompts = (asked((Message("user", thing),)) for thing in THINGS)
     found = model.answer_as(job, *prompts)
     for answered in found:
@@ -142,7 +142,7 @@ def test_enforced_answers_keep_the_frame_and_the_limit(enforced):
 
 def test_enforced_answers_end_where_the_model_ends_its_turn(enforced):
     assert passing_first(enforced) >= 8
-    assert sum(count_words(answered.answer) < 50 for answered in enforced) >= 8
+    assert sum(count_words(answered.answer) < 35 for answered in enforced) >= 6
 
 
 def test_enforced_answers_read_as_english(free, enforced):
@@ -197,8 +197,7 @@ def test_a_choice_comes_with_the_probability_of_each(model, decoding: str):
 
 def test_enforced_documents_follow_their_schema(model):
     job = a_job(f"answer={{schema: {json.dumps(PLACE)}, decoding: enforced}}")
-    words = format_of(job.answer).prompt_words.answer_format
-    texts = [f"Name the country of {c} and its cities. {words}" for c in ("Rome", "Cairo", "Lima")]
+    texts = [f"Name the country of {c} and its cities." for c in ("Rome", "Cairo", "Lima")]
     found = model.answer_as(job, *(asked((Message("user", text),)) for text in texts))
     for answered in found:
         if answered.completion.finish_reason == "stop":
