@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # vLLM asks for them; text models do without, and a build for another torch breaks their import.
 UNUSED := torchvision torchaudio torchcodec
 
-.PHONY: demo demo-model test lint audit bench pictures clean
+.PHONY: demo demo-model test soak lint audit bench pictures clean
 
 demo: $(VENV)/run.stamp  ## a run over the bundled samples, without GPU, model or network
 	$(BIN)/overnight run conf/demo/job.yaml
@@ -14,8 +14,11 @@ demo-model: $(VENV)/dev.stamp  ## a dozen of those answered by a small real mode
 	$(BIN)/python -m tests.support.smollm
 	$(BIN)/overnight run conf/demo/model.yaml
 
-test: $(VENV)/dev.stamp  ## all tests, on real vLLM, real Ray clusters and real S3 servers
+test: $(VENV)/dev.stamp  ## the tests, on real vLLM, real Ray clusters and real S3 servers
 	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
+
+soak: $(VENV)/dev.stamp  ## the tests that take minutes each: deployments, and faults at random moments
+	$(BIN)/python -m pytest -m soak --numprocesses 2 --no-loadscope-reorder
 
 lint: audit  ## format, lint, types, and known vulnerabilities of the pinned versions
 	$(BIN)/ruff format --check .

@@ -43,6 +43,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(out.read_text()))
 
 
+@pytest.mark.soak
 def test_a_part_that_fails_is_an_entry_with_its_reason_and_ends_nothing(
     document: dict[str, Any],
 ) -> None:
@@ -54,6 +55,7 @@ def test_a_part_that_fails_is_an_entry_with_its_reason_and_ends_nothing(
     assert "error" not in measured
 
 
+@pytest.mark.soak
 def test_both_ways_answer_the_same_prompts(document: dict[str, Any]) -> None:
     arms = document["parts"][1]["arms"]
 
@@ -67,6 +69,7 @@ def test_both_ways_answer_the_same_prompts(document: dict[str, Any]) -> None:
         assert arm["overnight_over_offline"] == [theirs["seconds"] / ours["seconds"]]
 
 
+@pytest.mark.soak
 def test_every_part_is_a_row_of_the_table(document: dict[str, Any]) -> None:
     failed, measured = (row.strip("| ").split("|") for row in rows(document))
 
@@ -98,6 +101,7 @@ def test_what_tune_chose_is_in_the_row_or_why_it_chose_nothing() -> None:
     ]
 
 
+@pytest.mark.soak
 def test_a_tune_that_fails_is_an_entry_too(tmp_path: Path) -> None:
     task = {
         "model": "/nowhere/at-all",

@@ -182,6 +182,7 @@ def cut(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> CutRun:
     return cut_run(hosts, tmp_path_factory.mktemp("cut"), records=4_000, seconds=60)
 
 
+@pytest.mark.soak
 def test_a_run_completes_even_if_a_host_is_cut_off_for_a_minute(cut: CutRun):
     assert cut.exit_code == 0, cut.messages
     records = len(cut.record_ids)
@@ -190,12 +191,14 @@ def test_a_run_completes_even_if_a_host_is_cut_off_for_a_minute(cut: CutRun):
     assert cut.superseded <= IN_FLIGHT
 
 
+@pytest.mark.soak
 def test_a_run_goes_on_without_a_host_that_was_given_up(cut: CutRun):
     assert cut.stored_before + IN_FLIGHT < len(cut.record_ids)
     assert cut.stored_meanwhile > IN_FLIGHT
     assert len(cut.document["replicas"]) > REPLICAS  # the lost one was replaced
 
 
+@pytest.mark.soak
 def test_a_host_that_was_given_up_joins_the_cluster_again_after_the_cut(hosts: Hosts, cut: CutRun):
     hosts.until(lambda: len(hosts.living()) == 3, "three hosts")
     assert set(hosts.living()) == {host.address for host in (hosts.head, *hosts.workers)}

@@ -38,7 +38,7 @@ class BatchJobs:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Slurm]:
     if lacking := missing():
-        pytest.skip(f"no Slurm here: {', '.join(lacking)}; .ci/run installs Debian's")
+        pytest.skip(f"no Slurm here: {', '.join(lacking)}; install Debian's slurmctld, slurmd, slurm-client and munge")
     # The paths of pytest's own folders are too long for munge's socket.
     with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
         Path(folder).chmod(0o755)
@@ -71,6 +71,7 @@ def batch_jobs(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Batc
     )
 
 
+@pytest.mark.soak
 def test_an_interrupted_batch_job_ends_with_130_and_keeps_the_rows_in_the_store(
     batch_jobs: BatchJobs,
 ):
@@ -81,6 +82,7 @@ def test_an_interrupted_batch_job_ends_with_130_and_keeps_the_rows_in_the_store(
     assert 0 < len(batch_jobs.stored_first) < MANY
 
 
+@pytest.mark.soak
 def test_the_next_batch_job_completes_the_store_and_ends_with_0(batch_jobs: BatchJobs):
     assert (batch_jobs.completed.name, batch_jobs.completed.exit_code) == ("COMPLETED", 0), (
         batch_jobs
@@ -90,16 +92,19 @@ def test_the_next_batch_job_completes_the_store_and_ends_with_0(batch_jobs: Batc
     assert set(ids) == {*batch_jobs.stored_first, *batch_jobs.record_ids}
 
 
+@pytest.mark.soak
 def test_a_batch_job_has_an_engine_on_every_node(batch_jobs: BatchJobs):
     assert len({replica["node_id"] for replica in run_of(batch_jobs.store)["replicas"]}) == 2
 
 
+@pytest.mark.soak
 def test_a_batch_job_leaves_neither_processes_nor_files_on_its_nodes(batch_jobs: BatchJobs):
     assert batch_jobs.left_after_interruption == batch_jobs.left == []
     for state in (batch_jobs.interrupted, batch_jobs.completed):
         assert not folder_of(state.job).exists()
 
 
+@pytest.mark.soak
 def test_a_configuration_error_ends_a_batch_job_with_2(cluster: Slurm, tmp_path: Path):
     file = job_file(tmp_path / "job.yaml", job(tmp_path / "shards", tmp_path / "store"))
 
@@ -110,6 +115,7 @@ def test_a_configuration_error_ends_a_batch_job_with_2(cluster: Slurm, tmp_path:
     assert cluster.left_of(submitted) == []
 
 
+@pytest.mark.soak
 def test_a_batch_job_whose_time_is_nearly_up_is_requeued_if_asked_to_be(
     cluster: Slurm, tmp_path: Path
 ):

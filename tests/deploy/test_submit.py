@@ -127,6 +127,7 @@ def bucket(rclone_s3) -> S3:
     return rclone_s3
 
 
+@pytest.mark.soak
 def test_a_run_survives_the_loss_of_each_node(standing, checkout, bucket):
     run = submit(checkout, standing, write_job(checkout, bucket, RECORDS, "nodes"))
     killed = 0
@@ -149,6 +150,7 @@ def test_a_run_survives_the_loss_of_each_node(standing, checkout, bucket):
     assert {r["devices"] for r in ended["replicas"]} == {"0"}
 
 
+@pytest.mark.soak
 def test_the_submission_ends_with_the_exit_code_of_the_job(standing, checkout, bucket):
     file = write_job(checkout, bucket, 250, "wrong")
     file.write_text(file.read_text().replace("extractive", "extractiv"))
@@ -158,6 +160,7 @@ def test_the_submission_ends_with_the_exit_code_of_the_job(standing, checkout, b
     assert "engine.kind" in out
 
 
+@pytest.mark.soak
 def test_a_sigterm_reaches_the_job_which_the_next_submission_resumes_under_its_id(
     standing, checkout, bucket
 ):

@@ -31,6 +31,7 @@ def path(tiny_model: Path, tmp_path: Path) -> Path:
     return job_file(tmp_path / "job.yaml", job_)
 
 
+@pytest.mark.soak
 def test_an_interrupted_tune_shows_what_it_knows_leaves_no_process_and_goes_on(
     path: Path, tmp_path: Path
 ):

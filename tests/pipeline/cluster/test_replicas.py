@@ -101,6 +101,7 @@ def test_a_pool_grows_to_what_the_cluster_has_between_its_bounds(tmp_path):
     assert all(replica["seconds"] > 0 for replica in replicas)
 
 
+@pytest.mark.soak
 def test_two_jobs_share_the_cluster_and_both_progress(ray_cluster, tmp_path):
     """Each has parts in the store before the other has its last."""
     runs, stores = [], []

@@ -109,6 +109,7 @@ FAULTS = [("ray::MapWorker", exit_at_once), ("VLLM::EngineCore", kill), ("VLLM::
 """An actor that exits, an engine that is killed and one that stalls."""
 
 
+@pytest.mark.soak
 def test_a_process_that_dies_costs_retries_and_no_record(tmp_path, template, tiny_model):
     """One fault after the other, each when the parts that the last one could harm are stored."""
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(RECORDS)))

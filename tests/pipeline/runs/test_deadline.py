@@ -99,6 +99,7 @@ def test_a_run_that_is_done_before_its_deadline_is_done(tmp_path):
     assert late(document) < -8 * 3600 + 60
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(180)
 def test_a_command_ends_with_0_by_its_deadline_through_a_kill_in_between(ray_cluster, tmp_path):
     """Both starts under one id; the second keeps the deadline of the first, which was killed."""

@@ -204,6 +204,7 @@ def raylet_of(node) -> int:
 ALL_COSTS = [kill_actor, kill_driver, kill_node_of_actor]
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120 + 12 * REQUEST_SECONDS)
 @pytest.mark.parametrize("kill", ALL_COSTS if KILLS > 1 else ALL_COSTS[:1])
 def test_a_crash_costs_the_answers_of_the_last_flush_seconds(kill, own_cluster, tmp_path):
@@ -290,6 +291,7 @@ BUDGET, ANSWER = 80, 0.011
 """Answers that a budget pays for, and the price of one: 110 tokens."""
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_budget_lasts_through_a_kill_and_a_higher_one_has_every_record_once(
     own_cluster, tmp_path

@@ -60,6 +60,7 @@ def parts_of(store: Path) -> int:
     return len(list((store / "answers").glob("part-*")))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120 + 60 * TERMS)
 def test_a_sigterm_at_any_moment_leaves_a_store_that_the_next_run_completes(ray_cluster, tmp_path):
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(RECORDS)))

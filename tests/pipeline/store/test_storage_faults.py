@@ -82,7 +82,9 @@ def silence() -> Fault:
     return fault
 
 
-@pytest.mark.parametrize("kind", ["503", "reset", "cut", "silence"])
+@pytest.mark.parametrize(
+    "kind", ["503", "reset", "cut", pytest.param("silence", marks=pytest.mark.soak)]
+)
 def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
     kind, proxy, rclone_s3, ray_cluster, tmp_path
 ):
