@@ -8,7 +8,7 @@ from ray.cluster_utils import Cluster
 
 KEEPS_WORKERS = {
     "num_workers_soft_limit": 6,
-    "idle_worker_killing_time_threshold_ms": 30_000,
+    "idle_worker_killing_time_threshold_ms": 300_000,
     "worker_niceness": 0,
 }
 """By default Ray ends idle processes of a node with two CPUs after a second, takes one or two

@@ -21,7 +21,7 @@ from tests.support.local_vllm import LocalVllm
 from tests.support.smollm import smollm
 
 CAPITAL = (Message("user", "What is the capital of France?"),)
-SHORT = ("answer.max_words=40", "sampling.max_tokens=160", "attempts=1")
+SHORT = ("answer.max_words=40", "attempts=3")
 THINGS = ("Why is the sky blue?", "What is a heron?", "Describe a lighthouse.", "What is ice?")
 
 

@@ -40,7 +40,7 @@ from tests.support.jobs import (
 from tests.support.scripted import steady
 
 KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
-RECORDS, ROWS_PER_FILE, REPLICAS = 1_200, 20, 2
+RECORDS, ROWS_PER_FILE, REPLICAS = 600, 20, 2
 
 MOST_TRIES = 5
 """Of a moment in the middle of a run."""
