@@ -28,6 +28,12 @@ class Prepared:
     judge: Judge | None = None
 
     @property
+    def reads_passages(self) -> bool:
+        """Whether a replica reads the passages of records beside their prompts."""
+        has_own_checks = any(check.digest for check in self.evaluator.checks)
+        return self.job.engine.kind == "extractive" or has_own_checks
+
+    @property
     def input_bytes(self) -> int:
         """Size of the whole input, as stored."""
         return sum(shard.size for shard in self.listing.shards)

@@ -40,10 +40,12 @@ def to_prompts(
     index: Identities,
     limit: Limit | None = None,
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
+    with_passages: bool = True,
 ) -> pa.Table:
     """Items as `PROMPTS`: those that the store holds are current, the others are work.
 
-    Work beyond the limit, or of a run that is to end, counts as not read.
+    Work beyond the limit, or of a run that is to end, counts as not read. Without passages, which
+    messages repeat, rows are half as large; those that are still to be put in order stay.
     """
     stored, identity, fit = ledger(), generation_identity(job), fitting(job)
     rendered = [prompt_of(record, source, identity(record), fit) for record in items.records]
@@ -51,7 +53,8 @@ def to_prompts(
     rejects = [item for item in rendered if isinstance(item, Reject)]
     made = zip(items.identities, rendered, strict=True)
     rows = as_rows(b"".join(digests for digests, item in made if isinstance(item, Prompt)))
-    known = known_prompts(prompts, rows, stored, index)
+    with_passages = with_passages or job.prompt.passages == "shared_first"
+    known = known_prompts(prompts, rows, stored, index, with_passages)
     counts = {"read": items.read, "stored_bytes": items.stored_bytes}
     table = pa.concat_tables(
         [

@@ -50,7 +50,10 @@ def stage_seconds(shards: Path, store: Path, options: Mapping[str, Any]) -> dict
 
     while (items := timed("read", lambda: next(blocks, None))) is not None:
         prompts = timed(
-            STAGES[1], lambda t=items: to_prompts(t, recorded, source, Ledger.empty, Identities())
+            STAGES[1],
+            lambda t=items: to_prompts(
+                t, recorded, source, Ledger.empty, Identities(), with_passages=False
+            ),
         )
         packed = timed(STAGES[2], lambda t=prompts: to_batches(t, recorded, source, 1))
         for at in range(packed.num_rows):

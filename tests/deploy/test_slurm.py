@@ -38,7 +38,8 @@ class BatchJobs:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Slurm]:
     if lacking := missing():
-        pytest.skip(f"no Slurm here: {', '.join(lacking)}; install Debian's slurmctld, slurmd, slurm-client and munge")
+        packages = "slurmctld, slurmd, slurm-client and munge"
+        pytest.skip(f"no Slurm here: {', '.join(lacking)}; install Debian's {packages}")
     # The paths of pytest's own folders are too long for munge's socket.
     with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
         Path(folder).chmod(0o755)
