@@ -113,7 +113,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         OVERNIGHT_CACHE=str(tmp_path_factory.mktemp("cache")),
         RAY_USAGE_STATS_ENABLED="0",
         # Two tests run at once. Threads of two engines that wait for each other on the same two
-        # cores make both many times slower; Ray gives a worker one thread as well.
+        # cores slow both down; Ray gives a worker one thread as well.
         OMP_NUM_THREADS="1",
         OPENAI_API_KEY=OPENAI_KEY,
     )

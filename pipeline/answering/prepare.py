@@ -29,7 +29,7 @@ class Prepared:
 
     @property
     def reads_passages(self) -> bool:
-        """Whether a replica reads the passages of records beside their prompts."""
+        """Whether a replica reads a record's passages, and not only the prompt made of them."""
         has_own_checks = any(check.digest for check in self.evaluator.checks)
         return self.job.engine.kind == "extractive" or has_own_checks
 

@@ -13,10 +13,9 @@ T = TypeVar("T")
 async def interruptible(work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns; SIGTERM cancels it, as SIGINT does where asyncio runs a coroutine.
 
-    Its tasks then end in order. A handler that raises would leave some of them behind, as it does
-    so wherever the loop happens to be; the second SIGTERM raises nevertheless. Raises
-    `KeyboardInterrupt` once the work has ended. Outside the main thread, which alone receives
-    signals, nothing is handled.
+    Every task ends before `KeyboardInterrupt` is raised. A handler that raises at once does so
+    wherever the loop happens to be, and leaves tasks behind; a second SIGTERM does that all the
+    same. Outside the main thread, which alone receives signals, nothing is handled.
     """
     loop, signals = asyncio.get_running_loop(), []
     task = cast("asyncio.Task[Any]", asyncio.current_task())

@@ -44,8 +44,9 @@ def to_prompts(
 ) -> pa.Table:
     """Items as `PROMPTS`: those that the store holds are current, the others are work.
 
-    Work beyond the limit, or of a run that is to end, counts as not read. Without passages, which
-    messages repeat, rows are half as large; those that are still to be put in order stay.
+    Work beyond the limit, or of a run that is to end, counts as not read. `with_passages` keeps
+    passages in a column of their own, beside the messages that repeat them; a job that orders
+    passages keeps them in any case.
     """
     stored, identity, fit = ledger(), generation_identity(job), fitting(job)
     rendered = [prompt_of(record, source, identity(record), fit) for record in items.records]

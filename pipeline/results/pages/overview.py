@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +85,7 @@ class Usage:
     cached_tokens: int = 0
     completion_tokens: int = 0
 
-    def add(self, other: "Usage") -> None:
+    def add(self, other: Self) -> None:
         self.records += other.records
         self.prompt_tokens += other.prompt_tokens
         self.cached_tokens += other.cached_tokens
@@ -192,6 +192,7 @@ class Overview:
 
 
 def _excerpts(answers: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The beginning of each answer; an ellipsis ends one that is cut."""
     cut = pc.utf8_slice_codeunits(answers, 0, EXCERPT_CHARACTERS - 1)
     is_long = pc.greater(pc.utf8_length(answers), EXCERPT_CHARACTERS)
     return pc.if_else(is_long, pc.binary_join_element_wise(cut, "…", ""), answers)
@@ -219,6 +220,5 @@ def question_name(question_id: str | None, question: str | None) -> str:
 def question_names(rows: pa.Table) -> pa.Array:
     """The same for every row."""
     ids, texts = (pc.fill_null(rows[name].combine_chunks(), "") for name in _OF_QUESTION)
-    return pc.utf8_slice_codeunits(
-        pc.if_else(pc.equal(ids, ""), texts, ids), 0, MAX_NAME_CHARACTERS
-    )
+    names = pc.if_else(pc.equal(ids, ""), texts, ids)
+    return pc.utf8_slice_codeunits(names, 0, MAX_NAME_CHARACTERS)
