@@ -106,13 +106,9 @@ def _hashes(papers: pa.ChunkedArray) -> pa.Array:
 
 
 def _in_share(rows: pa.Table, share: int) -> pa.Table:
+    """The rows of a fair sample of one paper in `share`, a power of two."""
     rest = pc.bit_wise_and(rows["hash"], pa.scalar(share - 1, pa.uint64()))
     return rows.filter(pc.equal(rest, 0)) if share > 1 else rows
-
-
-def in_sample(paper: str, share: int) -> bool:
-    """Whether a fair sample of one paper in `share`, a power of two, includes the paper."""
-    return stable_hash(paper) % share == 0
 
 
 def stable_hash(name: str) -> int:
