@@ -55,10 +55,13 @@ def _encoded(encoder: PromptEncoder, text: str) -> list[int]:
 
 
 def _are_tokens_of(text: str, encoder: PromptEncoder, tokens: Sequence[int]) -> bool:
-    """Whether tokens give a text; one that was cut off may end within a character."""
+    """Whether tokens give a text. One that was cut off within a character lacks the last tokens:
+    vLLM holds a token back, with the space before it, until its character is whole.
+    """
     options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
     decoded = str(encoder.tokenizer.decode(tokens, **options))
-    return decoded.rstrip(REPLACEMENT) == text.rstrip(REPLACEMENT)
+    cut_off = decoded.endswith(REPLACEMENT) and decoded.startswith(text)
+    return decoded == text or cut_off
 
 
 def verdict_sampling(choices: Sequence[str]) -> SamplingParams:

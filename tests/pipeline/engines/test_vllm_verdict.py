@@ -1,14 +1,16 @@
 """Verdicts with vLLM itself: the CPU build, a random model and one that thinks in tags."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
+from tokenizers.decoders import DecodeStream
 
 from pipeline.config.schema import JudgeConfig
 from pipeline.core.records import PLAIN, Completion, Message, Prompt
 from pipeline.engines.engine import Request
-from pipeline.engines.vllm_verdict import deciding_tokens
+from pipeline.engines.vllm_verdict import REPLACEMENT, _behind_answer, deciding_tokens
 from pipeline.prompting.judge_template import JudgeTemplate
 from pipeline.prompting.template import load_prompt, render
 from tests.support.jobs import BETTER_PROMPT, record, vllm_job
@@ -81,6 +83,31 @@ def test_a_judge_goes_on_behind_the_tokens_that_the_model_wrote(local_vllm, task
     tokens, text = answer.completion.tokens, answer.completion.text
     assert len(tokens) == answer.completion.completion_tokens == ANSWER_TOKENS
     assert local_vllm.process._encoder.tokenizer.decode(tokens, skip_special_tokens=True) == text
+
+
+def test_any_tokens_are_known_by_the_text_that_vllm_makes_of_them(local_vllm):
+    """Random answers with bytes of no character in them; half of them end within one."""
+    encoder, rng = local_vllm.process._encoder, random.Random(4)
+    special = set(encoder.tokenizer.all_special_ids)
+    ordinary = [n for n in range(len(encoder.tokenizer)) if n not in special]
+    (prompt,) = prompts(1)
+    partial = [n for n in ordinary if encoder.tokenizer.decode([n]).endswith(REPLACEMENT)]
+    before = encoder.encode(prompt.messages)
+    for last in (ordinary, partial) * 200:
+        tokens = (*rng.choices(ordinary, k=ANSWER_TOKENS - 1), rng.choice(last))
+        stream = DecodeStream(ids=before, skip_special_tokens=True)  # vLLM's own way
+        text = "".join(stream.step(encoder.tokenizer._tokenizer, n) or "" for n in tokens)
+        request = Request.judging(prompt, Completion(text, "length", tokens=tokens), "So?", CHOICES)
+        assert _behind_answer(encoder, request)[len(before) :][:ANSWER_TOKENS] == list(tokens)
+
+
+def test_tokens_of_another_text_are_not_taken_for_the_answers(local_vllm):
+    """As behind a thought, which the answer's text does not hold."""
+    encoder = local_vllm.process._encoder
+    (prompt,) = prompts(1)
+    tokens = tuple(encoder.tokenizer.encode("A thought. Three herons.", add_special_tokens=False))
+    said = Completion("Three herons.", "stop", tokens=tokens)
+    assert not _behind_answer(encoder, Request.judging(prompt, said, "So?", CHOICES))
 
 
 def test_a_job_without_a_judge_keeps_no_tokens(local_vllm, task):
