@@ -25,14 +25,14 @@ from tests.support.jobs import BETTER_PROMPT, unpacked, vllm_job, write_jsonl
 from tests.support.models import MIDDLING, make_model
 from tests.support.structured import as_row, structured
 
-PAPERS, ANSWER_TOKENS, SAMPLE, ROUNDS = 5, 32, 96, 3
+PAPERS, ANSWER_TOKENS, SAMPLE, ROUNDS = 5, 32, 128, 3
 PRESENT = {**OPTIONS, "max_num_seqs": 8, "max_num_batched_tokens": 1024, "block_size": 32}
 AXES = (
-    Axis("max_num_seqs", 8, (16, 32), in_order=True),
+    Axis("max_num_seqs", 8, (16, 32, 64), in_order=True),
     Axis("max_num_batched_tokens", 1024, (2048, 4096), in_order=True),
     Axis("block_size", 32, (64, 128), in_order=True),
 )
-"""27 settings in all."""
+"""36 settings in all."""
 
 HOURS = 4 * 3600.0
 

@@ -3,10 +3,12 @@
 A candidate answers a quarter of the sample. Only if it is among the best quarter of all that have
 done so does it go on to the whole, with the engine that it has: asynchronous successive halving (Li
 et al., "A System for Massively Parallel Hyperparameter Tuning", 2020), whose trials wait for no
-others, so that each candidate starts one engine at most. The fastest settings so far are what the
-next option's values are tried on top of (coordinate descent); an option is looked at again when
-others have changed since. Numbers are walked from the present one in both directions, each as long
-as that gains something.
+others, so that each candidate starts one engine at most. Where the whole sample takes less than the
+start of an engine, a quarter would save little and tell less: all candidates answer the whole. The
+fastest settings so far are what the next option's values are tried on top of (coordinate descent);
+an option is looked at again when others have gained something since. Numbers are walked from the
+present one in both directions, each as long as that loses nothing: a step that gains nothing may
+stand before one that does.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +23,10 @@ from pipeline.store.trials import Trial, TrialFile, key_of
 FACTOR = 4
 """One in so many candidates goes on, to so many times the records."""
 
-TIE = 0.03
-"""Rates that differ by less may do so by chance: both go on."""
+TIE = 0.05
+"""Rates that differ by less may do so by chance: both go on, and neither has gained anything."""
 
-NEAR = 0.05
+NEAR = 0.08
 """No candidate goes on that is further behind the fastest: it would hardly pass it."""
 
 WORTH = 0.01
@@ -33,7 +35,11 @@ WORTH = 0.01
 FEWEST_RECORDS = 16
 
 TURNS = 2
-"""How often the winner and the present settings are measured again, for the noise between turns."""
+"""How often the winner and the present settings are measured, for the noise between turns: again,
+or counting the search where that leaves no doubt."""
+
+BEYOND_DOUBT = 0.2
+"""So large a difference is not one of chance, as that between the best of many may be."""
 
 FINALISTS = 2
 
@@ -70,6 +76,8 @@ class Search:
         self.trials: list[Trial] = []
         self.records = 0
         self.best: Settings = {}  # the fastest so far that say what the job's own say
+        self._rungs: tuple[int, ...] = ()  # how many records a candidate answers first, and then
+        self._ground: Settings = {}  # the last that were faster by more than chance
         self._examined: dict[Axis, bytes] = {}  # under which values of the others
         self._effects: dict[str, Effect] = {}
 
@@ -81,8 +89,9 @@ class Search:
         few = max(min(records, FEWEST_RECORDS), records // FACTOR**2)
         trial = self._trial({}, few)
         self.records = _worthwhile(trial, records, self._limit)
+        self._rungs = _rungs_of(trial, self.records)
         with suppress(OutOfTime):
-            for rung in self._rungs():
+            for rung in self._rungs:
                 if not trial.failed:
                     trial = self._trial({}, rung)
         return trial
@@ -93,16 +102,16 @@ class Search:
         return self._file.find(key_of({}, self.records))
 
     def explore(self, axes: Sequence[Axis]) -> bool:
-        """Tries the values of all axes, until no change of one is faster; False if time ends it."""
+        """Tries the values of all axes, until no change of one gains; False if time ends it."""
         self._effects = {axis.option: axis.effect for axis in axes}
         try:
             while axis := next((a for a in axes if self._is_open(a)), None):
                 best = self.best
                 for direction in axis.directions(axis.value_in(best)):
                     for value in direction:
-                        if not self._gains(axis.with_value(best, value)):
+                        if not self._keeps_up(axis.with_value(best, value)):
                             break
-                self._examined[axis] = key_of(axis.without(best), 0)[0]
+                self._examined[axis] = self._under(axis)
         except OutOfTime:
             return False
         return True
@@ -120,13 +129,15 @@ class Search:
         pairs: list[tuple[Trial, Trial]] = []
         with suppress(OutOfTime):
             for finalist in self._finalists()[:FINALISTS]:
-                turns = range(1, TURNS + 1)
-                theirs = [self._trial(finalist, self.records, turn, False) for turn in turns]
-                own = [self._trial({}, self.records, turn, False) for turn in turns]
-                pairs = list(zip(theirs, own, strict=True))
+                first = 0 if _is_beyond_doubt(*self._pair(finalist, 0)) else 1
+                pairs = [self._pair(finalist, turn) for turn in range(first, first + TURNS)]
                 if all(one.rate > other.rate for one, other in pairs):
                     break
         return pairs
+
+    def _pair(self, finalist: Settings, turn: int) -> tuple[Trial, Trial]:
+        one, other = (self._trial(s, self.records, turn, False) for s in (finalist, {}))
+        return one, other
 
     def is_safe(self, trial: Trial) -> bool:
         """Whether settings say what the job's own say, as far as the sample tells."""
@@ -142,23 +153,21 @@ class Search:
         trial = self._file.find(key_of(settings, self.records))
         return trial.rate if trial else 0.0
 
-    def _gains(self, settings: Settings) -> bool:
+    def _keeps_up(self, settings: Settings) -> bool:
         """Measures settings on each rung, as long as they are among the best there.
 
-        Whether they are now the fastest with the whole sample.
+        Whether they are so with the whole sample. They are the best if they are faster and safe.
         """
-        for rung in self._rungs():
+        for rung in self._rungs:
             trial = self._trial(settings, rung)
             if not self._is_among_best(trial):
                 return False
-        if self.is_safe(trial) and trial.rate > self.rate_of(self.best) * (1 + WORTH):
+        least = self.rate_of(self.best)
+        if self.is_safe(trial) and trial.rate > least * (1 + WORTH):
             self.best = settings
-        return self.best == settings
-
-    def _rungs(self) -> tuple[int, ...]:
-        """How many records a candidate answers first, and then; a small sample as a whole."""
-        few = self.records // FACTOR
-        return (few, self.records) if few >= FEWEST_RECORDS // 2 else (self.records,)
+            if trial.rate > least * (1 + TIE):
+                self._ground = settings
+        return True
 
     def _is_among_best(self, trial: Trial) -> bool:
         rates = {t.key: t.rate for t in self.trials if (t.records, t.turn) == (trial.records, 0)}
@@ -178,8 +187,12 @@ class Search:
         return [trial.settings for trial in ordered]
 
     def _is_open(self, axis: Axis) -> bool:
-        """Whether other options have changed since an axis was looked at, or it never was."""
-        return self._examined.get(axis) != key_of(axis.without(self.best), 0)[0]
+        """Whether other options have gained since an axis was looked at, or it never was."""
+        return self._examined.get(axis) != self._under(axis)
+
+    def _under(self, axis: Axis) -> bytes:
+        """The values of all other options under which an axis is looked at."""
+        return key_of(axis.without(self._ground), 0)[0]
 
     def _trial(
         self, settings: Settings, records: int, turn: int = 0, reserves: bool = True
@@ -213,6 +226,17 @@ class Search:
         each = own[-1].seconds / own[-1].records if own else 0.0
         start = max((t.start for t in self.trials), default=0.0)
         return records * each + (start if starts else 0.0)
+
+
+def _is_beyond_doubt(one: Trial, other: Trial) -> bool:
+    return one.rate > other.rate * (1 + BEYOND_DOUBT)
+
+
+def _rungs_of(probe: Trial, records: int) -> tuple[int, ...]:
+    """A quarter of a sample and the whole, if the whole takes longer than an engine's start."""
+    few = records // FACTOR
+    is_long = records > probe.rate * probe.start
+    return (few, records) if is_long and few >= FEWEST_RECORDS // 2 else (records,)
 
 
 def _worthwhile(probe: Trial, records: int, seconds: float) -> int:

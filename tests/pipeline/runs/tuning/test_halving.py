@@ -122,6 +122,24 @@ def single_peaks(seed: int) -> Callable[[Settings], float]:
     return factor
 
 
+def plateaus(seed: int) -> Callable[[Settings], float]:
+    """The same, but that the first step from the present value gains or loses hardly anything."""
+    peaks, chance = single_peaks(seed), random.Random(seed)
+    up = chance.random() < 0.5
+
+    def at_rest(axis: Axis, value: Any) -> Any:
+        ladder = sorted({axis.present, *axis.values})
+        at = ladder.index(axis.present)
+        step = ladder[at + 1 : at + 2] if up else ladder[max(at - 1, 0) : at]
+        return axis.present if axis.in_order and value in step else value
+
+    def factor(settings: Settings) -> float:
+        values = {axis.option: at_rest(axis, axis.value_in(settings)) for axis in AXES}
+        return peaks({a.option: values[a.option] for a in AXES if values[a.option] != a.present})
+
+    return factor
+
+
 def every_setting() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{}]
     for axis in AXES:
@@ -142,6 +160,32 @@ def test_the_best_of_a_landscape_is_found_within_3_percent_in_a_quarter_of_its_g
         assert landscape.factor(found.best) >= max(rates) * 0.97
         grid = sum(START + found.records / (PRESENT_RATE * rate) for rate in rates)
         assert sum(trial.cost for trial in landscape.made) <= grid / 4
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_a_step_that_gains_nothing_does_not_hide_one_that_does(noise: float):
+    for seed in range(40):
+        landscape = Landscape(plateaus(seed), noise, seed=seed)
+        found = search(landscape, in_memory())
+        assert landscape.factor(found.best) >= max(map(landscape.factor, every_setting())) * 0.97
+
+
+def test_a_sample_that_takes_less_than_a_start_is_answered_as_a_whole():
+    landscape = Landscape(lambda s: 1.0 + len(s))
+    found = Search(landscape, trials_file(in_memory()), 3600)
+    found.begin(int(START * PRESENT_RATE))
+    found.explore(AXES)
+    assert {t.records for t in landscape.made if t.settings} == {found.records}
+
+
+def test_a_gain_beyond_doubt_is_measured_once_more_and_any_other_twice():
+    for gain, turns in ((1.1, {0, 1, 2}), (1.5, {0, 1})):
+        landscape = Landscape(lambda s, gain=gain: gain if s.get("tokens") == 4 else 1.0, 0.01)
+        made = search(landscape, in_memory())
+        found = recommendation_of(made, made.confirm())
+        assert {t.turn for t in landscape.made} == turns
+        assert found.settings["tokens"] == 4
+        assert found.noise is not None and 0 < found.noise < 0.1
 
 
 @pytest.mark.parametrize("seed", range(10))
