@@ -145,12 +145,13 @@ def _as_text(value: Any, place: str) -> str | None:
 
 def _passages(fields: _Fields) -> tuple[Passage, ...]:
     name, values = fields.items("passages")
-    return tuple(_passage(value, f"{name}[{i}]") for i, value in enumerate(values))
+    return tuple(
+        Passage(value) if isinstance(value, str) else _passage(value, f"{name}[{i}]")
+        for i, value in enumerate(values)
+    )
 
 
 def _passage(value: Any, place: str) -> Passage:
-    if isinstance(value, str):
-        return Passage(value)
     if not isinstance(value, Mapping):
         raise Fault("wrong_type", f"{place} must be text or an object, not {kind_of(value)}")
     text = _as_text(value.get("text"), f"{place}.text")

@@ -17,7 +17,7 @@ from pipeline.core.arrow import (
     record_columns,
 )
 from pipeline.core.carried import NOTHING, Carry, carried_json
-from pipeline.core.records import Answered, Attempt, BatchLine, Claim
+from pipeline.core.records import Answered, Attempt, BatchLine, Claim, Completion
 from pipeline.core.words import count_words
 
 ANSWERS_FOLDER, REJECTS_FOLDER, RUNS_FOLDER = "answers", "rejects", "runs"
@@ -117,12 +117,14 @@ def answers_table(
     one. `PartWriter` fills `run_id` and `written_at` in.
     """
     prompts = [a.prompt for a in answers]
+    statuses = [a.status for a in answers]
+    generations = [a.generations for a in answers]
     columns: dict[str, Any] = {
-        "standing": [a.status for a in answers],
+        "standing": statuses,
         "generation_key": [p.generation_key for p in prompts],
         "prompt_key": [p.prompt_key for p in prompts],
         "messages": lists_of_structs([p.messages for p in prompts], MESSAGES),
-        "status": [a.status for a in answers],
+        "status": statuses,
         "stance": [a.stance for a in answers],
         "answers_question": [a.answers_question for a in answers],
         "p_answered": [a.p_answered for a in answers],
@@ -139,7 +141,7 @@ def answers_table(
         "claims": lists_of_structs([a.claims for a in answers], CLAIMS, _claim_cell),
         "attempts": lists_of_structs([a.attempts for a in answers], ATTEMPTS, _attempt_cell),
         "word_count": [count_words(a.answer) for a in answers],
-        **{name: [_tokens(a, name) for a in answers] for name, _ in _TOKENS},
+        **{name: [_sum(name, made) for made in generations] for name, _ in _TOKENS},
         **{name: pa.repeat(value, len(answers)) for name, value in constants.items() if value},
         "extra": [carried_json(p.record.extra, carry) for p in prompts],
         **record_columns([p.record for p in prompts]),
@@ -164,8 +166,8 @@ def _as_json(probabilities: Mapping[str, float] | None) -> str | None:
     return orjson.dumps(probabilities).decode() if probabilities else None
 
 
-def _tokens(answer: Answered, name: str) -> int:
-    return sum(getattr(completion, name) for completion in answer.generations)
+def _sum(name: str, completions: Sequence[Completion]) -> int:
+    return sum(getattr(completion, name) for completion in completions)
 
 
 def _claim_cell(field: str) -> Callable[[tuple[str, Claim]], Any]:
