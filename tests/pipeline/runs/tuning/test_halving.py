@@ -185,7 +185,8 @@ def test_a_gain_beyond_doubt_is_measured_once_more_and_any_other_twice():
         found = recommendation_of(made, made.confirm())
         assert {t.turn for t in landscape.made} == turns
         assert found.settings["tokens"] == 4
-        assert found.noise is not None and 0 < found.noise < 0.1
+        assert found.noise is not None
+        assert 0 < found.noise < 0.1
 
 
 @pytest.mark.parametrize("seed", range(10))
