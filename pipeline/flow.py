@@ -76,20 +76,12 @@ def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Total
         reporter=reporter,
         lengths=executor.share(lengths_of(prepared, ledger)),
         priority=executor.share(Priority.of(job.input, prepared.store)),
-        with_passages=prepared.reads_passages,
     )
     in_order = job.input.priority is not None
     waits = partitions == 1 or in_order or (job.engine.generates and not job.input.grouped)
     rows = PARTITION_ROWS if job.engine.generates else job.rows_per_file
     gather = partial(_together, partitions) if waits else partial(_streaming, rows)
-    prompts = read_prompts(
-        prepared,
-        executor,
-        executor.share(ledger),
-        gather,
-        waits=waits,
-        with_passages=prepared.reads_passages,
-    )
+    prompts = read_prompts(prepared, executor, executor.share(ledger), gather, waits=waits)
     batches = prompts.map(arrange)
     if in_order and partitions > 1:  # a single one is in order already
         batches = batches.in_order(RANKED)
@@ -194,7 +186,6 @@ def read_prompts(
     gather: Callable[[Stream], Stream],
     *stages: Stage,
     waits: bool = True,
-    with_passages: bool = True,
 ) -> Stream:
     """Every record read, as a prompt or a reject, with its id and its standing against the store.
 
@@ -214,7 +205,7 @@ def read_prompts(
         index=index,
         limit=left,
         reporter=reporter,
-        with_passages=with_passages,
+        keeps_passages=prepared.reads_passages,
     )
     tasks = read_tasks(shards, job.input, storage, selection, enough, index.add)
     rendered = [(partial(_rendered, blocks, render), size) for blocks, size in tasks]

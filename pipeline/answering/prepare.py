@@ -29,9 +29,12 @@ class Prepared:
 
     @property
     def reads_passages(self) -> bool:
-        """Whether a replica reads a record's passages, and not only the prompt made of them."""
+        """Whether a record's passages are read again, once there is a prompt made of them: to put
+        them in order, by the engine, or by a check of the user's own.
+        """
         has_own_checks = any(check.digest for check in self.evaluator.checks)
-        return self.job.engine.kind == "extractive" or has_own_checks
+        is_ordered = self.job.prompt.passages == "shared_first"
+        return is_ordered or has_own_checks or self.job.engine.kind == "extractive"
 
     @property
     def input_bytes(self) -> int:

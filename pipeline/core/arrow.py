@@ -222,9 +222,7 @@ def rejects_table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
     )
 
 
-def prompts_table(
-    prompts: Sequence[Prompt], standings: Sequence[Standing], with_passages: bool = True
-) -> pa.Table:
+def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> pa.Table:
     """Prompts as a table of `PROMPTS`; those that are not `work` go without texts and `extra`."""
     with_texts = [
         prompt if standing == "work" else _WITHOUT_TEXTS
@@ -235,6 +233,7 @@ def prompts_table(
         **record_columns([p.record for p in prompts]),
         "standing": standings,
         "question": [r.question for r in records],
+        "passages": lists_of_structs([r.passages for r in records], PASSAGES),
         "messages": lists_of_structs([p.messages for p in with_texts], MESSAGES),
         "recorded_answer": [r.recorded_answer for r in records],
         "boilerplate": [p.boilerplate for p in with_texts],
@@ -242,8 +241,6 @@ def prompts_table(
         "prompt_key": [p.prompt_key for p in prompts],
         "generation_key": [p.generation_key for p in prompts],
     }
-    if with_passages:
-        columns["passages"] = lists_of_structs([r.passages for r in records], PASSAGES)
     return build(PROMPTS, columns, len(prompts))
 
 

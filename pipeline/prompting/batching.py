@@ -39,7 +39,6 @@ def to_batches(
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
     lengths: Callable[[], Lengths | None] = lambda: None,
     priority: Callable[[], Priority | None] = lambda: None,
-    with_passages: bool = True,
 ) -> pa.Table:
     """Prompts in packed batches, one a row, none larger than a part of the store.
 
@@ -54,9 +53,7 @@ def to_batches(
         prompts = first_of_work(prompts, 0)
     first = priority()
     if job.engine.generates:
-        batches = _arranged_batches(
-            prompts, job, source, in_flight, lengths(), first, with_passages
-        )
+        batches = _arranged_batches(prompts, job, source, in_flight, lengths(), first)
     else:
         ordered = _by_rank(prompts, first) if first else prompts
         batches = slices(ordered, job.rows_per_file)
@@ -85,14 +82,13 @@ def _arranged_batches(
     in_flight: float,
     lengths: Lengths | None,
     priority: Priority | None,
-    with_passages: bool,
 ) -> list[pa.Table]:
     most = job.rows_per_file
     # A shuffle that Ray has to repeat may hand the rows on in another order.
     work, rest = split_work(prompts.sort_by([(name, "ascending") for name in STABLE_ORDER]))
     ordered, texts, groups = sharing_groups(table_prompts(work), job, source)
     if job.prompt.passages == "shared_first":
-        work = prompts_table(ordered, ["work"] * len(ordered), with_passages)
+        work = prompts_table(ordered, ["work"] * len(ordered))
     answers = _expected_tokens(ordered, job, lengths)
     ranks = priority.ranks([prompt.record for prompt in ordered]) if priority else ()
     batches = split_batches(groups, most, in_flight, answers, least_rows(job), ranks)

@@ -84,11 +84,7 @@ def standings(answers: Sequence[bytes], ledger: Ledger) -> list[Standing]:
 
 
 def known_prompts(
-    prompts: Sequence[Prompt],
-    rows: Rows,
-    ledger: Ledger,
-    index: Identities,
-    with_passages: bool = True,
+    prompts: Sequence[Prompt], rows: Rows, ledger: Ledger, index: Identities
 ) -> pa.Table:
     """Prompts as `PROMPTS`, under the ids that the store has for them as far as that is known."""
     ids = [prompt.record.record_id for prompt in prompts]
@@ -103,7 +99,7 @@ def known_prompts(
     known = list(map(Known, ids, stored.standings))
     for at in np.flatnonzero(has_own | (stored.held & ~keeps)):
         known[at] = _known(prompts[at], known[at], stored, int(at), bool(keeps[at]), ledger)
-    return _table(prompts, rows, known, with_passages)
+    return _table(prompts, rows, known)
 
 
 def _known(
@@ -139,9 +135,7 @@ def _under(record_id: str, generation_key: str, ledger: Ledger) -> Known:
     return Known(record_id, standing)
 
 
-def _table(
-    prompts: Sequence[Prompt], rows: Rows, known: Sequence[Known], with_passages: bool
-) -> pa.Table:
+def _table(prompts: Sequence[Prompt], rows: Rows, known: Sequence[Known]) -> pa.Table:
     named = [
         prompt
         if prompt.record.record_id == record_id
@@ -149,7 +143,7 @@ def _table(
         for prompt, (record_id, _, _) in zip(prompts, known, strict=True)
     ]
     with_texts: list[Standing] = ["work" if k.is_open else k.standing for k in known]
-    table = prompts_table(named, with_texts, with_passages)
+    table = prompts_table(named, with_texts)
     table = set_column(table, "standing", [k.standing for k in known])
     return set_column(table, "identity", as_identities(rows))
 

@@ -1,6 +1,7 @@
 """Stage: records to prompts under their keys, each with its standing against the store."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -40,13 +41,12 @@ def to_prompts(
     index: Identities,
     limit: Limit | None = None,
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
-    with_passages: bool = True,
+    keeps_passages: bool = True,
 ) -> pa.Table:
     """Items as `PROMPTS`: those that the store holds are current, the others are work.
 
-    Work beyond the limit, or of a run that is to end, counts as not read. `with_passages` keeps
-    passages in a column of their own, beside the messages that repeat them; a job that orders
-    passages keeps them in any case.
+    Work beyond the limit, or of a run that is to end, counts as not read. `keeps_passages` if they
+    are read again, beside the messages that repeat them.
     """
     stored, identity, fit = ledger(), generation_identity(job), fitting(job)
     rendered = [prompt_of(record, source, identity(record), fit) for record in items.records]
@@ -54,8 +54,9 @@ def to_prompts(
     rejects = [item for item in rendered if isinstance(item, Reject)]
     made = zip(items.identities, rendered, strict=True)
     rows = as_rows(b"".join(digests for digests, item in made if isinstance(item, Prompt)))
-    with_passages = with_passages or job.prompt.passages == "shared_first"
-    known = known_prompts(prompts, rows, stored, index, with_passages)
+    if not keeps_passages:
+        prompts = [replace(p, record=replace(p.record, passages=())) for p in prompts]
+    known = known_prompts(prompts, rows, stored, index)
     counts = {"read": items.read, "stored_bytes": items.stored_bytes}
     table = pa.concat_tables(
         [

@@ -52,7 +52,7 @@ def stage_seconds(shards: Path, store: Path, options: Mapping[str, Any]) -> dict
         prompts = timed(
             STAGES[1],
             lambda t=items: to_prompts(
-                t, recorded, source, Ledger.empty, Identities(), with_passages=False
+                t, recorded, source, Ledger.empty, Identities(), keeps_passages=False
             ),
         )
         packed = timed(STAGES[2], lambda t=prompts: to_batches(t, recorded, source, 1))

@@ -6,7 +6,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pyarrow as pa
-import pytest
 
 from pipeline.cluster.identities import Identities
 from pipeline.cluster.reporter import Reporter
@@ -191,19 +190,17 @@ def papers_in(packed: pa.Table) -> list[str]:
     return list(dict.fromkeys(p for t in tables for p in t["paper_id"].drop_null().to_pylist()))
 
 
-@pytest.mark.parametrize("passages", ["as_given", "shared_first"])
-def test_batches_without_a_column_of_passages_are_otherwise_the_same(passages):
-    task = generating(passages)
+def test_batches_without_passages_are_otherwise_the_same():
+    task = generating("as_given")
     items = [record(n, "abcdefgh"[n % 3 :]) for n in range(20)]
     found = []
     for kept in (True, False):
         prompts = to_prompts(
-            items_of(*items), *task, Ledger.empty, Identities(), with_passages=kept
+            items_of(*items), *task, Ledger.empty, Identities(), keeps_passages=kept
         )
-        packed = to_batches(prompts, *task, 1, with_passages=kept)
+        packed = to_batches(prompts, *task, 1)
         found.append(pa.concat_tables(unpack(packed.slice(n, 1)) for n in range(packed.num_rows)))
     whole, small = found
-    assert small["passages"].null_count == small.num_rows
     assert small.drop_columns("passages").equals(whole.drop_columns("passages"))
     texts = sum(len(passage.text) for item in items for passage in item.passages)
     assert small.nbytes < whole.nbytes - texts
