@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.results import reading_order
-from pipeline.results.pages.overview import question_name
+from pipeline.results.pages.overview import question_names
 from pipeline.results.reading_order import REASONS, Hashes, rank
 from pipeline.store.reader import BY_GENERATION, key_digest
 
@@ -131,5 +131,4 @@ def strata_of(rows: pa.Table, differing: Hashes) -> list[Stratum]:
     reasons = (reason or NO_REASON for reason in rank(rows, differing).first_reasons())
     models = pc.coalesce(rows["adapter"], rows["model"], "").to_pylist()
     verdicts = pc.coalesce(rows["answers_question"], rows["stance"], "").to_pylist()
-    names = (rows[name].to_pylist() for name in ("question_id", "question"))
-    return list(zip(reasons, models, verdicts, map(question_name, *names), strict=True))
+    return list(zip(reasons, models, verdicts, question_names(rows).to_pylist(), strict=True))
