@@ -77,7 +77,7 @@ class Search:
         self.records = 0
         self.best: Settings = {}  # the fastest so far that say what the job's own say
         self._rungs: tuple[int, ...] = ()  # how many records a candidate answers first, and then
-        self._ground: Settings = {}  # the last that were faster by more than chance
+        self._ground: Settings = {}  # the last best that gained something over those before
         self._examined: dict[Axis, bytes] = {}  # under which values of the others
         self._effects: dict[str, Effect] = {}
 
@@ -162,10 +162,9 @@ class Search:
             trial = self._trial(settings, rung)
             if not self._is_among_best(trial):
                 return False
-        least = self.rate_of(self.best)
-        if self.is_safe(trial) and trial.rate > least * (1 + WORTH):
+        if self.is_safe(trial) and trial.rate > self.rate_of(self.best) * (1 + WORTH):
             self.best = settings
-            if trial.rate > least * (1 + TIE):
+            if trial.rate > self.rate_of(self._ground) * (1 + TIE):
                 self._ground = settings
         return True
 
