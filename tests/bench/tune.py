@@ -2,20 +2,25 @@
 
 Every setting of the grid has an engine of its own and answers the whole sample once, as a person
 would do it by hand. The settings that either finds are then measured again in turn.
+
+A machine that others share may lose a fifth of its speed within minutes. Each trial's seconds are
+therefore those at the speed that the machine had at first, as `Steadied` tells.
 """
 
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.answering.prepare import prepare
 from pipeline.core.filesystem import Storage
 from pipeline.engines.vllm_processes import processes_ended
-from pipeline.runs.tuning.axis import Axis
+from pipeline.runs.tuning.axis import Axis, Settings
 from pipeline.runs.tuning.engine_bench import EngineBench
 from pipeline.runs.tuning.halving import Search
 from pipeline.runs.tuning.sample import sampled_prompts
@@ -34,7 +39,51 @@ AXES = (
 )
 """36 settings in all."""
 
-HOURS = 4 * 3600.0
+HOURS, PROBE_SECONDS = 4 * 3600.0, 1.0
+
+
+class Steadied:
+    """A bench whose trials take the seconds that they would take at the machine's first speed.
+
+    The speed is how often the machine multiplies a batch with weights like a model's, which no
+    cache holds, in the second before and the second after a trial.
+    """
+
+    def __init__(self, bench: EngineBench) -> None:
+        self._bench = bench
+        chance = np.random.default_rng(0)
+        self._weights = chance.random((5000, 5000), np.float32)
+        self._batch = chance.random((5000, 32), np.float32)
+        self._first = self._speed()
+
+    def measure(self, settings: Settings, records: int, turn: int, limit: float) -> Trial:
+        before = self._speed()
+        trial = self._bench.measure(settings, records, turn, limit)
+        speed = (before + self._speed()) / 2 / self._first
+        print(f"speed {speed:.2f}", file=sys.stderr)
+        return replace(
+            trial,
+            seconds=trial.seconds * speed,
+            start=trial.start * speed,
+            cost=trial.cost * speed,
+        )
+
+    def starts(self, settings: Settings) -> bool:
+        return self._bench.starts(settings)
+
+    def close_engine(self) -> None:
+        self._bench.close_engine()
+
+    def close(self) -> None:
+        self._bench.close()
+
+    def _speed(self) -> float:
+        """Products a second."""
+        began, products = time.monotonic(), 0
+        while (took := time.monotonic() - began) < PROBE_SECONDS:
+            self._weights @ self._batch
+            products += 1
+        return products / took
 
 
 @dataclass(frozen=True)
@@ -60,7 +109,7 @@ def compare(
     scratch: Path, papers: int = PAPERS, sample: int = SAMPLE, axes: tuple[Axis, ...] = AXES
 ) -> Comparison:
     scratch.mkdir(parents=True)
-    bench = _bench(scratch, papers, sample)
+    bench = Steadied(_bench(scratch, papers, sample))
     with processes_ended():
         tuned = _tuned(bench, scratch, sample, axes)
         grid, present = _grid(bench, sample, axes)
@@ -87,35 +136,39 @@ def _bench(scratch: Path, papers: int, sample: int) -> EngineBench:
     return EngineBench(job, sampled_prompts(prepare(job), sample))
 
 
-def _tuned(bench: EngineBench, scratch: Path, sample: int, axes: tuple[Axis, ...]) -> Found:
+def _tuned(bench: Steadied, scratch: Path, sample: int, axes: tuple[Axis, ...]) -> Found:
     """As the command does it, with these options."""
-    began, engines = time.monotonic(), []
+    made: list[Trial] = []
     file = TrialFile(Storage().at(str(scratch / "store")), {})
 
     def show(trial: Trial) -> None:
-        engines.extend([trial] if trial.start else [])
+        made.append(trial)
         _show("tune", trial)
 
     search = Search(bench, file, HOURS, show)
     search.begin(sample)
     search.explore(axes)
     search.confirm()
-    return Found(dict(search.best), time.monotonic() - began, len(engines))
+    return _found(search.best, made)
 
 
-def _grid(bench: EngineBench, sample: int, axes: tuple[Axis, ...]) -> tuple[Found, float]:
+def _grid(bench: Steadied, sample: int, axes: tuple[Axis, ...]) -> tuple[Found, float]:
     """The best of all settings, and its rate over that of the present ones."""
-    began, trials = time.monotonic(), []
+    trials: list[Trial] = []
     for values in product(*((axis.present, *axis.values) for axis in axes)):
         named = zip((axis.option for axis in axes), values, strict=True)
         trials.append(_exact(bench, {n: v for n, v in named if v != PRESENT[n]}, sample))
         _show("grid", trials[-1])
     best = max(trials, key=lambda trial: trial.rate)
-    found = Found(dict(best.settings), time.monotonic() - began, len(trials))
-    return found, best.rate / trials[0].rate
+    return _found(best.settings, trials), best.rate / trials[0].rate
 
 
-def _exact(bench: EngineBench, settings: dict[str, Any], sample: int) -> Trial:
+def _found(settings: Settings, trials: list[Trial]) -> Found:
+    starts = sum(trial.start > 0 for trial in trials)
+    return Found(dict(settings), sum(trial.cost for trial in trials), starts)
+
+
+def _exact(bench: Steadied, settings: dict[str, Any], sample: int) -> Trial:
     bench.close_engine()
     return bench.measure(settings, sample, 1, HOURS)
 
@@ -137,7 +190,9 @@ def section(scratch: Path) -> list[str]:
         f"first), each setting of which has an engine of its own and answers {SAMPLE} records: "
         f"{PAPERS} papers of the published corpus, {ANSWER_TOKENS} tokens an answer, a Llama of 25 "
         "million random parameters, the CPU build of vLLM. Seconds are those until the settings "
-        "are known, the starts of engines and tune's own second look included.",
+        "are known, the starts of engines and tune's own second look included. They are at the "
+        "speed that the machine had at first, which is measured before and after each trial: other "
+        "work on the same host slows it down by up to a fifth.",
         "",
         "| way | engines started | seconds | found |",
         "|---|---:|---:|---|",
