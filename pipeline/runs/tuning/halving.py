@@ -8,13 +8,13 @@ start of an engine, a quarter would save little and tell less: all candidates an
 fastest settings so far are what the next option's values are tried on top of (coordinate descent);
 an option is looked at again when others have gained something since. Numbers are walked from the
 present one in both directions, each as long as that loses nothing: a step that gains nothing may
-stand before one that does.
+stand before one that does. When they are looked at again, each step has to gain.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import ceil
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline.engines.tunable import Effect
 from pipeline.runs.tuning.axis import Axis, Settings
@@ -106,15 +106,22 @@ class Search:
         self._effects = {axis.option: axis.effect for axis in axes}
         try:
             while axis := next((a for a in axes if self._is_open(a)), None):
-                best = self.best
-                for direction in axis.directions(axis.value_in(best)):
-                    for value in direction:
-                        if not self._keeps_up(axis.with_value(best, value)):
-                            break
+                for direction in axis.directions(axis.value_in(self.best)):
+                    self._walk(axis, direction)
                 self._examined[axis] = self._under(axis)
         except OutOfTime:
             return False
         return True
+
+    def _walk(self, axis: Axis, direction: Sequence[Any]) -> None:
+        """Tries values in their order, as long as none loses; when an option is looked at again, as
+        long as each gains.
+        """
+        for value in direction:
+            before = self.best
+            keeps_up = self._keeps_up(axis.with_value(before, value))
+            if not keeps_up or (axis in self._examined and self.best == before):
+                return
 
     def untried(self, axes: Sequence[Axis]) -> list[Axis]:
         """The axes of which values were left when the time was over."""
