@@ -3,8 +3,8 @@
 Every setting of the grid has an engine of its own and answers the whole sample once, as a person
 would do it by hand. The settings that either finds are then measured again in turn.
 
-A machine that others share may lose a fifth of its speed within minutes. Each trial's seconds are
-therefore those at the speed that the machine had at first, as `Steadied` tells.
+The speed of a machine that others share changes by up to a quarter within minutes. Each trial's
+seconds are therefore those at the speed that the machine had at first, as `Steadied` tells.
 """
 
 import statistics
@@ -192,7 +192,7 @@ def section(scratch: Path) -> list[str]:
         "million random parameters, the CPU build of vLLM. Seconds are those until the settings "
         "are known, the starts of engines and tune's own second look included. They are at the "
         "speed that the machine had at first, which is measured before and after each trial: other "
-        "work on the same host slows it down by up to a fifth.",
+        "work on the same host changes it by up to a quarter.",
         "",
         "| way | engines started | seconds | found |",
         "|---|---:|---:|---|",
