@@ -81,7 +81,14 @@ def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Total
     waits = partitions == 1 or in_order or (job.engine.generates and not job.input.grouped)
     rows = PARTITION_ROWS if job.engine.generates else job.rows_per_file
     gather = partial(_together, partitions) if waits else partial(_streaming, rows)
-    prompts = read_prompts(prepared, executor, executor.share(ledger), gather, waits=waits)
+    prompts = read_prompts(
+        prepared,
+        executor,
+        executor.share(ledger),
+        gather,
+        waits=waits,
+        keeps_passages=prepared.reads_passages,
+    )
     batches = prompts.map(arrange)
     if in_order and partitions > 1:  # a single one is in order already
         batches = batches.in_order(RANKED)
@@ -186,6 +193,7 @@ def read_prompts(
     gather: Callable[[Stream], Stream],
     *stages: Stage,
     waits: bool = True,
+    keeps_passages: bool = True,
 ) -> Stream:
     """Every record read, as a prompt or a reject, with its id and its standing against the store.
 
@@ -205,7 +213,7 @@ def read_prompts(
         index=index,
         limit=left,
         reporter=reporter,
-        keeps_passages=prepared.reads_passages,
+        keeps_passages=keeps_passages,
     )
     tasks = read_tasks(shards, job.input, storage, selection, enough, index.add)
     rendered = [(partial(_rendered, blocks, render), size) for blocks, size in tasks]

@@ -158,7 +158,10 @@ def _tables(
         executor.share(lengths),
     )
     gather = partial(_gathered, tables=partitions_of(prepared))
-    prompts = read_prompts(prepared, executor, ledger, gather, planner.reduced)
+    sampled = planner.sampled > 0  # then their passages are put in other orders
+    prompts = read_prompts(
+        prepared, executor, ledger, gather, planner.reduced, keeps_passages=sampled
+    )
     return prompts.map(planner.planned).receipts()
 
 
