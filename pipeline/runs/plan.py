@@ -158,9 +158,9 @@ def _tables(
         executor.share(lengths),
     )
     gather = partial(_gathered, tables=partitions_of(prepared))
-    sampled = planner.sampled > 0  # then their passages are put in other orders
+    is_sampling = planner.sampled > 0  # it tries other orders of passages
     prompts = read_prompts(
-        prepared, executor, ledger, gather, planner.reduced, keeps_passages=sampled
+        prepared, executor, ledger, gather, planner.reduced, keeps_passages=is_sampling
     )
     return prompts.map(planner.planned).receipts()
 

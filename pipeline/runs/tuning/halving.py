@@ -24,7 +24,8 @@ FACTOR = 4
 """One in so many candidates goes on, to so many times the records."""
 
 TIE = 0.05
-"""Rates that differ by less may do so by chance: both go on, and neither has gained anything."""
+"""Rates that differ by less may do so by chance: both go on, and no other option is looked at again
+for it."""
 
 NEAR = 0.08
 """No candidate goes on that is further behind the fastest: it would hardly pass it."""
@@ -77,7 +78,7 @@ class Search:
         self.records = 0
         self.best: Settings = {}  # the fastest so far that say what the job's own say
         self._rungs: tuple[int, ...] = ()  # how many records a candidate answers first, and then
-        self._ground: Settings = {}  # the last best that gained something over those before
+        self._ground: Settings = {}  # the last best that was faster by more than chance
         self._examined: dict[Axis, bytes] = {}  # under which values of the others
         self._effects: dict[str, Effect] = {}
 
