@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from tests.bench.clock.sitecustomize import CALL, STEP
+from tests.bench.clock.sitecustomize import CALL, STEP, records
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Work:
 
     @classmethod
     def of(cls, folder: Path) -> "Work":
-        steps = [Step(*fields) for fields in STEP.iter_unpack((folder / "steps").read_bytes())]
-        calls = [(a, b) for a, b in CALL.iter_unpack((folder / "calls").read_bytes())]
+        steps = [Step(*fields) for fields in records((folder / "steps").read_bytes(), STEP)]
+        calls = [(a, b) for a, b in records((folder / "calls").read_bytes(), CALL)]
         first = next(n for n, step in enumerate(steps) if step.tokens)
         began = steps[first].at  # what came before is the warm-up
         return cls(steps[first:], [call for call in calls if call[0] >= began])

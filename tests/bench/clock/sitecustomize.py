@@ -3,35 +3,60 @@
 Every Python process of a contender imports it; it acts in those that run the scheduler and the
 worker. Times are of the system's monotonic clock, which all processes share. The folder in
 `OVERNIGHT_BENCH_CLOCK` gets two files of records, which `tests/bench/steps.py` reads, and a file
-with the worker's process id.
+with the worker's process id. Files are written through memory: a system call would let go of the
+interpreter's lock, and other threads would go first that have their turn while the worker computes.
 
 With `OVERNIGHT_BENCH_CORES`, two numbers, the worker has the second core and everything else the
 first, as a GPU has cores of its own.
 """
 
+import mmap
 import os
 import struct
 import time
 from collections.abc import Callable
+from itertools import takewhile
+from operator import itemgetter
 from typing import Any
 
 CLOCK, CORES = "OVERNIGHT_BENCH_CLOCK", "OVERNIGHT_BENCH_CORES"
 
 STEP, CALL = struct.Struct("d5i"), struct.Struct("dd")
 
+MOST_BYTES = 2**24
+"""Of a file, which takes no more room than what is written."""
+
 
 class Log:
-    """A file in the folder, opened by the process that writes it first."""
+    """A file of records in the folder, behind which zeros follow.
 
-    def __init__(self, name: str) -> None:
+    The process that writes first has it; of several workers, which keep in step, one is enough.
+    """
+
+    def __init__(self, name: str, record: struct.Struct) -> None:
         self._name = name
-        self._file = -1
+        self._record = record
+        self._bytes: mmap.mmap | bytearray = bytearray()
+        self._end = 0
 
-    def write(self, record: bytes) -> None:
-        if self._file < 0:
-            path = os.path.join(os.environ[CLOCK], self._name)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.write(self._file, record)
+    def write(self, *fields: float) -> None:
+        self._bytes = self._bytes or self._opened()
+        self._record.pack_into(self._bytes, self._end, *fields)
+        self._end += self._record.size
+
+    def _opened(self) -> mmap.mmap | bytearray:
+        try:
+            with open(os.path.join(os.environ[CLOCK], self._name), "xb+") as file:
+                file.truncate(MOST_BYTES)
+                return mmap.mmap(file.fileno(), MOST_BYTES)
+        except FileExistsError:
+            return bytearray(MOST_BYTES)
+
+
+def records(content: bytes, record: struct.Struct) -> list[tuple[float, ...]]:
+    """What a log has written: all before the first record of zeros, as no time is 0."""
+    whole = memoryview(content)[: len(content) // record.size * record.size]
+    return list(takewhile(itemgetter(0), record.iter_unpack(whole)))
 
 
 def _timed(method: Callable[..., Any], log: Log) -> Callable[..., Any]:
@@ -40,7 +65,7 @@ def _timed(method: Callable[..., Any], log: Log) -> Callable[..., Any]:
         try:
             return method(*arguments, **named)
         finally:
-            log.write(CALL.pack(began, time.monotonic()))
+            log.write(began, time.monotonic())
 
     return timed
 
@@ -53,7 +78,7 @@ def _counted(schedule: Callable[..., Any], log: Log) -> Callable[..., Any]:
         prefilled = sum(n for request, n in tokens.items() if n > 1 or request in new)
         finished = len(output.finished_req_ids)
         total, running, waiting = sum(tokens.values()), len(self.running), len(self.waiting)
-        log.write(STEP.pack(time.monotonic(), total, prefilled, running, waiting, finished))
+        log.write(time.monotonic(), total, prefilled, running, waiting, finished)
         return output
 
     return counted
@@ -68,11 +93,11 @@ if CLOCK in os.environ:
 
     @wrapt.when_imported("vllm.v1.core.sched.scheduler")
     def _count_steps(module: Any) -> None:
-        module.Scheduler.schedule = _counted(module.Scheduler.schedule, Log("steps"))
+        module.Scheduler.schedule = _counted(module.Scheduler.schedule, Log("steps", STEP))
 
     @wrapt.when_imported("vllm.v1.worker.gpu_worker")
     def _time_worker(module: Any) -> None:
-        log = Log("calls")
+        log = Log("calls", CALL)
         for name in ("execute_model", "sample_tokens"):
             setattr(module.Worker, name, _timed(getattr(module.Worker, name), log))
         made = module.Worker.__init__
