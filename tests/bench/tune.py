@@ -201,10 +201,15 @@ def section(scratch: Path) -> list[str]:
         "",
         f"`tune` took {found.tuned.seconds / found.grid.seconds:.2f} of the grid's time. Its "
         f"settings, measured again in turn with those of the grid, {ROUNDS} rounds, are "
-        f"{median:.3f} × as fast ({least:.3f} to {most:.3f}); the grid's were "
+        f"{median:.3f} × as fast ({least:.3f} to {most:.3f}){_same(found)}; the grid's were "
         f"{found.present_ratio:.2f} × as fast as the job's own.",
         "",
     ]
+
+
+def _same(found: Comparison) -> str:
+    is_same = found.tuned.settings == found.grid.settings
+    return ", which is noise, as they are the same" if is_same else ""
 
 
 def _row(way: str, found: Found) -> str:
