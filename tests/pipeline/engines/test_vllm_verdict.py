@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from tokenizers.decoders import DecodeStream
 from pipeline.config.schema import JudgeConfig
 from pipeline.core.records import PLAIN, Completion, Message, Prompt
 from pipeline.engines.engine import Request
+from pipeline.engines.tokenizer import PromptEncoder
 from pipeline.engines.vllm_verdict import REPLACEMENT, _behind_answer, deciding_tokens
 from pipeline.prompting.judge_template import JudgeTemplate
 from pipeline.prompting.template import load_prompt, render
@@ -78,11 +80,18 @@ def test_prompt_and_answer_come_from_the_prefix_cache(local_vllm, task):
         assert answer.judging.judge_cached_tokens >= (before - 1) // 128 * 128 > 0
 
 
+def text_of(tokens: Sequence[int], encoder: PromptEncoder, before: list[int]) -> str:
+    """In vLLM's own way: the bytes of a character that tokens end within are not in it."""
+    stream = DecodeStream(ids=before, skip_special_tokens=True)
+    return "".join(stream.step(encoder.tokenizer._tokenizer, n) or "" for n in tokens)
+
+
 def test_a_judge_goes_on_behind_the_tokens_that_the_model_wrote(local_vllm, task):
     (answer,) = answered(local_vllm, task, 1)
-    tokens, text = answer.completion.tokens, answer.completion.text
+    encoder, tokens = local_vllm.process._encoder, answer.completion.tokens
     assert len(tokens) == answer.completion.completion_tokens == ANSWER_TOKENS
-    assert local_vllm.process._encoder.tokenizer.decode(tokens, skip_special_tokens=True) == text
+    before = encoder.encode(answer.prompt.messages)
+    assert text_of(tokens, encoder, before) == answer.completion.text
 
 
 def test_any_tokens_are_known_by_the_text_that_vllm_makes_of_them(local_vllm):
@@ -95,8 +104,7 @@ def test_any_tokens_are_known_by_the_text_that_vllm_makes_of_them(local_vllm):
     before = encoder.encode(prompt.messages)
     for last in (ordinary, partial) * 200:
         tokens = (*rng.choices(ordinary, k=ANSWER_TOKENS - 1), rng.choice(last))
-        stream = DecodeStream(ids=before, skip_special_tokens=True)  # vLLM's own way
-        text = "".join(stream.step(encoder.tokenizer._tokenizer, n) or "" for n in tokens)
+        text = text_of(tokens, encoder, before)
         request = Request.judging(prompt, Completion(text, "length", tokens=tokens), "So?", CHOICES)
         assert _behind_answer(encoder, request)[len(before) :][:ANSWER_TOKENS] == list(tokens)
 

@@ -21,6 +21,10 @@ class Grid {
     this.current = [0, 0];
     node.addEventListener("scroll", () => requestAnimationFrame(() => this.draw()));
     node.addEventListener("keydown", (event) => this.key(event));
+    /** @type {Element | null} a cell */
+    this.pressed = null;
+    node.addEventListener("pointerdown", (event) => (this.pressed = this.#cellOf(event.target)));
+    node.addEventListener("pointerup", (event) => this.#released(event));
     node.addEventListener("click", (event) => this.#clicked(event));
     node.addEventListener("focusin", (event) => this.at(...(this.#place(event.target) ?? this.current)));
     this.isOnPaper = false;
@@ -167,10 +171,23 @@ class Grid {
     this.open(...place);
   }
 
+  /** Makes a click of it if the grid has drawn itself since the pointer went down: a browser makes
+   * none then, as the cell that was pressed is gone. @param {PointerEvent} event */
+  #released(event) {
+    const { pressed } = this;
+    const isSame = pressed?.getAttribute("data-at") === this.#cellOf(event.target)?.getAttribute("data-at");
+    if (event.button === 0 && pressed && !pressed.isConnected && isSame) this.#clicked(event);
+  }
+
+  /** @param {EventTarget | null} target */
+  #cellOf(target) {
+    return target instanceof Element ? target.closest("[data-at]") : null;
+  }
+
   /** Row and column of what is in a cell. @param {EventTarget | null} target
    * @returns {[number, number] | null} */
   #place(target) {
-    const cell = target instanceof Element ? target.closest("[data-at]") : null;
+    const cell = this.#cellOf(target);
     if (!(cell instanceof HTMLElement)) return null;
     const [row, column] = (cell.dataset.at ?? "").split(" ").map(Number);
     return [row, column];

@@ -293,12 +293,12 @@ class Table extends Grid {
     const column = this.columns.find(({ name }) => name === handle);
     if (!column) return;
     event.preventDefault();
+    this.pressed = null; // it is no click
     const [from, width] = [event.clientX, column.width];
     const dragging = new AbortController();
     const { signal } = dragging;
     addEventListener("pointermove", (moved) => this.resize(column, width + moved.clientX - from), { signal });
     addEventListener("pointerup", () => dragging.abort(), { signal });
-    addEventListener("click", (clicked) => clicked.stopPropagation(), { signal, capture: true });
   }
 
   /** The rows as they are shown, as a file: whole answers where the page has them. */

@@ -99,6 +99,17 @@ def test_a_cell_opens_its_answer_with_attempts_checks_and_prompt(report, view):
     assert report.errors == []
 
 
+@pytest.mark.parametrize("view", ["table", "matrix"])
+def test_a_grid_drawn_anew_within_a_click_still_opens_its_answer(opened, view):
+    opened.view(view)
+    opened.page.locator(f"#{view} {CELL}").first.hover()
+    opened.page.mouse.down()
+    opened.page.locator(f"#{view}").dispatch_event("scroll")
+    opened.page.wait_for_timeout(200)
+    opened.page.mouse.up()
+    opened.page.locator("dialog[open]").wait_for(timeout=5_000)
+
+
 def test_a_filter_leaves_only_matching_answers(report):
     page = report.page
     every = report.figure("answers")
@@ -321,6 +332,18 @@ def test_a_column_sorts_groups_is_resized_and_pinned_by_keys(opened):
     page.locator("#table .group").first.focus()
     page.keyboard.press("Enter")
     assert page.locator("#table .value").count() > 0
+
+
+def test_a_column_is_resized_by_its_edge_and_not_sorted_by_that(opened):
+    heading = opened.page.locator("#table .heading").first
+    width = heading.bounding_box()["width"]
+    heading.locator(".handle").hover()
+    opened.page.mouse.down()
+    for x in (400, 500):
+        opened.page.mouse.move(x, heading.bounding_box()["y"] + 5)
+    opened.page.mouse.up()
+    assert heading.bounding_box()["width"] > width
+    assert heading.get_attribute("aria-sort") == "none"
 
 
 def test_the_filtered_answers_are_downloaded_as_they_are_shown(opened):
