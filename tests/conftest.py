@@ -83,9 +83,16 @@ def group_of(path: Path) -> str | None:
     return next((name for name, used in GROUPS.items() if used.search(text)), None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@cache
+def place_of(path: Path) -> tuple[int, bool]:
+    """What takes long comes first, so that no process is left with it at the end."""
     order = ["cluster", "own", "engines", None]
-    items.sort(key=lambda item: order.index(group_of(item.path)))
+    has_browser = "chromium" in path.read_text(encoding="utf-8")
+    return order.index(group_of(path)), not has_browser
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: place_of(item.path))
 
 
 @pytest.hookimpl(optionalhook=True)

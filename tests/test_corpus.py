@@ -177,14 +177,15 @@ def test_extractive_answers_through_another_s3_server(jsonl_shards, moto_s3: S3)
     s3 = _client(moto_s3)
     s3.mkdir("corpus")
     s3.mkdir("store")
-    s3.put(str(jsonl_shards) + "/", "corpus/records/", recursive=True)
+    for shard in sorted(jsonl_shards.iterdir())[::4]:
+        s3.put_file(str(shard), f"corpus/records/{shard.name}")
     a_job = job(
         "s3://corpus/records/*.gz",
         "s3://store/extractive",
         engine={"kind": "extractive", "replicas": 2},
         storage=moto_s3.storage(),
     )
-    check_answered_then_current(a_job, run, RECORDS)
+    check_answered_then_current(a_job, run, RECORDS // 4)
 
 
 def check_answered_then_current(a_job: Job, first_run: Callable[[Job], dict], records: int) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.cluster.in_process import InProcess
 from pipeline.config.schema import Job
-from pipeline.core.records import Prompt
+from pipeline.core.records import Answered, Prompt, Record
+from pipeline.core.words import count_words
 from pipeline.prompting.template import load_prompt, render
 from pipeline.runs.recheck import recheck_store
 from tests.support.jobs import (
@@ -123,19 +124,40 @@ def test_the_extractive_engine_answers_with_a_choice(tmp_path):
     assert orjson.loads(row["settings"])["answer_format"] == ["yes", "no", "unclear"]
 
 
+@pytest.fixture(scope="module")
+def records(corpus) -> list[Record]:
+    papers = structured(corpus, -(-PROMPTS // 28))
+    return [record for paper in papers for record in paper][:PROMPTS]
+
+
+def answered_once(local_vllm, model, records: list[Record], **task) -> list[Answered]:
+    """By a model of random weights: nothing but the decoder holds it to a format."""
+    asked = vllm_job(model, attempts=1, **task)
+    source = load_prompt(BETTER_PROMPT, asked.answer)
+    prompts = (Prompt(r, *render(source, r), "", "") for r in records)
+    return local_vllm.answer_as(asked, *prompts)
+
+
+def test_enforced_answers_of_the_corpus_keep_the_frame_and_the_limit(
+    records, local_vllm, tiny_model
+):
+    answer = {"decoding": "enforced", "max_words": 40}
+    for answered in answered_once(local_vllm, tiny_model, records, answer=answer):
+        assert answered.completion.finish_reason == "stop"
+        assert {c.name for c in answered.checks if c.passed} >= {"format", "word_count"}
+        assert count_words(answered.answer) <= 40
+
+
 @pytest.mark.parametrize("decoding", ["free", "enforced"])
 def test_finished_documents_of_the_corpus_follow_their_schema(
-    decoding: str, corpus, local_vllm, tiny_model
+    decoding: str, records, local_vllm, tiny_model
 ):
-    """The model's weights are random, so that nothing but the decoder holds it to the schema."""
-    answer = {"schema": STUDY, "decoding": decoding}
-    task = vllm_job(tiny_model, answer=answer, sampling={"max_tokens": 200}, attempts=1)
-    source = load_prompt(BETTER_PROMPT, task.answer)
-    records = [record for paper in structured(corpus, -(-PROMPTS // 28)) for record in paper]
-    prompts = [Prompt(r, *render(source, r), "", "") for r in records[:PROMPTS]]
+    answer, sampling = {"schema": STUDY, "decoding": decoding}, {"max_tokens": 200}
     finished = [
         answered
-        for answered in local_vllm.answer_as(task, *prompts)
+        for answered in answered_once(
+            local_vllm, tiny_model, records, answer=answer, sampling=sampling
+        )
         if answered.completion.finish_reason == "stop"
     ]
     passed = [answered for answered in finished if answered.status == "answered"]

@@ -30,7 +30,11 @@ def a_job(*overrides: str) -> Job:
     differ in what a model so small says.
     """
     model = [f"engine.model={smollm()}"]
-    options = [f"distributed_executor_backend={WORKER_INSIDE}", "dtype=float32"]
+    options = [
+        f"distributed_executor_backend={WORKER_INSIDE}",
+        "dtype=float32",
+        f"kv_cache_memory_bytes={2**30}",  # for all prompts at once
+    ]
     inside = [f"engine.options.{option}" for option in options]
     return load_job(ROOT / "conf/demo/model.yaml", [*model, *inside, *overrides])
 
@@ -111,7 +115,7 @@ def test_repairs_raise_the_share_that_passes(free):
 
 
 def test_an_answer_that_is_too_long_is_said_in_fewer_words_when_asked(model):
-    job = a_job("answer.max_words=40", "sampling.max_tokens=200")
+    job = a_job("answer.max_words=40")
     prompts = (asked((Message("user", thing),)) for thing in THINGS)
     found = model.answer_as(job, *prompts)
     for answered in found:

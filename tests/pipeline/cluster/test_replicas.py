@@ -66,20 +66,18 @@ def test_a_replica_of_two_gpus_has_both_on_one_node(tmp_path):
 def test_a_replica_is_placed_where_the_kind_of_gpu_is_that_it_asks_for(tmp_path):
     """Otherwise it could get one of the two GPUs of the other node as well."""
     (scarce,) = (n["NodeID"] for n in ray.nodes() if "accelerator_type:SCARCE" in n["Resources"])
-    for n in range(2):
-        task = replay(tmp_path / str(n), gpus_per_replica=1, accelerator_type="SCARCE")
-        (replica,) = run_on_cluster(task)["replicas"]
-        assert replica["node_id"] == scarce
+    task = replay(tmp_path, gpus_per_replica=1, accelerator_type="SCARCE")
+    (replica,) = run_on_cluster(task)["replicas"]
+    assert replica["node_id"] == scarce
 
 
 def test_packed_replicas_share_a_node_and_spread_ones_do_not(tmp_path):
     """Two replicas with a GPU each, on a node with two GPUs and another with one."""
     two = {"replicas": 2, "gpus_per_replica": 1}
-    for n in range(2):  # their places are free again with the first run
-        packed = run_on_cluster(replay(tmp_path / str(n), placement="packed", **two))["replicas"]
-        assert len({node for node, _ in places(packed)}) == 1
-        assert {devices for _, devices in places(packed)} == {"0", "1"}
-    spread = run_on_cluster(replay(tmp_path / "spread", **two))["replicas"]
+    packed = run_on_cluster(replay(tmp_path / "packed", placement="packed", **two))["replicas"]
+    assert len({node for node, _ in places(packed)}) == 1
+    assert {devices for _, devices in places(packed)} == {"0", "1"}
+    spread = run_on_cluster(replay(tmp_path / "spread", **two))["replicas"]  # those are free again
     assert len({node for node, _ in places(spread)}) == 2
 
 
@@ -170,16 +168,15 @@ def where_they_are(engine: EngineConfig) -> list[tuple[str, list[tuple[str, str]
 
 
 def test_a_replica_over_two_nodes_has_the_gpus_of_both_and_runs_beside_one():
-    """Two nodes have two GPUs and one; their places are free again after each run."""
-    for _ in range(2):
-        ((node, gpus),) = where_they_are(spanning(3))
-        assert len(set(gpus)) == 3
-        assert len({of for of, _ in gpus}) == 2
-        assert node in {of for of, _ in gpus}
+    """Two nodes have two GPUs and one."""
+    ((node, gpus),) = where_they_are(spanning(3))
+    assert len(set(gpus)) == 3
+    assert len({of for of, _ in gpus}) == 2
+    assert node in {of for of, _ in gpus}
 
 
 def test_a_replica_that_fits_on_one_node_is_on_one_though_it_might_span():
-    ((node, gpus),) = where_they_are(spanning(2))
+    ((node, gpus),) = where_they_are(spanning(2))  # free again after the run before
     assert len(set(gpus)) == 2
     assert {of for of, _ in gpus} == {node}
 

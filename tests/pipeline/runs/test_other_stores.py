@@ -35,7 +35,7 @@ from tests.support.jobs import (
     write_jsonl,
 )
 
-RECORDS, ROWS_PER_FILE = 60, 5
+RECORDS, ROWS_PER_FILE = 60, 10
 
 
 def shard_bytes(folder: Path) -> dict[str, bytes]:
@@ -103,10 +103,10 @@ def test_a_kill_a_run_another_a_backfill_and_a_compaction_have_each_record_once(
     a_job = job_in(emulator, bucket)
     store = emulator.at(f"{bucket}/store")
 
-    kill_after(4, a_job, tmp_path)
+    kill_after(2, a_job, tmp_path)
     kept = len(stored(store))
     (killed,) = all_runs(store)
-    assert (kept, killed["status"]) == (4 * ROWS_PER_FILE, "running")
+    assert (kept, killed["status"]) == (2 * ROWS_PER_FILE, "running")
 
     assert counts(run(a_job)) == {"read": RECORDS, "current": kept, "answered": RECORDS - kept}
     assert stored(store) == once()

@@ -35,7 +35,7 @@ from tests.support.jobs import (
 )
 from tests.support.proxy import Fault, Proxy, no_fault
 
-RECORDS, SHARE = 500, 0.1
+RECORDS, SHARE = 300, 0.1
 PATIENCE, SILENT_SECONDS = 3, 5
 """How long a client waits for a reply, and how long the proxy stalls it."""
 
