@@ -122,6 +122,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         # Two tests run at once. Threads of two engines that wait for each other on the same two
         # cores slow both down; Ray gives a worker one thread as well.
         OMP_NUM_THREADS="1",
+        # Ray's agent of each node measures every process of the machine, by default each 5 s, which
+        # takes a twentieth of a core a node.
+        REPORTER_UPDATE_INTERVAL_MS="600000",
         OPENAI_API_KEY=OPENAI_KEY,
     )
     # Tests that a shell has started in the background ignore SIGINT, and so do their commands. A

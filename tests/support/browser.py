@@ -23,6 +23,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 FAULTS = {"serious", "critical"}
 
+PATIENCE = 60.0
+"""Seconds that a page may take for anything while other tests keep the machine busy."""
+
 
 def found_browser() -> str | None:
     """The path of a Chromium: `OVERNIGHT_BROWSER`, or one on the path."""
@@ -62,7 +65,7 @@ class Visit:
         """Opens the filters that are folded."""
         self.page.locator("details.more").evaluate("one => one.open = true")
 
-    def until(self, is_so: Callable[[], bool], seconds: float = 10) -> None:
+    def until(self, is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Waits. The page's own policy forbids Playwright's `wait_for_function`."""
         deadline = time.monotonic() + seconds
         while not is_so():
@@ -99,6 +102,7 @@ def visit(browser: Browser, path: Path, before: str = "", **options: object) -> 
     page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **options})
     if before:
         page.add_init_script(before)
+    page.set_default_timeout(1000 * PATIENCE)
     visited = Visit(page)
     page.on("console", lambda message: visited.errors.append(message.text))
     page.on("pageerror", lambda error: visited.errors.append(str(error)))

@@ -59,6 +59,7 @@ class LocalVllm:
 
     def close(self) -> None:
         self.process.kill()
+        self._run(_cancel_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -79,3 +80,8 @@ class LocalVllm:
 
     async def _gather(self, requests: Sequence[Request]) -> list[Completion]:
         return await asyncio.gather(*map(self.supervisor.generate, requests))
+
+
+async def _cancel_others() -> None:
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()

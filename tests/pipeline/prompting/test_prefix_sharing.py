@@ -48,7 +48,11 @@ def job(papers, tiny_model, tmp_path_factory):
         tiny_model,
         folder / "shards",
         folder / "store",
-        rows_per_file=50,
+        output={
+            "uri": str(folder / "store"),
+            "rows_per_file": 50,
+            "flush_seconds": 600,  # whole batches, however slow the machine is
+        },
         prompt={"template": BETTER_PROMPT, "passages": "shared_first"},
         options=CACHE,
         sampling={"max_tokens": 8},
