@@ -11,8 +11,8 @@ from tests.support.browser import Visit, visit
 PAGES = ["demo", "whole_corpus", "hundred_thousand"]
 
 PROCESSOR_SECONDS, SECONDS, MEGABYTES = 1.0, 5.0, 8.0
-"""Until a page shows its rows, 0.6 s on a machine of two cores that does nothing else; the clock's
-limit leaves room for the rest of the suite.
+"""Until a page shows its rows: 0.6 s of processors on two cores that do nothing else, and as much
+longer on slower ones. The clock's limit leaves room for the rest of the suite.
 """
 
 CELL = "[role=gridcell]:not(.none)"
@@ -50,7 +50,8 @@ def test_a_page_opens_fast_with_no_requests_and_no_errors(request, chromium, nam
         with visit(chromium, path) as seen:
             assert seen.requests == [seen.page.url]
             assert seen.errors == []
-        fastest, processor = min(fastest, seen.seconds), min(processor, seen.processor_seconds)
+            used = seen.processor_seconds / seen.slowness()
+        fastest, processor = min(fastest, seen.seconds), min(processor, used)
         if fastest < SECONDS and processor < PROCESSOR_SECONDS:
             return
     pytest.fail(f"{fastest:.2f} s, {processor:.2f} s of processors")
@@ -68,22 +69,12 @@ def test_a_grid_scrolls_to_its_end_and_creates_only_cells_in_view(report, view):
 
 
 def test_no_frame_of_a_scrolling_table_takes_a_tenth_of_a_second(hundred_thousand, chromium):
-    """On a machine that makes 3,000 elements in 7 ms; on one that is slower, as much longer."""
     with visit(chromium, hundred_thousand) as seen:
-        passes = (seen.page.evaluate(SCROLLED) for _ in range(10))
-        assert any(longest < 100 * max(1, made / 7) for longest, made in passes)
+        passes = (seen.page.evaluate(SCROLLED) / seen.slowness() for _ in range(10))
+        assert any(longest < 100 for longest in passes)
 
 
 SCROLLED = """async () => {
-    const before = performance.now();
-    const made = document.createElement("div");
-    for (let at = 0; at < 3000; at++) {
-        const one = document.createElement("div");
-        one.setAttribute("role", `row ${at}`);
-        one.append(`cell ${at}`);
-        made.append(one);
-    }
-    const slowness = performance.now() - before;
     const table = document.getElementById("table");
     table.scrollTop = 0;
     const frame = () => new Promise(requestAnimationFrame);
@@ -95,7 +86,7 @@ SCROLLED = """async () => {
         await frame();
         longest = Math.max(longest, (performance.now() - before) / 2);
     }
-    return [longest, slowness];
+    return longest;
 }"""
 
 
