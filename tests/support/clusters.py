@@ -31,7 +31,6 @@ def nodes(
         head_node_args={
             "object_store_memory": MEMORY,
             "include_dashboard": False,  # a handful of processes that take seconds to start
-            "include_log_monitor": False,  # it reads every log all the time, for drivers that ask
             "_system_config": dict(system),
             **head,
         },

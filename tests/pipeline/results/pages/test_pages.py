@@ -10,7 +10,7 @@ from tests.support.browser import Visit, visit
 
 PAGES = ["demo", "whole_corpus", "hundred_thousand"]
 
-PROCESSOR_SECONDS, SECONDS, MEGABYTES = 1.0, 5.0, 8.0
+PROCESSOR_SECONDS, SECONDS, MEGABYTES = 1.0, 2.0, 8.0
 """Until a page shows its rows: 0.6 s of processors on two cores that do nothing else, and as much
 longer on slower ones. The clock's limit leaves room for the rest of the suite.
 """
@@ -25,7 +25,7 @@ def _jobs_before_browser(demo, request) -> None:
         request.getfixturevalue("whole_corpus")
 
 
-@pytest.fixture(params=["demo", "hundred_thousand"])
+@pytest.fixture(params=PAGES)
 def report(request, chromium) -> Iterator[Visit]:
     with visit(chromium, request.getfixturevalue(request.param)) as seen:
         yield seen
@@ -50,8 +50,9 @@ def test_a_page_opens_fast_with_no_requests_and_no_errors(request, chromium, nam
         with visit(chromium, path) as seen:
             assert seen.requests == [seen.page.url]
             assert seen.errors == []
-            used = seen.processor_seconds / seen.slowness()
-        fastest, processor = min(fastest, seen.seconds), min(processor, used)
+            slowness = seen.slowness()
+        fastest = min(fastest, seen.seconds / slowness)
+        processor = min(processor, seen.processor_seconds / slowness)
         if fastest < SECONDS and processor < PROCESSOR_SECONDS:
             return
     pytest.fail(f"{fastest:.2f} s, {processor:.2f} s of processors")
@@ -68,10 +69,9 @@ def test_a_grid_scrolls_to_its_end_and_creates_only_cells_in_view(report, view):
     assert grid.locator("[role=gridcell]").count() < 60 * 30
 
 
-def test_no_frame_of_a_scrolling_table_takes_a_tenth_of_a_second(hundred_thousand, chromium):
-    with visit(chromium, hundred_thousand) as seen:
-        passes = (seen.page.evaluate(SCROLLED) / seen.slowness() for _ in range(10))
-        assert any(longest < 100 for longest in passes)
+def test_no_frame_of_a_scrolling_table_takes_a_tenth_of_a_second(report):
+    passes = (report.page.evaluate(SCROLLED) / report.slowness() for _ in range(10))
+    assert any(longest < 100 for longest in passes)  # other load of the machine lengthens some
 
 
 SCROLLED = """async () => {
