@@ -125,13 +125,14 @@ class EndpointLimits:
         self._list(replica, demand, now)
         self._answered += demand.answered
         self._from_refusals.admitted(self._admitted, now)
-        if demand.learnt != PerMinute():
+        is_news = demand.learnt not in (PerMinute(), self._learnt)
+        if is_news:
             self._learnt = demand.learnt
         if demand.refused:
             self.rate_limited += demand.refused
             self._refused(demand, now)
         self._limit(now)
-        if demand.refused:
+        if demand.refused or is_news:  # what was sent until now has used the rate up
             for bucket in self._buckets.values():
                 bucket.drain(now)
         if tokens := self._buckets.get("tokens"):

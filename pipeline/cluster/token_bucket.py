@@ -39,7 +39,7 @@ class TokenBucket:
         self._level = min(self._level - units, self._capacity)
 
     def drain(self, now: float) -> None:
-        """Holds nothing, as the bucket of an endpoint that has refused a request."""
+        """Holds nothing from now on; what is owed stays owed."""
         self._fill(now)
         self._level = min(self._level, 0.0)
 

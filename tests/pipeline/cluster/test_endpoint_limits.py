@@ -149,6 +149,18 @@ def test_the_lower_one_of_what_is_given_and_what_is_learnt_holds():
         assert limits.waits_for(0) == "waits for 600 requests a minute at api.example.org"
 
 
+@pytest.mark.parametrize("before", [PerMinute(), PerMinute(requests=1200)])
+@pytest.mark.parametrize("learnt", [PerMinute(requests=600), PerMinute(tokens=6000)])
+def test_what_was_sent_before_a_limit_was_learnt_counts(before, learnt):
+    """Else another burst would go to an endpoint that has just had one."""
+    limits = EndpointLimits(ADDRESS, before, 0.0)
+    lease(limits, 0, waiting=(10.0,) * 9)
+    told = lease(limits, 0.4, waiting=(10.0,) * 9, in_flight=4, answered=4, learnt=learnt)
+    assert told.seconds >= told.requests / 10 - 1e-9
+    later = lease(limits, 9, waiting=(10.0,) * 9, answered=1, learnt=learnt)
+    assert later.seconds == 0, "and what comes in from then on is there for whoever asks next"
+
+
 def test_a_refusal_lets_all_wait_and_fewer_be_in_flight():
     limits = unlimited()
     for replica in ("one", "other"):
