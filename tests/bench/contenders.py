@@ -1,9 +1,9 @@
 """The same records through the same model by every way, each in a process of its own.
 
 `python -m tests.bench.contenders WAY TASK`: TASK is a JSON file with model, template, records (a
-JSONL shard), the chats that the template makes of them, engine options, tokens of an answer, and a
-folder to write to. vLLM's own processes import this module again and fail on some imports, so every
-way imports what it needs.
+JSONL shard), the chats that the template makes of them, the same chats as Overnight arranges them,
+engine options, tokens of an answer, and a folder to write to. vLLM's own processes import this
+module again and fail on some imports, so every way imports what it needs.
 """
 
 import json
@@ -74,6 +74,11 @@ def offline_class(task: dict[str, Any]) -> None:
         "completion": sum(len(output.outputs[0].token_ids) for output in outputs),
     }
     (Path(task["folder"]) / "tokens.json").write_text(json.dumps(tokens))
+
+
+def offline_class_arranged(task: dict[str, Any]) -> None:
+    """The same with the very prompts that Overnight arranges, in its order."""
+    offline_class({**task, "chats": task["arranged"]})
 
 
 def ray_data_llm(task: dict[str, Any]) -> None:
@@ -234,6 +239,7 @@ WAYS = {
     "overnight": overnight,
     "overnight, passages as given": overnight_as_given,
     "LLM.generate": offline_class,
+    "LLM.generate, arranged": offline_class_arranged,
     "ray.data.llm": ray_data_llm,
     "vllm run-batch": run_batch,
     "daft": daft_prompt,

@@ -6,14 +6,11 @@ round after round, with a core for the model's worker and another one for all el
 
 import statistics
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.schema import Answer
-from pipeline.core.records import Record
-from pipeline.prompting.template import load_prompt, render
 from tests.bench import peers
+from tests.bench.chats import chats_of, shared_first
 from tests.bench.contenders import WAYS
 from tests.bench.measured import Measured, measured
 from tests.support.jobs import BETTER_PROMPT, unpacked, write_jsonl
@@ -22,6 +19,7 @@ from tests.support.structured import as_row, structured
 
 ROUNDS = 5
 OURS, GIVEN, OFFLINE = "overnight", "overnight, passages as given", "LLM.generate"
+ARRANGED = "LLM.generate, arranged"
 OPTIONS = {
     "dtype": "bfloat16",
     "enforce_eager": True,
@@ -43,7 +41,7 @@ class Workload:
 
 
 SHORT = Workload(10, 32, tuple(WAYS))
-LONG = Workload(2, 256, (OURS, GIVEN, OFFLINE))
+LONG = Workload(2, 256, (OURS, GIVEN, OFFLINE, ARRANGED))
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,14 @@ def compare(scratch: Path, load: Workload = SHORT, rounds: int = ROUNDS) -> Roun
     scratch.mkdir(parents=True)
     records = [record for paper in structured(unpacked(scratch), load.papers) for record in paper]
     shard = write_jsonl(scratch / "shards" / "records.jsonl", list(map(as_row, records)))
-    chats = list(_chats(records))
+    chats, arranged = list(chats_of(records)), list(chats_of(shared_first(records)))
     texts = [message["content"] for _, messages in chats for message in messages]
     task = {
         "model": str(make_model(scratch / "model", MIDDLING, texts=texts)),
         "template": BETTER_PROMPT,
         "records": str(shard),
         "chats": str(write_jsonl(scratch / "chats.jsonl", chats)),
+        "arranged": str(write_jsonl(scratch / "arranged.jsonl", arranged)),
         "options": OPTIONS,
         "tokens": load.tokens,
         "gpus": 0,
@@ -115,13 +114,6 @@ def compare(scratch: Path, load: Workload = SHORT, rounds: int = ROUNDS) -> Roun
 
 def _at_hand(way: str) -> bool:
     return way not in peers.PINNED or peers.folder(way) is not None
-
-
-def _chats(records: Iterable[Record]) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    source = load_prompt(BETTER_PROMPT, Answer())
-    for record in records:
-        messages, _ = render(source, record)
-        yield record.record_id, [message._asdict() for message in messages]
 
 
 def _figures(way: str, task: dict[str, object], records: int, folder: Path) -> Figures:
@@ -144,6 +136,7 @@ def section(scratch: Path) -> list[str]:
         f"({_listed(OPTIONS)}) and the prefix cache; each runs in a process of its own, in turn, "
         f"{len(rounds.rounds)} rounds. Overnight runs with `prompt.passages: shared_first`, and "
         "once more with the passages as given, which gives the very prompts the others get; "
+        f"`{ARRANGED}` is vLLM's class with the prompts of the former, in its order; "
         "arranging, checks and Parquet are in its time. Figures are between the worker's first "
         "step and its last, medians of the rounds: *busy* is the share of that time in which the "
         "worker computes, *full* the share in which no more could have been in its batch, "
@@ -190,6 +183,10 @@ def _tables(rounds: Rounds) -> list[str]:
             for way in rounds.ways
             if way not in (OURS, GIVEN)
         ),
+        "",
+        "Busy share over that of `LLM.generate` with the very same prompts, in the same way: "
+        f"`shared_first` {_spread(rounds.ratios(OURS, ARRANGED, 'busy'), 3)}, "
+        f"as given {_spread(rounds.ratios(GIVEN, OFFLINE, 'busy'), 3)}.",
     ]
 
 
@@ -233,5 +230,8 @@ def _listed(options: dict[str, object]) -> str:
     return ", ".join(f"`{name}={value}`" for name, value in options.items())
 
 
-def _spread(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+def _spread(ratios: list[float], digits: int = 2) -> str:
+    median, least, most = (
+        f"{ratio:.{digits}f}" for ratio in (statistics.median(ratios), ratios[0], ratios[-1])
+    )
+    return f"{median} ({least} to {most})"

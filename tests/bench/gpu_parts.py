@@ -4,17 +4,15 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pipeline.config.schema import Answer
-from pipeline.core.records import Prompt, Record
-from pipeline.prompting.passage_order import arranged
-from pipeline.prompting.template import load_prompt, render
+from pipeline.core.records import Record
 from tests.bench import cards
+from tests.bench.chats import chats_of, shared_first
 from tests.bench.contenders import write_job
 from tests.bench.measured import measured
 from tests.bench.shapes import Shape, make_shape
@@ -78,7 +76,7 @@ def measure_part(part: Part, task: Task, scratch: Path) -> dict[str, Any]:
 
 def _described(part: Part, task: Task, scratch: Path) -> dict[str, Any]:
     """The task as `tests.bench.contenders` takes it."""
-    texts = (m["content"] for _, messages in _chats(task.records) for m in messages)
+    texts = (m["content"] for _, messages in chats_of(task.records) for m in messages)
     model = str(make_shape(scratch / "model", part.shape, texts)) if part.shape else part.name
     rows = list(map(as_row, task.records))
     return {
@@ -96,8 +94,8 @@ def _arm(arm: str, described: dict[str, Any], task: Task, scratch: Path) -> dict
 
     vLLM's own class goes first: a model that does not load fails there at once.
     """
-    records = task.records if arm == "as_given" else _shared_first(task.papers)
-    chats = str(write_jsonl(scratch / f"{arm}.jsonl", list(_chats(records))))
+    records = task.records if arm == "as_given" else shared_first(task.records)
+    chats = str(write_jsonl(scratch / f"{arm}.jsonl", list(chats_of(records))))
     found: dict[str, list[dict[str, Any]]] = {OFFLINE: [], "overnight": []}
     for number in range(task.rounds):
         for name, way in ((OFFLINE, OFFLINE), ("overnight", ARMS[arm])):
@@ -175,21 +173,3 @@ def reason(log: str) -> str:
     named = re.findall(r"(?<![\w.])(?!\S*CalledProcessError)[\w.]*(?:Error|Exception): .+", log)
     told = list(dict.fromkeys(named))[:2] or log.strip().splitlines()[-1:]
     return "; ".join(told)[:400]
-
-
-def _chats(records: Iterable[Record]) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """Every record's id and messages, with its passages as given."""
-    source = load_prompt(BETTER_PROMPT, Answer())
-    for record in records:
-        messages, _ = render(source, record)
-        yield record.record_id, [message._asdict() for message in messages]
-
-
-def _shared_first(papers: Iterable[Sequence[Record]]) -> list[Record]:
-    """The records with their passages in the order that Overnight would give them."""
-    source = load_prompt(BETTER_PROMPT, Answer())
-    prompts = [
-        Prompt(record, render(source, record)[0], "", "", str(number))
-        for number, record in enumerate(record for paper in papers for record in paper)
-    ]
-    return [prompt.record for prompt in arranged(prompts, source)]
