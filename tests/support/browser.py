@@ -135,5 +135,7 @@ def visit(browser: Browser, path: Path, before: str = "", **options: object) -> 
     visited.seconds = time.monotonic() - began
     metrics = chromium.send("Performance.getMetrics")["metrics"]
     visited.processor_seconds = {m["name"]: m["value"] for m in metrics}["ProcessTime"]
+    of_first = page.locator("#progress")  # of a page about a run, which is done with this
+    visited.until(lambda: not of_first.count() or of_first.text_content() != "")
     yield visited
     page.close()

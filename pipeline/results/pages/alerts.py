@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scipy.stats import binomtest
-
 from pipeline.core.text import plural, quote
 from pipeline.results.pages.overview import AnswerCounts, Overview
 from pipeline.results.pages.summary import Run
@@ -53,14 +51,20 @@ def _failing_questions(by_question: Mapping[str, AnswerCounts]) -> Iterator[Aler
         others = answers - counts.answers
         if counts.failed < FEWEST_FAILED or not others:
             continue
-        least = binomtest(counts.failed, counts.answers).proportion_ci(method="wilson").low
         rate = (failed - counts.failed) / others
-        if least > TIMES_MORE * rate:
+        if _least_rate(counts) > TIMES_MORE * rate:
             of_all = f"{counts.failed:,} of {plural(counts.answers, 'answer')} failed"
             share = counts.failed / counts.answers
             said = f"{of_all} ({share:.0%}), {rate:.1%} of those to other questions"
             name_ = quote(name) or "no question"
             yield Alert(f"{name_}: {said}", {"question": name, "state": "failed"})
+
+
+def _least_rate(counts: AnswerCounts) -> float:
+    """The least that the rate of failures may be."""
+    from scipy.stats import binomtest  # a slow import, which no run is to wait for
+
+    return float(binomtest(counts.failed, counts.answers).proportion_ci(method="wilson").low)
 
 
 def _abstaining_papers(overview: Overview) -> Iterator[Alert]:
