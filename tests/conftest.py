@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -67,7 +69,7 @@ GROUPS = {
     # Fixtures of which a process has one: an engine, a server.
     "engines": re.compile(r"\b(local_vllm|vllm_server)\b"),
     # The shared Ray cluster.
-    "cluster": re.compile(r"\bray_cluster\b"),
+    "cluster": re.compile(r"\b(ray_cluster|shown_run)\b"),
     # What starts clusters or engines of its own: most of the time such tests wait.
     "own": re.compile(
         r"\b(scene|smollm|thinking_model|tiny_model)\b|\btests\.(bench\.gpu|deploy|support\.clusters)\b"
@@ -75,12 +77,17 @@ GROUPS = {
 }
 """What the files of a group use. They run one after the other in one process."""
 
+shared: dict[str, ExitStack] = defaultdict(ExitStack)
+"""What the fixtures of a group have started, which ends with the last file of the group."""
+
 
 @cache
 def group_of(path: Path) -> str | None:
     """The group of a test file by what it uses; None if it may run in any process."""
     text = path.read_text(encoding="utf-8")
-    return next((name for name, used in GROUPS.items() if used.search(text)), None)
+    groups = [name for name, used in GROUPS.items() if used.search(text)]
+    assert groups[:2] != ["engines", "cluster"], f"{path}: would start both in one process"
+    return next(iter(groups), None)
 
 
 @cache
@@ -93,6 +100,20 @@ def place_of(path: Path) -> tuple[int, bool]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place_of(item.path))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Ends what the files to come do not use: an idle cluster takes a third of two cores."""
+    group = group_of(item.path)
+    if group in shared and (nextitem is None or group_of(nextitem.path) != group):
+        shared.pop(group).close()
+
+
+def pytest_sessionfinish() -> None:
+    """After an interruption, too."""
+    while shared:
+        shared.popitem()[1].close()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -125,6 +146,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         # Ray's agent of each node measures every process of the machine, by default each 5 s, which
         # takes a twentieth of a core a node.
         REPORTER_UPDATE_INTERVAL_MS="600000",
+        # They look through all logs of the session, too, which grow in number.
+        SCAN_EVENT_DIR_INTERVAL_SECONDS="600",
+        LOG_NAME_UPDATE_INTERVAL_S="2",
         OPENAI_API_KEY=OPENAI_KEY,
     )
     # Tests that a shell has started in the background ignore SIGINT, and so do their commands. A
@@ -137,7 +161,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(environment: None) -> Iterator["Cluster"]:
+def ray_cluster(environment: None) -> "Cluster":
     """Three nodes of two logical CPUs each. This process has joined it; others do by RAY_ADDRESS.
 
     One node claims to have two GPUs, another one of a scarce kind; there are none.
@@ -145,10 +169,10 @@ def ray_cluster(environment: None) -> Iterator["Cluster"]:
     cpus = {"num_cpus": 2}
     two = {**cpus, "num_gpus": 2}
     scarce = {**cpus, "num_gpus": 1, "resources": {"accelerator_type:SCARCE": 1}}
-    with nodes({**cpus, "num_gpus": 0}, two, scarce) as cluster:
-        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
-        yield cluster
-        ray.shutdown()
+    cluster = shared["cluster"].enter_context(nodes({**cpus, "num_gpus": 0}, two, scarce))
+    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+    shared["cluster"].callback(ray.shutdown)
+    return cluster
 
 
 @pytest.fixture(scope="session")
@@ -226,17 +250,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def local_vllm(tiny_model: Path) -> Iterator["LocalVllm"]:
+def local_vllm(tiny_model: Path) -> "LocalVllm":
     """vLLM's engine in this process, with small batches, for tests that need no cluster."""
     from tests.support.local_vllm import LocalVllm
 
     engine = LocalVllm(vllm_job(tiny_model))
-    yield engine
-    engine.close()
+    shared["engines"].callback(engine.close)
+    return engine
 
 
 @pytest.fixture(scope="session")
-def vllm_server(tiny_model: Path) -> Iterator[Server]:
+def vllm_server(tiny_model: Path) -> Server:
     """vLLM's own server with the same model under the name `tiny`; it requires the key."""
     port = free_port()
     options = (f"--{name.replace('_', '-')}={value}" for name, value in SMALL_ENGINE.items())
@@ -250,10 +274,10 @@ def vllm_server(tiny_model: Path) -> Iterator[Server]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    shared["engines"].callback(server.wait, 30)
+    shared["engines"].callback(server.terminate)
     _wait_for(port, 180)
-    yield Server(f"http://127.0.0.1:{port}")
-    server.terminate()
-    server.wait(30)
+    return Server(f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture(scope="module")

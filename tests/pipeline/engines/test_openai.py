@@ -287,6 +287,13 @@ def test_each_endpoint_is_asked_for_the_model(vllm_server):
         check_endpoint(job_)
 
 
+def test_of_a_model_that_an_endpoint_lacks_the_nearest_is_named(vllm_server):
+    job_ = endpoint_job(vllm_server.url)
+    engine = job_.engine.model_copy(update={"model": "tinier"})
+    with pytest.raises(EngineError, match=r"tinier is not at .*did you mean 'tiny'\?"):
+        check_endpoint(job_.model_copy(update={"engine": engine}))
+
+
 @pytest.mark.parametrize("options", [{}, {"generation_options": ["base_url"]}])
 def test_a_list_of_one_endpoint_equals_its_address(options):
     one = endpoint_job("http://host")
@@ -303,6 +310,8 @@ def test_a_wrong_key_ends_the_job(vllm_server, monkeypatch):
     assert isinstance(lost, EngineError)
     assert "401" in str(lost)
     assert "another" not in str(lost)
+    with pytest.raises(EngineError, match="401"):
+        check_endpoint(endpoint_job(vllm_server.url))
 
 
 def test_openai_without_a_key_is_an_error_before_any_request(monkeypatch):

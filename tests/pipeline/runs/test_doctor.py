@@ -64,24 +64,10 @@ def test_a_template_that_the_model_does_not_support_is_reported(shards, tmp_path
     assert "the template makes system and user messages" in wrong["model"]
 
 
-def test_an_endpoint_is_asked_for_the_model(shards, tmp_path, vllm_server):
-    def at(model: str, url: str = vllm_server.url) -> Job:
-        options = {"base_url": f"{url}/v1", "max_retries": 0}
-        engine = {"kind": "openai", "model": model, "options": options}
-        return job(shards, tmp_path / "store", engine=engine)
-
-    assert faults(at("tiny")) == {}
-    assert "tinier is not at" in faults(at("tinier"))["model"]
-    assert "did you mean 'tiny'?" in faults(at("tinier"))["model"]
-    dead = f"http://127.0.0.1:{free_port()}"
-    assert dead in faults(at("tiny", dead))["model"]
-
-
-def test_a_wrong_key_is_reported(shards, tmp_path, vllm_server, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "another")
-    options = {"base_url": f"{vllm_server.url}/v1"}
+def test_an_endpoint_that_does_not_answer_is_reported(shards, tmp_path):
+    options = {"base_url": f"http://127.0.0.1:{free_port()}/v1", "max_retries": 0}
     engine = {"kind": "openai", "model": "tiny", "options": options}
-    assert "401" in faults(job(shards, tmp_path / "store", engine=engine))["model"]
+    assert options["base_url"] in faults(job(shards, tmp_path / "store", engine=engine))["model"]
 
 
 def test_unencrypted_addresses_are_listed_and_are_no_fault(shards, tmp_path, monkeypatch):
