@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from jobs.messages import LogFormat, console_for
 from pipeline.core.errors import OvernightError, message_of
+from pipeline.core.garbage import collect_garbage_rarely
 from pipeline.core.redaction import redacted
 
 app = typer.Typer(
@@ -323,6 +324,7 @@ def tune(
 def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _interrupt)
+    collect_garbage_rarely()
     app()
 
 
@@ -379,7 +381,7 @@ def _finish(
         code, document = command(console_for(log, quiet) if quiet else console)
     except Exception as error:  # noqa: BLE001  a bug too: 1 would say that the job was done
         if debug:
-            _print_traceback()
+            sys.stderr.write(redacted(traceback.format_exc()))
         code, hint = OvernightError.exit_code, "; --debug says where"
         if isinstance(error, OvernightError):
             code, hint = error.exit_code, ""
@@ -394,7 +396,3 @@ def _finish(
         sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         sys.stdout.flush()
     raise typer.Exit(code)
-
-
-def _print_traceback() -> None:
-    sys.stderr.write(redacted(traceback.format_exc()))

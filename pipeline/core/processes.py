@@ -10,6 +10,8 @@ from threading import Event, Thread
 
 import pyarrow as pa
 
+from pipeline.core.garbage import collect_garbage_rarely
+
 
 @contextmanager
 def periodic_calls(call: Callable[[], object], seconds: float) -> Iterator[None]:
@@ -51,9 +53,6 @@ def output_to(target: int) -> Iterator[None]:
 NICENESS = 10
 """How much reading and arranging give way to engines on the same cores."""
 
-COLLECTION_THRESHOLDS = (50_000, 20, 20)
-"""Records and answers form no circles: hardly anything waits for the collector."""
-
 
 @cache
 def set_up_worker(on_gpus: bool = False, has_engine: bool = False) -> None:
@@ -62,9 +61,8 @@ def set_up_worker(on_gpus: bool = False, has_engine: bool = False) -> None:
     Ray shows all GPUs of a node to a process that asked for none; they are hidden, so that no
     library can take memory on them. One without an engine gives way to those with one, so that
     a GPU never waits for a core that reads. The modules of Ray and pandas are exempt from garbage
-    collection, and the rest is rarely looked at: it would otherwise take a tenth of the time.
-    Arrow's default allocator keeps the memory of finished blocks; jemalloc, if the build has it,
-    returns it.
+    collection. Arrow's default allocator keeps the memory of finished blocks; jemalloc, if the
+    build has it, returns it.
     """
     if not on_gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -72,6 +70,6 @@ def set_up_worker(on_gpus: bool = False, has_engine: bool = False) -> None:
         os.nice(NICENESS)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECTION_THRESHOLDS)
+    collect_garbage_rarely()
     with suppress(NotImplementedError):
         pa.set_memory_pool(pa.jemalloc_memory_pool())

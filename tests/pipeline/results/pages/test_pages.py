@@ -70,23 +70,33 @@ def test_a_grid_scrolls_to_its_end_and_creates_only_cells_in_view(report, view):
 
 
 def test_no_frame_of_a_scrolling_table_takes_a_tenth_of_a_second(report):
-    passes = (report.page.evaluate(SCROLLED) / report.slowness() for _ in range(10))
-    assert any(longest < 100 for longest in passes)  # other load of the machine lengthens some
+    shortest = [float("inf")] * STEPS
+    for _ in range(10):  # other load of the machine lengthens some frames, each time others
+        frames, slowness = report.page.evaluate(SCROLLED, STEPS), report.slowness()
+        shortest = [
+            min(pair) for pair in zip(shortest, (f / slowness for f in frames), strict=True)
+        ]
+        if max(shortest) < 100:
+            return
+    pytest.fail(f"{max(shortest):.0f} ms")
 
 
-SCROLLED = """async () => {
+STEPS = 60
+
+
+SCROLLED = """async steps => {
     const table = document.getElementById("table");
     table.scrollTop = 0;
     const frame = () => new Promise(requestAnimationFrame);
-    let longest = 0;
-    for (let step = 1; step <= 60; step++) {
-        table.scrollTop = (step / 60) ** 2 * table.scrollHeight;
+    const frames = [];
+    for (let step = 1; step <= steps; step++) {
+        table.scrollTop = (step / steps) ** 2 * table.scrollHeight;
         const before = performance.now();
         await frame();
         await frame();
-        longest = Math.max(longest, (performance.now() - before) / 2);
+        frames.push((performance.now() - before) / 2);
     }
-    return longest;
+    return frames;
 }"""
 
 
