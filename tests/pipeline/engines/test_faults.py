@@ -19,6 +19,7 @@ from tests.support.jobs import (
     counts,
     processes_titled,
     rows,
+    run,
     run_on_cluster,
     stored,
     vllm_job,
@@ -60,7 +61,7 @@ def test_one_poison_record_among_a_hundred_fails_alone(tmp_path, template, tiny_
         checks=NO_CHECKS,
         sampling={"seed": 7, "max_tokens": 12},
     )
-    document = run_on_cluster(job)
+    document = run(job)
     assert document["counts"] == {
         "read": 100,
         "current": 0,
@@ -85,7 +86,7 @@ def test_one_poison_record_among_a_hundred_fails_alone(tmp_path, template, tiny_
         }
     ]
     assert [a["finish_reason"] for a in failed["attempts"]] == ["error"]
-    assert counts(run_on_cluster(job)) == {"read": 100, "current": 100, "current_failed": 1}
+    assert counts(run(job)) == {"read": 100, "current": 100, "current_failed": 1}
 
 
 T = TypeVar("T")

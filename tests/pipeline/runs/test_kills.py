@@ -37,6 +37,9 @@ from tests.support.jobs import (
     stored,
     write_jsonl,
 )
+from tests.support.jobs import (
+    run as run_in_process,
+)
 from tests.support.scripted import steady
 
 KILLS = int(os.environ.get("OVERNIGHT_KILLS", "1"))
@@ -163,9 +166,7 @@ def test_after_a_kill_the_next_run_has_every_record_once(
             (recorded,) = all_runs(store)
             assert recorded["status"] == "running"
         stored_before = Counter(_record_ids(store))
-        next_run = overnight("run", file, "--json", address=own_cluster.address)
-        assert next_run.returncode == 0, next_run.stderr
-        done = counts(json.loads(next_run.stdout))
+        done = counts(run_in_process(task))
         assert done["read"] == RECORDS
         assert done.get("current", 0) == len(stored_before)
         every = Counter(_record_ids(store))
@@ -262,15 +263,15 @@ def test_300_records_of_150_prompts_cost_150_generations_and_those_in_flight(own
     with steady(0.5) as endpoint:
         options = {"base_url": f"{endpoint.url}/v1", "concurrency": 10}
         engine = {"kind": "openai", "model": "steady", "options": options}
-        file = job_file(tmp_path / "job.yaml", job(shards, store.path, 30, engine=engine))
+        task = job(shards, store.path, 30, engine=engine)
+        file = job_file(tmp_path / "job.yaml", task)
         run = start(file, own_cluster.address)
         while len(list_parts(store.join("answers"))) < 3 and run.poll() is None:
             time.sleep(0.1)
         assert kill_driver(run, own_cluster)
         run.communicate(timeout=60)
-        next_run = overnight("run", file, "--json", address=own_cluster.address)
+        done = run_in_process(task)
         generations = Counter(pond for pond, _ in endpoint.times)
-    done = json.loads(next_run.stdout)
     answers = stored(tmp_path / "store").select(["record_id", "run_id"]).to_pylist()
     by_run = Counter((ponds[a["record_id"].removesuffix(TWIN)], a["run_id"]) for a in answers)
     kept = {pond for pond, run_id in by_run if run_id != done["run_id"]}

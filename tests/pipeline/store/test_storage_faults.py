@@ -5,7 +5,6 @@ nobody ever reads anything half-written.
 """
 
 import asyncio
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from tests.support.jobs import (
     job_file,
     overnight,
     rows,
+    run,
     run_on_cluster,
     write_jsonl,
 )
@@ -83,10 +83,16 @@ def silence() -> Fault:
 
 
 @pytest.mark.parametrize(
-    "kind", ["503", "reset", "cut", pytest.param("silence", marks=pytest.mark.soak)]
+    ("kind", "start"),
+    [
+        ("503", run_on_cluster),
+        ("reset", run),
+        ("cut", run),
+        pytest.param("silence", run_on_cluster, marks=pytest.mark.soak),
+    ],
 )
 def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
-    kind, proxy, rclone_s3, ray_cluster, tmp_path
+    kind, start, proxy, rclone_s3, ray_cluster, tmp_path
 ):
     bucket = f"faults-{kind}-{tmp_path.name[-1]}"
     client(rclone_s3).mkdir(bucket)
@@ -102,7 +108,7 @@ def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
     proxy.fault = silence() if kind == "silence" else sporadic(kind, seed=11)
     document, error = {}, ""
     try:
-        document = run_on_cluster(a_job)
+        document = start(a_job)
     except StorageError as failure:
         error = str(failure)
     store = Storage(rclone_s3.storage()).at(f"s3://{bucket}/store")
@@ -117,7 +123,7 @@ def test_a_run_completes_or_says_that_it_did_not_and_what_is_stored_is_whole(
         assert stored == RECORDS
     print(f"{kind}: {error or 'done'}, {stored} stored, {len(proxy.bodies)} requests")
     proxy.fault = no_fault
-    assert counts(run_on_cluster(a_job)).get("current", 0) == stored
+    assert counts(run(a_job)).get("current", 0) == stored
     assert sum(table.num_rows for table in read_rows(store)) == RECORDS
 
 
@@ -171,8 +177,6 @@ def test_a_store_that_takes_no_more_answers_ends_the_run_with_exit_3_and_its_uri
     assert f"s3://{bucket}/store/answers/" in "\n".join(last_words)
     assert "Traceback" not in refused.stderr
     proxy.fault = no_fault
-    again = overnight("run", file, "--json", address=ray_cluster.address)
-    assert again.returncode == 0
-    done = counts(json.loads(again.stdout))
+    done = counts(run(a_job))
     assert (done["read"], done["current"] + done["answered"]) == (200, 200)
     assert done["current"] >= 20
