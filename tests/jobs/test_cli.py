@@ -104,7 +104,7 @@ def test_a_run_interrupted_by_ctrl_c_ends_with_130_and_the_next_one_finishes(tmp
     assert json.loads(run_file.read_text())["status"] == "interrupted"
     before = stored(store)["record_id"].to_pylist()
     assert 0 < len(before) < LONG
-    document = json.loads(overnight("run", path, "--json", address=ray_cluster.address).stdout)
+    document = run(load_job(path))
     assert document["counts"]["current"] == len(set(before))
     assert document["counts"]["answered"] == LONG - len(set(before))
     assert len(set(stored(store)["record_id"].to_pylist())) == LONG
