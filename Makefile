@@ -15,7 +15,7 @@ demo-model: $(VENV)/dev.stamp  ## a dozen of those answered by a small real mode
 	$(BIN)/overnight run conf/demo/model.yaml
 
 test: $(VENV)/dev.stamp  ## the tests, on real vLLM, real Ray clusters and real S3 servers
-	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder
 
 soak: $(VENV)/dev.stamp  ## the tests that take minutes each: deployments, and faults at random moments
 	$(BIN)/python -m pytest -m soak --numprocesses 2 --no-loadscope-reorder
