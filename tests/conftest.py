@@ -104,7 +104,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """As in the processes of a run: a third of the time of a large page went to the collector."""
+    """As in all commands: a fifth of the time of writing large pages went to the collector."""
     collect_garbage_rarely()
 
 

@@ -161,7 +161,7 @@ def test_recorded_answers_from_s3_are_checked_and_then_current(
     for bucket in ("corpus", "store"):  # through the server, which keeps its list of buckets
         _client(rclone_s3).mkdir(bucket)
     (rclone_s3.folder / "corpus" / "records").mkdir()
-    for path in sorted(corpus.records.iterdir())[::8]:
+    for path in sorted(corpus.records.iterdir())[::4]:
         shutil.copy(path, rclone_s3.folder / "corpus" / "records")
     a_job = job(
         "s3://corpus/records/",
@@ -170,7 +170,7 @@ def test_recorded_answers_from_s3_are_checked_and_then_current(
         engine={"kind": "recorded", "model": "mixtral-8x22b", "replicas": 2},
         storage=rclone_s3.storage(),
     )
-    check_answered_then_current(a_job, run_on_cluster, RECORDS // 8)
+    check_answered_then_current(a_job, run_on_cluster, RECORDS // 4)
 
 
 def test_extractive_answers_through_another_s3_server(jsonl_shards, moto_s3: S3):

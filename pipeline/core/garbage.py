@@ -1,4 +1,4 @@
-"""How often Python looks for objects that only refer to each other."""
+"""How often Python looks for reference cycles."""
 
 import gc
 
@@ -6,7 +6,9 @@ THRESHOLDS = (50_000, 20, 20)
 
 
 def collect_garbage_rarely() -> None:
-    """Records and answers form no circles: hardly anything waits for the collector, which would
-    otherwise take a tenth of the time, and more in a process that holds much.
+    """Raises the thresholds of the garbage collector for this process.
+
+    Records and answers form no reference cycles: there is hardly anything to collect, and looking
+    for it would take a tenth of the time, more in a process that holds many objects.
     """
     gc.set_threshold(*THRESHOLDS)

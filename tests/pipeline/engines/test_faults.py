@@ -26,8 +26,6 @@ from tests.support.jobs import (
     write_jsonl,
 )
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
-
 NO_CHECKS = dict.fromkeys(
     ("complete", "echo", "empty", "format", "repetition", "word_count"), "off"
 )
@@ -111,6 +109,7 @@ FAULTS = [("ray::MapWorker", exit_at_once), ("VLLM::EngineCore", kill), ("VLLM::
 
 
 @pytest.mark.soak
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_process_that_dies_costs_retries_and_no_record(tmp_path, template, tiny_model):
     """One fault after the other, each when the parts that the last one could harm are stored."""
     write_jsonl(tmp_path / "shards/a.jsonl", rows(range(RECORDS)))
