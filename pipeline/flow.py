@@ -1,6 +1,7 @@
 """The whole flow of a job, from shards to parts.
 
     shards ─ read ─▶ records ─ render ─▶ prompts ─ minus what the store holds ─▶ work
+    shards as they were, whose answers the store holds ─▶ current rows, by their keys alone
     all of them read ─ settle ids that stand for different content
     work ─ by paper, in the order that shares most, what has priority first ─▶ batches
     batches ─ replicas: generate ⇄ check ⇄ repair ─▶ answers/ and rejects/ ─▶ receipts
@@ -30,10 +31,12 @@ from pipeline.core.filesystem import Location
 from pipeline.core.records import ItemBlock
 from pipeline.engines import max_concurrent_batches, model_of
 from pipeline.prompting.batching import to_batches
+from pipeline.prompting.known_shards import KnownShards
 from pipeline.prompting.own_ids import Settler
 from pipeline.prompting.priority import Priority
 from pipeline.prompting.render import to_prompts
-from pipeline.reading.source import read_tasks
+from pipeline.reading.source import read_blocks, read_tasks
+from pipeline.reading.whole_shards import read_unless_known
 from pipeline.store.filling import Filling
 from pipeline.store.judging import CurrentAnswers, ToJudge
 from pipeline.store.ledger import Ledger
@@ -88,6 +91,7 @@ def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Total
         gather,
         waits=waits,
         keeps_passages=prepared.reads_passages,
+        keeps_keys=True,
     )
     batches = prompts.map(arrange)
     if in_order and partitions > 1:  # a single one is in order already
@@ -194,17 +198,34 @@ def read_prompts(
     *stages: Stage,
     waits: bool = True,
     keeps_passages: bool = True,
+    keeps_keys: bool = False,
 ) -> Stream:
     """Every record read, as a prompt or a reject, with its id and its standing against the store.
 
     Further stages take each table of prompts as soon as it is made. Ids are settled behind
-    `gather`, which `waits` for the last record, or hands tables on as they come.
+    `gather`, which `waits` for the last record, or hands tables on as they come. With `keeps_keys`,
+    the keys of shards are stored for later runs.
     """
     job, limit, reporter = prepared.job, prepared.selection.limit, executor.reporter
     left = executor.limit(limit) if limit else None
     enough = partial(_enough, left, reporter)
     shards, storage, selection = prepared.listing.shards, prepared.storage, prepared.selection
     index = executor.identities
+    known = KnownShards.of(
+        job, prepared.source, prepared.store, ledger, index, reporter, keeps_keys
+    )
+    read = partial(
+        read_blocks,
+        spec=job.input,
+        storage=storage,
+        selection=selection,
+        enough=enough,
+        met=index.add,
+    )
+    if prepared.reads_all:
+        read = partial(
+            read_unless_known, read=read, storage=storage, known=known.current, enough=enough
+        )
     render = partial(
         to_prompts,
         job=job,
@@ -214,8 +235,9 @@ def read_prompts(
         limit=left,
         reporter=reporter,
         keeps_passages=keeps_passages,
+        met=known.met,
     )
-    tasks = read_tasks(shards, job.input, storage, selection, enough, index.add)
+    tasks = read_tasks(shards, read)
     rendered = [(partial(_rendered, blocks, render), size) for blocks, size in tasks]
     return gather(executor.read(rendered, *stages)).map(
         Settler(ledger, index, left, reporter, waits)
@@ -223,10 +245,11 @@ def read_prompts(
 
 
 def _rendered(
-    blocks: Callable[[], Iterator[ItemBlock]], render: Callable[[ItemBlock], pa.Table]
+    blocks: Callable[[], Iterator[ItemBlock | pa.Table]], render: Callable[[ItemBlock], pa.Table]
 ) -> Iterator[pa.Table]:
     """Read task: the prompts of a share of the input; records never become rows of a table."""
-    return map(render, blocks())
+    for block in blocks():
+        yield render(block) if isinstance(block, ItemBlock) else block
 
 
 def _enough(limit: Limit | None, reporter: Reporter) -> bool:

@@ -37,6 +37,15 @@ class Prepared:
         return is_ordered or has_own_checks or self.job.engine.kind == "extractive"
 
     @property
+    def reads_all(self) -> bool:
+        """Whether a run takes in every record of a shard, and makes the same prompts of the same
+        bytes each time.
+        """
+        is_all = not self.selection.only and self.selection.limit is None
+        bucket, overflow = self.job.input.bucket, self.job.input.overflow
+        return is_all and bucket.is_whole and overflow == "reject"
+
+    @property
     def input_bytes(self) -> int:
         """Size of the whole input, as stored."""
         return sum(shard.size for shard in self.listing.shards)

@@ -77,6 +77,10 @@ class Executor(AbstractContextManager["Executor"], Protocol):
         """Makes a value available to every stage; one copy a node."""
         ...
 
+    def compute(self, make: Callable[[], T]) -> Callable[[], T]:
+        """The same for a value that is made meanwhile, beside what the stages do."""
+        ...
+
     def limit(self, records: int) -> Limit: ...
 
     @property

@@ -4,7 +4,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import reduce
+from functools import cache, reduce
 from itertools import chain
 from typing import Any, Self, TypeVar
 
@@ -113,6 +113,9 @@ class InProcess:
 
     def share(self, value: T) -> Callable[[], T]:
         return lambda: value
+
+    def compute(self, make: Callable[[], T]) -> Callable[[], T]:
+        return cache(make)
 
     def limit(self, records: int) -> Limit:
         return Limit(records)

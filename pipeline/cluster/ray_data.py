@@ -84,6 +84,12 @@ def _in_worker(stage: Stage) -> Stage:
     return in_worker
 
 
+@ray.remote
+def _made_in_worker(make: Callable[[], Any]) -> Any:
+    set_up_worker()
+    return make()
+
+
 def _replica_in_worker(replica: type[Any], on_gpus: bool) -> type[Any]:
     """The same for a class of replicas."""
 
@@ -186,6 +192,10 @@ class RayData:
 
     def share(self, value: T) -> Callable[[], T]:
         get: Callable[[], T] = partial(ray.get, ray.put(value))  # type: ignore[assignment]
+        return get
+
+    def compute(self, make: Callable[[], T]) -> Callable[[], T]:
+        get: Callable[[], T] = partial(ray.get, _made_in_worker.remote(make))  # type: ignore[assignment]
         return get
 
     def limit(self, records: int) -> ClusterLimit:

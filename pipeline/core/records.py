@@ -182,6 +182,15 @@ class Fault(Exception):
         )
 
 
+class WholeShard(NamedTuple):
+    """A shard of which all bytes are known."""
+
+    uri: str
+    number: int  # its place in the input
+    size: int  # in bytes as stored
+    digest: str  # of these bytes, and of the columns that its folders give to its records
+
+
 class ItemBlock(NamedTuple):
     """What a read task hands on at a time."""
 
@@ -189,6 +198,8 @@ class ItemBlock(NamedTuple):
     identities: Sequence[bytes]  # of the records, see `core/identity.py`
     rejects: Sequence[Reject]
     stored_bytes: int  # of the shards, as far as they were read for it
+    shard: WholeShard | None = None  # if nothing else is in the block, and its bytes are known
+    ends_shard: bool = False
 
     @property
     def read(self) -> int:

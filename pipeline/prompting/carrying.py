@@ -1,14 +1,14 @@
 """Marks the current records whose stored rows lack columns that the job carries."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.arrow import set_column, tally
+from pipeline.core.arrow import PROMPTS, set_column, tally
 from pipeline.core.carried import Carry, carried, comparable
 from pipeline.core.extra import dump_extra
 from pipeline.core.records import Prompt
@@ -26,7 +26,9 @@ def with_carried(
     if not carry:
         return table
     table = _with_outdated(table, prompts, ledger, carry)
-    return table if carry == "all" else pa.concat_tables([table, _names(table, prompts, carry)])
+    if carry == "all":
+        return table
+    return pa.concat_tables([table, carried_tally(carried_names(prompts, carry))])
 
 
 def _with_outdated(
@@ -48,9 +50,16 @@ def _with_outdated(
     return set_column(table, "extra", extras)
 
 
-def _names(table: pa.Table, prompts: Sequence[Prompt], carry: tuple[str, ...]) -> pa.Table:
-    """A tally of the records that have each carried column, even if none has."""
+def carried_names(prompts: Sequence[Prompt], carry: Carry) -> Counter[str]:
+    """How many of the records have each column that the job carries by its name."""
+    if carry == "all":
+        return Counter()
     names = Counter(dict.fromkeys(carry, 0))
-    for prompt in prompts:
+    for prompt in prompts if carry else ():
         names.update(carried(prompt.record.extra, carry).keys())
-    return set_column(tally(table.schema, {}), "extra", [orjson.dumps(names)])
+    return names
+
+
+def carried_tally(names: Mapping[str, int]) -> pa.Table:
+    """These numbers of records as a row of `PROMPTS`."""
+    return set_column(tally(PROMPTS, {}), "extra", [orjson.dumps(names)])

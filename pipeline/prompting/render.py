@@ -42,11 +42,12 @@ def to_prompts(
     limit: Limit | None = None,
     reporter: Reporter = Reporter(),  # noqa: B008  it has no state
     keeps_passages: bool = True,
+    met: Callable[[ItemBlock, Sequence[Prompt]], object] = lambda *_: None,
 ) -> pa.Table:
     """Items as `PROMPTS`: those that the store holds are current, the others are work.
 
     Work beyond the limit, or of a run that is to end, counts as not read. `keeps_passages` if they
-    are read again, beside the messages that repeat them.
+    are read again, beside the messages that repeat them. `met` is told of each block's prompts.
     """
     stored, identity, fit = ledger(), generation_identity(job), fitting(job)
     rendered = [prompt_of(record, source, identity(record), fit) for record in items.records]
@@ -54,6 +55,7 @@ def to_prompts(
     rejects = [item for item in rendered if isinstance(item, Reject)]
     made = zip(items.identities, rendered, strict=True)
     rows = as_rows(b"".join(digests for digests, item in made if isinstance(item, Prompt)))
+    met(items, prompts)
     if not keeps_passages:
         prompts = [replace(p, record=replace(p.record, passages=())) for p in prompts]
     known = known_prompts(prompts, rows, stored, index)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from fsspec import AbstractFileSystem
 
@@ -17,6 +17,11 @@ from pipeline.core.identity import content_of, identity
 from pipeline.core.records import Fault, ItemBlock, Record, Reject
 from pipeline.core.storage_faults import Unreadable
 from pipeline.reading.shards import Shard, read_shard, unread, whole_file
+
+T = TypeVar("T")
+
+Opened: TypeAlias = tuple[Shard, GuardedStream | Exception]
+"""A shard with its bytes, or why there are none."""
 
 BLOCK_RECORDS = 4000
 BLOCK_BYTES = 8 * 2**20
@@ -34,30 +39,20 @@ REQUEST_BYTES = 64 * 2**10
 """A read task's share of the input, in which every file weighs this much more than it holds."""
 
 
-ReadTask: TypeAlias = tuple[Callable[[], Iterator[ItemBlock]], int]
-"""What reads its share of the shards, and the bytes that these have in the store."""
-
-
 def read_tasks(
-    shards: Sequence[Shard],
-    spec: Input,
-    storage: Storage,
-    selection: Selection = EVERYTHING,
-    enough: Callable[[], bool] = lambda: False,
-    met: Callable[[bytes], object] = lambda _: None,
-) -> list[ReadTask]:
-    """The input in tasks of about equal weight.
+    shards: Sequence[Shard], read: Callable[..., Iterator[T]]
+) -> list[tuple[Callable[[], Iterator[T]], int]]:
+    """The input in tasks of about equal weight, each with the bytes that its shards have in the
+    store.
 
-    Nothing outside the selection or the bucket is handed on; reading stops once `enough` says so.
-    `met` is told the identities of all records that were read, before what comes of them is handed
-    on.
+    A task calls `read` with its share of the shards, and with the number of the first one in the
+    input as `first`.
     """
     wanted = min(len(shards), -(-sum(map(_weight, shards)) // TASK_BYTES))
-    read = partial(read_blocks, spec=spec, storage=storage, selection=selection, enough=enough)
     shares = share_out(shards, wanted)
     firsts = accumulate(map(len, shares), initial=0)
     return [
-        (partial(read, share, met=met, first=first), sum(shard.size for shard in share))
+        (partial(read, share, first=first), sum(shard.size for shard in share))
         for share, first in zip(shares, firsts, strict=False)
     ]
 
@@ -85,14 +80,19 @@ def read_blocks(
     enough: Callable[[], bool] = lambda: False,
     met: Callable[[bytes], object] = lambda _: None,
     first: int = 0,
+    opened_shards: Iterable[Opened] | None = None,
 ) -> Iterator[ItemBlock]:
     """One read task: its shards' records and rejects, in bounded memory.
 
-    `first` is the number of its first shard in the input.
+    Nothing outside the selection or the bucket is handed on; reading stops once `enough` says so.
+    `met` is told the identities of all records that were read, before what comes of them is handed
+    on. `first` is the number of the first shard in the input; shards are opened here, unless they
+    come so.
     """
     block = _Block()
     reported = finished = 0
-    for number, (shard, opened) in enumerate(_opened(shards, storage), first):
+    opened_shards = _opened(shards, storage) if opened_shards is None else opened_shards
+    for number, (shard, opened) in enumerate(opened_shards, first):
         if enough():
             break
         for item in _items(shard, opened, spec):
@@ -166,14 +166,12 @@ def _consumed(shard: Shard, opened: GuardedStream | Exception) -> int:
     return min(opened.consumed, shard.size) if isinstance(opened, GuardedStream) else 0
 
 
-def _opened(
-    shards: Sequence[Shard], storage: Storage
-) -> Iterator[tuple[Shard, GuardedStream | Exception]]:
+def _opened(shards: Sequence[Shard], storage: Storage) -> Iterator[Opened]:
     """Shards with their bytes, or why not: small ones fetched many at a time, large ones opened."""
     fs = storage.at(shards[0].uri).fs
     for group in fetch_groups(shards):
         if not _is_small(group[0]):
-            yield group[0], _open_one(fs, group[0])
+            yield group[0], open_shard(fs, group[0])
             continue
         # Asked for a whole object, s3fs asks for its size first; no range begins in an empty one.
         starts = [0 if shard.size else None for shard in group]
@@ -183,7 +181,7 @@ def _opened(
             yield shard, GuardedStream(io.BytesIO(data), shard.uri) if is_read else data
 
 
-def _open_one(fs: AbstractFileSystem, shard: Shard) -> GuardedStream | Exception:
+def open_shard(fs: AbstractFileSystem, shard: Shard) -> GuardedStream | Exception:
     if shard.fault:
         return Unreadable(shard.fault)
     try:

@@ -147,7 +147,7 @@ def _tables(
 ) -> Iterator[WorkPlan]:
     """Runs the flow as far as prompts; yields the plan of each table of them."""
     ledger = executor.share(of_store)
-    history = executor.share(History.of(prepared.store, prepared.job.input.bucket))
+    history = executor.compute(partial(History.of, prepared.store, prepared.job.input.bucket))
     planner = Planner(
         prepared.job,
         prepared.source,
@@ -239,6 +239,8 @@ class Planner:
 
     def _causes(self, work: pa.Table) -> tuple[list[Cause], list[LastAnswer | None]]:
         """Why rows must be generated, and the last answers of their records."""
+        if not work.num_rows:  # as the history may not have been read yet
+            return [], []
         answers = self.history().find(work["record_id"].to_pylist())
         return _causes(work, answers, self.ledger(), self.job, self.source), answers
 

@@ -133,11 +133,15 @@ def reject_digest(source_uri: str, source_row: int, payload: bytes) -> bytes:
 
 def contains(digests: Digests, wanted: Sequence[bytes]) -> list[bool]:
     """Whether the sorted `digests` contain each of the wanted ones."""
+    return list(holds(digests, as_digests(wanted)).tolist())
+
+
+def holds(digests: Digests, wanted: Digests) -> Mask:
+    """The same for arrays."""
     if not len(digests):
-        return [False] * len(wanted)
-    keys = as_digests(wanted)
-    at = np.searchsorted(digests, keys).clip(max=len(digests) - 1)
-    return list((digests[at] == keys).tolist())
+        return np.zeros(len(wanted), bool)
+    at = np.searchsorted(digests, wanted).clip(max=len(digests) - 1)
+    return np.asarray(digests[at] == wanted)
 
 
 def _answers(
