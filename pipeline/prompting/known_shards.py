@@ -149,10 +149,11 @@ class KnownShards:
         elif made is not None:
             made.append(self._keys(made_of, items.identities, prompts))
         if items.ends_shard and (made := self._made.pop(uri)):
-            rows = pa.concat_tables([keys.rows for keys in made])
-            names = sum((Counter(keys.carried) for keys in made), Counter(made[0].carried))
+            rows, carried = pa.concat_tables([keys.rows for keys in made]), Counter[str]()
+            for keys in made:
+                carried.update(keys.carried)
             with suppress(StorageError):  # whoever may not write here renders again
-                ShardKeys(made_of, rows, names).write(keys_place(self.store, self.job, uri))
+                ShardKeys(made_of, rows, carried).write(keys_place(self.store, self.job, uri))
 
     def _keys(
         self, made_of: str, identities: Sequence[bytes], prompts: Sequence[Prompt]
