@@ -1,11 +1,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Python compiles what it imports, once; to compile all that is installed takes a minute.
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
+	--constraint constraints.txt
 # vLLM asks for them; text models do without, and a build for another torch breaks their import.
 UNUSED := torchvision torchaudio torchcodec
 
-.PHONY: demo demo-model test soak lint audit bench pictures clean
+.PHONY: demo demo-model test soak lint style types pages audit bench pictures clean
 
 demo: $(VENV)/run.stamp  ## a run over the bundled samples, without GPU, model or network
 	$(BIN)/overnight run conf/demo/job.yaml
@@ -20,10 +22,16 @@ test: $(VENV)/dev.stamp  ## the tests, on real vLLM, real Ray clusters and real 
 soak: $(VENV)/dev.stamp  ## the tests that take minutes each: deployments, and faults at random moments
 	$(BIN)/python -m pytest -m soak --numprocesses 2 --no-loadscope-reorder
 
-lint: audit  ## format, lint, types, and known vulnerabilities of the pinned versions
+lint: style types pages audit  ## format, lint, types, and known vulnerabilities of the pins
+
+style: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(VENV)/dev.stamp
 	$(BIN)/mypy
+
+pages: $(VENV)/dev.stamp  ## the scripts and styles of pages
 	$(BIN)/python -m tests.support.page_lint
 
 audit: $(VENV)/dev.stamp  ## known vulnerabilities of the pinned versions

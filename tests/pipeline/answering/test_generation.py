@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import vllm
 
 from pipeline.core.filesystem import Storage
 from tests.support.jobs import Corpus, rows, run, run_on_cluster, stored, vllm_job, write_jsonl
@@ -54,6 +53,8 @@ def answers(a_run) -> list[dict]:
 
 
 def test_every_row_records_its_engine_model_and_tokens(a_run):
+    import vllm
+
     document, answers = a_run
     assert document["counts"]["read"] == len(answers) == RECORDS
     for row in answers:
@@ -73,6 +74,8 @@ def test_every_row_records_its_engine_model_and_tokens(a_run):
 
 
 def test_the_run_file_lists_the_replica(a_run):
+    import vllm
+
     (replica,) = a_run[0]["replicas"]
     assert (replica["state"], replica["engine_version"]) == ("answering", vllm.__version__)
 

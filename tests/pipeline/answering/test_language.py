@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,8 +18,10 @@ from pipeline.prompting.fit import fitting
 from pipeline.prompting.render import prompt_of
 from pipeline.reading.source import read_items
 from tests.support.jobs import ROOT, WORKER_INSIDE, record, selection
-from tests.support.local_vllm import LocalVllm
 from tests.support.smollm import smollm
+
+if TYPE_CHECKING:
+    from tests.support.local_vllm import LocalVllm
 
 CAPITAL = (Message("user", "What is the capital of France?"),)
 SHORT = ("answer.max_words=40", "attempts=3")
@@ -40,7 +43,9 @@ def a_job(*overrides: str) -> Job:
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[LocalVllm]:
+def model() -> "Iterator[LocalVllm]":
+    from tests.support.local_vllm import LocalVllm
+
     local = LocalVllm(a_job())
     yield local
     local.close()
@@ -50,13 +55,13 @@ def asked(messages: tuple[Message, ...]) -> Prompt:
     return Prompt(record(), messages, "", "", "")
 
 
-def said(model: LocalVllm, messages: tuple[Message, ...], *overrides: str) -> tuple[str, str]:
+def said(model: "LocalVllm", messages: tuple[Message, ...], *overrides: str) -> tuple[str, str]:
     """The text of a completion, and why it ended."""
     (completion,) = model.generate_as(a_job(*overrides), Request.first(asked(messages)))
     return completion.text, str(completion.finish_reason)
 
 
-def answers(model: LocalVllm, *overrides: str) -> list[Answered]:
+def answers(model: "LocalVllm", *overrides: str) -> list[Answered]:
     job = a_job(*overrides)
     prepared, identity, fit = prepare(job, selection(job)), generation_identity(job), fitting(job)
     items = read_items(prepared.listing.shards, job.input, prepared.storage)
@@ -66,12 +71,12 @@ def answers(model: LocalVllm, *overrides: str) -> list[Answered]:
 
 
 @pytest.fixture(scope="module")
-def free(model: LocalVllm) -> list[Answered]:
+def free(model: "LocalVllm") -> list[Answered]:
     return answers(model, "attempts=2")
 
 
 @pytest.fixture(scope="module")
-def enforced(model: LocalVllm) -> list[Answered]:
+def enforced(model: "LocalVllm") -> list[Answered]:
     return answers(model, "answer.decoding=enforced", *SHORT)
 
 

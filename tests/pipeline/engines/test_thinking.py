@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,8 +17,10 @@ from pipeline.config.schema import Job
 from pipeline.core.records import Message, Prompt, failing
 from pipeline.engines.engine import Request
 from tests.support.jobs import job_file, record, rows, vllm_job, write_jsonl
-from tests.support.local_vllm import LocalVllm
 from tests.support.thinking import TALKS, thinking_model
+
+if TYPE_CHECKING:
+    from tests.support.local_vllm import LocalVllm
 
 PROMPTS = int(os.environ.get("OVERNIGHT_PROMPTS", "12"))
 WORDS = ("herons", "lamps", "nests", "towers", "salt", "sound", "moss", "tides", "sensors", "reeds")
@@ -26,7 +29,9 @@ PROMPT = Prompt(record(), (), "", "", "")
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[LocalVllm]:
+def model() -> "Iterator[LocalVllm]":
+    from tests.support.local_vllm import LocalVllm
+
     local = LocalVllm(a_job())
     yield local
     local.close()
@@ -45,7 +50,7 @@ def requests() -> list[Request]:
 
 
 def answers(
-    model: LocalVllm, asked: list[Request] | None = None, **sections
+    model: "LocalVllm", asked: list[Request] | None = None, **sections
 ) -> list[EvaluatedAttempt]:
     """The evaluated completions of all requests under a job's own settings."""
     completions = model.generate_as(a_job(**sections), *(asked or requests()))

@@ -1,19 +1,20 @@
 """vLLM's own parsers, each with a tokenizer that knows its tags."""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-from vllm.reasoning import ReasoningParserManager
 
 from pipeline.answering.reasoning import split_text
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import PLAIN, Message, Split
 from pipeline.engines.reasoning_parsers import parser_names
 from pipeline.engines.tokenizer import PromptEncoder
-from pipeline.engines.vllm_reasoning import Opening, Parts, Reasoner
-from pipeline.engines.vllm_requests import Generated
+
+if TYPE_CHECKING:
+    from pipeline.engines.vllm_reasoning import Opening, Parts, Reasoner
 
 THOUGHT, ANSWER = "Amber or white? The keepers trust amber.", "The keepers trust the amber lamp."
 
@@ -60,12 +61,22 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def reasoner(parser: str | None, begin: str = "", **arguments: object) -> Reasoner:
+def reasoner(parser: str | None, begin: str = "", **arguments: object) -> "Reasoner":
+    from pipeline.engines.vllm_reasoning import Reasoner
+
     return Reasoner(parser, PromptEncoder(tokenizer(), {"begin": begin}), arguments)
 
 
-def parts(parser: str, text: str, begin: str = "", **arguments: object) -> Parts:
+def unopened() -> "Opening":
+    from pipeline.engines.vllm_reasoning import Opening
+
+    return Opening()
+
+
+def parts(parser: str, text: str, begin: str = "", **arguments: object) -> "Parts":
     """How a completion is split behind a prompt that begins it in this way."""
+    from pipeline.engines.vllm_requests import Generated
+
     splitter = reasoner(parser, begin, **arguments)
     generated = Generated([text], tokenizer().encode(text))
     return splitter.parts(generated, splitter.opening(CHAT))
@@ -118,7 +129,7 @@ def test_a_grammar_begins_where_the_thought_ends():
     assert closed.arguments(closed.opening(CHAT))["reasoning_ended"] is True
     off = reasoner("qwen3", "", enable_thinking=False)
     assert not off.opening(CHAT).thinks
-    assert reasoner(None).arguments(Opening()) == {}
+    assert reasoner(None).arguments(unopened()) == {}
 
 
 def test_what_a_passage_quotes_ends_no_thought():
@@ -128,7 +139,7 @@ def test_what_a_passage_quotes_ends_no_thought():
 
 
 def test_a_plain_prompt_has_no_thought_behind_it():
-    assert reasoner("qwen3").opening((Message(PLAIN, "Which lamp?"),)) == Opening()
+    assert reasoner("qwen3").opening((Message(PLAIN, "Which lamp?"),)) == unopened()
 
 
 def test_channels_are_counted_and_their_split_is_left_to_the_text():
@@ -149,6 +160,8 @@ def test_a_parser_without_its_tags_in_the_vocabulary_is_refused():
 
 
 def test_the_parsers_are_those_of_vllm():
+    from vllm.reasoning import ReasoningParserManager
+
     assert parser_names() == set(ReasoningParserManager.list_registered())
 
 
@@ -169,4 +182,4 @@ def test_a_thought_that_is_skipped_has_ended_for_the_parser(parser, is_opened):
 def test_no_thought_is_skipped_that_the_template_has_closed():
     splitter = reasoner("qwen3", "<think>\n\n</think>\n\n")
     assert splitter.skipped_thought(splitter.opening(CHAT)) == ""
-    assert reasoner(None).skipped_thought(Opening()) == ""
+    assert reasoner(None).skipped_thought(unopened()) == ""
