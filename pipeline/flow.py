@@ -209,27 +209,12 @@ def read_prompts(
     job, limit, reporter = prepared.job, prepared.selection.limit, executor.reporter
     left = executor.limit(limit) if limit else None
     enough = partial(_enough, left, reporter)
-    shards, storage, selection = prepared.listing.shards, prepared.storage, prepared.selection
-    index = executor.identities
-    known = KnownShards.of(
-        job, prepared.source, prepared.store, ledger, index, reporter, keeps_keys
-    )
-    read = partial(
-        read_blocks,
-        spec=job.input,
-        storage=storage,
-        selection=selection,
-        enough=enough,
-        met=index.add,
-    )
-    if prepared.reads_all:
-        read = partial(
-            read_unless_known, read=read, storage=storage, known=known.current, enough=enough
-        )
+    source, index = prepared.source, executor.identities
+    known = KnownShards.of(job, source, prepared.store, ledger, index, reporter, keeps_keys)
     render = partial(
         to_prompts,
         job=job,
-        source=prepared.source,
+        source=source,
         ledger=ledger,
         index=index,
         limit=left,
@@ -237,11 +222,28 @@ def read_prompts(
         keeps_passages=keeps_passages,
         met=known.met,
     )
-    tasks = read_tasks(shards, read)
+    tasks = read_tasks(prepared.listing.shards, _reader(prepared, known, enough, index.add))
     rendered = [(partial(_rendered, blocks, render), size) for blocks, size in tasks]
     return gather(executor.read(rendered, *stages)).map(
         Settler(ledger, index, left, reporter, waits)
     )
+
+
+def _reader(
+    prepared: Prepared,
+    known: KnownShards,
+    enough: Callable[[], bool],
+    met: Callable[[bytes], object],
+) -> Callable[..., Iterator[ItemBlock | pa.Table]]:
+    """What reads a share of the shards, or finds that they are as they were."""
+    spec, storage, selection = prepared.job.input, prepared.storage, prepared.selection
+    read = partial(
+        read_blocks, spec=spec, storage=storage, selection=selection, enough=enough, met=met
+    )
+    if not prepared.reads_all:
+        return read
+    current = known.current
+    return partial(read_unless_known, read=read, storage=storage, known=current, enough=enough)
 
 
 def _rendered(

@@ -37,7 +37,7 @@ class Reservations:
         counts: Callable[[], EngineCounts],
         add: Add,
     ) -> None:
-        self._price = job.report.price
+        self._price, self._has_price = job.report.price, job.report.price.is_given
         self._is_limited = job.budget is not None
         limit = completion_limit(job)
         self._completion = answer_tokens(job) + UNLIMITED_TOKENS if limit is None else limit
@@ -88,7 +88,7 @@ class Reservations:
 
     def settle(self, answers: Sequence[Answered], reserved: float) -> None:
         """Counts what answers that share a prompt have cost."""
-        if not self._price.is_given:
+        if not self._has_price:
             return
         tokens = EngineCounts.sum(map(EngineCounts.of, answers))
         cost = self._cost(tokens.prompt_tokens, tokens.cached_tokens, tokens.completion_tokens)

@@ -248,12 +248,12 @@ def test_judging_an_answer_takes_little_time():
     assert 95 < len(answer.split()) < 110
     assert len(passages.split()) > 650
     packaged_model()
-    spent = []
-    for _ in range(300):
+    shortest, until = 1.0, time.monotonic() + 10  # another process may have the core for a while
+    while shortest >= 0.0003 and time.monotonic() < until:
         start = time.perf_counter()
         estimate(answer, "answered", QUESTION, passages)
-        spent.append(time.perf_counter() - start)
-    assert min(spent) < 0.0003
+        shortest = min(shortest, time.perf_counter() - start)
+    assert shortest < 0.0003
 
 
 def test_kappa_of_two_by_two_tables_is_the_textbooks():
