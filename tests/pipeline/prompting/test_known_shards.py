@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,11 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.schema import Job
+from pipeline.core.filesystem import Storage
 from pipeline.prompting import known_shards, render
 from pipeline.reading import source, whole_shards
 from pipeline.runs.plan import WorkPlan
-from pipeline.store.shard_keys import KEYS_FOLDER
-from tests.support.jobs import BETTER_PROMPT, counts, job, plan, rows, run, write_jsonl
+from pipeline.store.shard_keys import KEYS_FOLDER, ShardKeys
+from tests.support.jobs import (
+    BETTER_PROMPT,
+    counts,
+    job,
+    plan,
+    rows,
+    run,
+    run_on_cluster,
+    write_jsonl,
+)
 
 SHARDS, RECORDS = 3, 4
 
@@ -331,3 +341,42 @@ def test_a_run_that_is_stopped_while_it_reads_keeps_no_half_of_a_shard(
     monkeypatch.setattr(whole_shards, "SMALL_SHARD_BYTES", 0)
     assert kept < SHARDS
     assert counts(run(world.job)) == {"read": 12, "current": 12}
+
+
+def forget_one_record(world: World) -> None:
+    """Has the keys of one shard say that it has a record less, which no run would find."""
+    place = Storage().at(str(world.key_files()[0]))
+    known = ShardKeys.read(place)
+    assert known is not None
+    replace(known, rows=known.rows.slice(1)).write(place)
+
+
+def test_keys_are_gone_by_on_a_cluster(tmp_path, monkeypatch, ray_cluster):
+    monkeypatch.undo()  # workers have the sizes of every day
+    world = World(tmp_path)
+    assert world.key_files() == []
+    padding = "Rain fell on most days of the survey. " * 8000
+    lines = [{**row, "passages": [padding]} for row in rows(range(100, 104))]
+    world.write("large", lines)
+    assert counts(run_on_cluster(world.job)) == {"read": 16, "current": 12, "answered": 4}
+    assert counts(run_on_cluster(world.job)) == {"read": 16, "current": 16}
+    forget_one_record(world)
+    assert counts(run_on_cluster(world.job)) == {"read": 15, "current": 15}
+
+
+def test_keys_are_kept_in_an_object_store(tmp_path, rendered, moto_s3):
+    storage = Storage(moto_s3.storage())
+    bucket = storage.at("s3://known")
+    bucket.fs.mkdir(bucket.path)
+    bucket.fs.pipe_file("known/in/a.jsonl", "".join(map(_line, rows(range(5)))).encode())
+    there = job(
+        "s3://known/in", "s3://known/store", engine={"kind": "recorded"}, storage=moto_s3.storage()
+    )
+    run(there)
+    rendered.clear()
+    assert counts(run(there)) == {"read": 5, "current": 5}
+    assert rendered == []
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row) + "\n"
