@@ -351,7 +351,7 @@ def forget_one_record(world: World) -> None:
     replace(known, rows=known.rows.slice(1)).write(place)
 
 
-def test_keys_are_gone_by_on_a_cluster(tmp_path, monkeypatch, ray_cluster):
+def test_a_cluster_goes_by_the_keys_too(tmp_path, monkeypatch, ray_cluster):
     monkeypatch.undo()  # workers have the sizes of every day
     world = World(tmp_path)
     assert world.key_files() == []
