@@ -86,8 +86,8 @@ def read_blocks(
 
     Nothing outside the selection or the bucket is handed on; reading stops once `enough` says so.
     `met` is told the identities of all records that were read, before what comes of them is handed
-    on. `first` is the number of the first shard in the input; shards are opened here, unless they
-    come so.
+    on. `first` is the number of the first shard in the input. `opened_shards` are the same shards,
+    if they have been opened already.
     """
     block = _Block()
     reported = finished = 0

@@ -1,10 +1,9 @@
 """The keys of a shard's records, kept so that it need not be parsed again while it is unchanged.
 
-`keys/` has a file for each shard of a job. It says of what it was made; one that was made of
-something else, that is damaged or that cannot be read counts for nothing, and any may be deleted.
+`keys/` has a file for each shard of a job. It says what it was made from. A file that was made from
+anything else, is damaged or cannot be read is ignored, and any file may be deleted.
 """
 
-import hashlib
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Self
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.core.arrow import fields
 from pipeline.core.filesystem import Location
 from pipeline.store.parts import write_part
-from pipeline.store.reader import DIGEST_BYTES
+from pipeline.store.reader import DIGEST_BYTES, key_digest
 
 KEYS_FOLDER = "keys"
 
@@ -68,5 +67,5 @@ class ShardKeys:
 
 def keys_place(store: Location, job: str, shard_uri: str) -> Location:
     """The file for a shard of the job of this name."""
-    digest = hashlib.blake2b(orjson.dumps([job, shard_uri]), digest_size=DIGEST_BYTES)
-    return store.join(KEYS_FOLDER, f"{digest.hexdigest()}.parquet")
+    name = key_digest(job.encode(), shard_uri.encode()).hex()
+    return store.join(KEYS_FOLDER, f"{name}.parquet")

@@ -306,8 +306,9 @@ def test_a_shard_with_a_reject_is_read_each_time(world, rendered):
     assert sorted(rendered) == sorted(row["record_id"] for row in world.read("0")[:-1])
 
 
-def test_other_code_or_another_library_makes_all_shards_unknown(world, rendered, monkeypatch):
-    monkeypatch.setattr(known_shards, "_code", lambda: "another")
+@pytest.mark.parametrize("name", ["_code", "python_version", "version"])
+def test_other_code_or_another_library_makes_all_shards_unknown(world, rendered, monkeypatch, name):
+    monkeypatch.setattr(known_shards, name, lambda *_: "another")
     plan(world.job)
     assert len(rendered) == SHARDS * RECORDS
 
