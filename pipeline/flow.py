@@ -82,8 +82,9 @@ def answer(prepared: Prepared, executor: Executor, sink: Sink) -> Iterator[Total
     )
     in_order = job.input.priority is not None
     waits = partitions == 1 or in_order or (job.engine.generates and not job.input.grouped)
-    rows = PARTITION_ROWS if job.engine.generates else job.rows_per_file
-    gather = partial(_together, partitions) if waits else partial(_streaming, rows)
+    gather: Callable[[Stream], Stream] = _in_parts if job.engine.generates else _as_read
+    if waits:
+        gather = partial(_together, partitions)
     prompts = read_prompts(
         prepared,
         executor,
@@ -263,6 +264,11 @@ def _together(partitions: int, prompts: Stream) -> Stream:
     return prompts.together("paper", partitions)
 
 
-def _streaming(rows: int, prompts: Stream) -> Stream:
-    """Prompts as they come: nothing else has to wait for the last record."""
-    return prompts.in_blocks(rows)
+def _in_parts(prompts: Stream) -> Stream:
+    """Prompts as they come, in parts that are large enough to arrange."""
+    return prompts.in_blocks(PARTITION_ROWS)
+
+
+def _as_read(prompts: Stream) -> Stream:
+    """Prompts as they come: what follows is done by the tasks that read, and moves no text."""
+    return prompts

@@ -182,7 +182,16 @@ def denies(sentence: str) -> bool:
 
 def sentences_of(text: str) -> Iterator[Sentence]:
     """Sentences and lines of a text in lower case that contain a letter or digit."""
-    return (s for s in map(Sentence.of, _SENTENCE.split(text)) if s.words)
+    return (s for s in map(Sentence.of, _pieces(text)) if s.words)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """What stands between the ends of sentences, which are looked for one at a time."""
+    start = 0
+    for end in _SENTENCE.finditer(text):
+        yield text[start : end.start()]
+        start = end.end()
+    yield text[start:]
 
 
 def _denies(sentence: Sentence) -> bool:

@@ -78,6 +78,11 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(_symbol_for, text)
 
 
+def is_visible(text: str) -> bool:
+    """Whether `visible` leaves a text as it is."""
+    return not _INVISIBLE.search(text)
+
+
 def _symbol_for(character: re.Match[str]) -> str:
     code = ord(character[0])
     return chr(0x2400 + code) if code < 0x20 else f"⟨U+{code:04X}⟩"

@@ -5,6 +5,7 @@ out. There is a rule for each of these; if none applies, the whole text is the a
 """
 
 import re
+from collections.abc import Iterator
 
 import orjson
 
@@ -90,7 +91,7 @@ def _unquoted(text: str) -> str:
 
 def _split(text: str) -> list[str]:
     """The parts between markers, without the signs and words that belong to a marker."""
-    first, *parts = _MARKER.split(text)
+    first, *parts = _between_markers(text)
     if not parts:
         return [first]
     *parts, last = ["\n" + first, *parts]
@@ -98,6 +99,23 @@ def _split(text: str) -> list[str]:
     if not any(lines):  # each marker has a line of its own, as mostly
         return [*parts, last]
     return [*(_without_opening(*pair, lines) for pair in zip(parts, lines, strict=True)), last]
+
+
+def _between_markers(text: str) -> Iterator[str]:
+    """What stands between markers. A search for their letters is several times as fast as one for
+    the pattern.
+    """
+    letters, start = text.lower(), 0
+    if len(letters) != len(text):  # as with the capital İ
+        yield from _MARKER.split(text)
+        return
+    at = letters.find("answer")
+    while at >= 0:
+        if marker := _MARKER.match(text, at):
+            yield text[start:at]
+            start = marker.end()
+        at = letters.find("answer", max(at + 1, start))
+    yield text[start:]
 
 
 def _last_line(part: str) -> str | None:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline.core.filesystem import Location
 from pipeline.results import reading_order
 from pipeline.results.reading_order import (
+    NOWHERE,
     REASONS,
     SIDES,
     Hashes,
@@ -53,7 +54,17 @@ class _Rows(NamedTuple):
 
 def differing_records(store: Location) -> Hashes:
     """Sorted digests of the records to which one model's newest answer is yes, another's no."""
+    if len(_models(store)) < 2:
+        return NOWHERE
     return _differing(_read(store))
+
+
+def _models(store: Location) -> set[tuple[str | None, ...]]:
+    """The models that answered, with their adapters."""
+    folder = store.join(ANSWERS_FOLDER)
+    tables = with_parts(folder, lambda parts: [*read_parts(folder.fs, parts, BY_MODEL[1:])])
+    distinct = [t.group_by(BY_MODEL[1:]).aggregate([]) for t in tables]
+    return {tuple(row.values()) for table in distinct for row in table.to_pylist()}
 
 
 def count_reasons(store: Location) -> Counter[Reason]:

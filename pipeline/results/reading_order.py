@@ -4,11 +4,9 @@ An answer comes first that failed, then one of which nobody knows whether it ans
 states what its prompt does not hold, then one about which raters differ.
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -133,14 +131,17 @@ class Reading:
     def _keep(self, rows: pa.Table, ranks: Ranks) -> None:
         least = self.entries[-1].score if len(self.entries) == self.limit else 0.0
         (candidates,) = np.nonzero(ranks.scores >= least)
-        ids = rows["record_id"].take(pa.array(candidates)).to_pylist()
-        new = (
-            Entry(float(ranks.scores[row]), id_digest(record_id), record_id, ranks.reasons(row))
-            for row, record_id in zip(candidates, ids, strict=True)
-        )
-        self.entries = heapq.nsmallest(
-            self.limit, chain(self.entries, new), key=lambda entry: (-entry.score, entry.tie)
-        )
+        ids = rows["record_id"].take(pa.array(candidates))
+        ties = hashes_of(ids)
+        best = np.lexsort((ties, -ranks.scores[candidates]))[: self.limit]  # many may be alike
+        new = [
+            Entry(float(ranks.scores[row]), int(tie), record_id, ranks.reasons(row))
+            for row, tie, record_id in zip(
+                candidates[best], ties[best], ids.take(pa.array(best)).to_pylist(), strict=True
+            )
+        ]
+        ordered = sorted([*self.entries, *new], key=lambda entry: (-entry.score, entry.tie))
+        self.entries = ordered[: self.limit]
 
 
 def _are_in(record_ids: pa.ChunkedArray, differing: Hashes) -> Mask:

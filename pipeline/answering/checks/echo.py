@@ -1,6 +1,6 @@
 """The answer does not repeat the prompt: its frame, placeholder or instructions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeAlias
@@ -26,8 +26,10 @@ FRAME = (
 )
 """Pieces of a frame, in lower case, that no answer contains."""
 
-Phrases: TypeAlias = dict[tuple[str, ...], set[tuple[str, ...]]]
-"""The prompt's phrases by their first two words, which hardly any answer contains."""
+_PROBE = PHRASE_WORDS - 1
+"""Of so many pairs of neighbouring words, one is in any phrase: no others need be looked at."""
+
+Words: TypeAlias = tuple[str, ...]
 
 _ASK = Ask("Your answer repeats the wording of the task. Give the answer alone, in your own words.")
 
@@ -37,23 +39,26 @@ def test(subject: Subject) -> Finding:
     for piece in FRAME:
         if piece in text:
             return Finding(False, f"the prompt's frame in the answer: {piece}", _ASK)
-    if phrase := _phrase_of(_phrases(subject.boilerplate), subject.words):
+    if phrase := _phrase_of(subject.boilerplate, subject.words):
         return Finding(False, f"the prompt's own words: {quote(' '.join(phrase))}", _ASK)
     return Finding(True, f"no {PHRASE_WORDS} words of the prompt in a row")
 
 
-def _phrase_of(phrases: Phrases, words: Sequence[str]) -> tuple[str, ...] | None:
-    """The first of the phrases that the words hold."""
-    if phrases.keys().isdisjoint(pairwise(words)):  # as nearly always
+def _phrase_of(boilerplate: str, words: Sequence[str]) -> Words | None:
+    """The first phrase of the prompt that the words hold."""
+    phrases, pairs = _phrases(boilerplate)
+    if pairs.isdisjoint(zip(words[::_PROBE], words[1::_PROBE], strict=False)):  # as nearly always
         return None
-    runs = (tuple(words[at : at + PHRASE_WORDS]) for at in range(len(words)))
-    return next((run for run in runs if run in phrases.get(run[:2], ())), None)
+    return next((run for run in _runs(words, PHRASE_WORDS) if run in phrases), None)
 
 
 @lru_cache(maxsize=256)
-def _phrases(boilerplate: str) -> Phrases:
-    phrases: Phrases = {}
+def _phrases(boilerplate: str) -> tuple[frozenset[Words], frozenset[Words]]:
+    """The phrases of a prompt, and its pairs of neighbouring words."""
     words = boilerplate.lower().split()
-    for phrase in zip(*(words[i:] for i in range(PHRASE_WORDS)), strict=False):
-        phrases.setdefault(phrase[:2], set()).add(phrase)
-    return phrases
+    return frozenset(_runs(words, PHRASE_WORDS)), frozenset(pairwise(words))
+
+
+def _runs(words: Sequence[str], length: int) -> Iterator[Words]:
+    """Every run of so many words."""
+    return zip(*(words[at:] for at in range(length)), strict=False)

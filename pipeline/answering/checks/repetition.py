@@ -87,12 +87,22 @@ def _bytes(text: str) -> bytes:
 
 def _loops(data: bytes) -> Iterator[Loop]:
     """Every loop that a step meets."""
-    at = 0
+    at = _recurring(data, 0)
     while at + PROBE < len(data):
         loop = _loop_at(data, at)
-        at += max(STEP, loop.length - PROBE) if loop else STEP
+        at = _recurring(data, at + (max(STEP, loop.length - PROBE) if loop else STEP))
         if loop:
             yield loop
+
+
+def _recurring(data: bytes, at: int) -> int:
+    """The first step, beginning with `at`, whose first bytes come again within a block's reach; a
+    step at the end of the data if there is none, as nearly always.
+    """
+    reach = LARGEST_BLOCK + PROBE
+    while at + PROBE < len(data) and data.find(data[at : at + PROBE], at + 1, at + reach) < 0:
+        at += STEP
+    return at
 
 
 def _loop_at(data: bytes, at: int) -> Loop | None:

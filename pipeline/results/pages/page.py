@@ -17,13 +17,16 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.core.text import plural, visible
+from pipeline.core.text import is_visible, plural, visible
 
 LEVEL = 6
 """Of compression: 9 takes three times as long and saves one percent."""
 
 MAX_DATA_BYTES = 7_000_000
 """Compressed texts in a page, besides figures and cells. A browser opens this much at once."""
+
+_ESCAPES = (b"\\u00", b"\\b", b"\\f")
+"""How JSON writes invisible characters that it does not leave as they are."""
 
 DATA_TYPE = "application/x-overnight"
 """The `type` of script elements that are data; no browser runs them."""
@@ -42,7 +45,17 @@ SCRIPTS = {
 
 def compressed_json(content: Any) -> str:
     """Content for a script as gzipped JSON in Base64, with invisible characters made visible."""
-    return base64.b64encode(gzip.compress(orjson.dumps(_visible(content)), LEVEL, mtime=0)).decode()
+    data = orjson.dumps(content, default=_as_list)
+    if any(escape in data for escape in _ESCAPES) or not is_visible(data.decode()):
+        data = orjson.dumps(_visible(content))
+    return base64.b64encode(gzip.compress(data, LEVEL, mtime=0)).decode()
+
+
+def _as_list(value: Any) -> list[Any]:
+    """A named tuple for JSON."""
+    if isinstance(value, tuple):
+        return [*value]
+    raise TypeError(f"no JSON: {type(value)}")
 
 
 def _visible(content: Any) -> Any:

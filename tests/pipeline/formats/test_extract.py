@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.formats.end_tokens import END_TOKENS
-from pipeline.formats.extract import LEAD_IN_WORDS, extract_answer
+from pipeline.formats.extract import _MARKER, LEAD_IN_WORDS, _between_markers, extract_answer
 from tests.support.timing import least_seconds
 
 ANSWER = "The divers counted forty urchins."
@@ -349,3 +349,14 @@ def test_any_text_has_an_answer_without_white_space_around_it(completion: str) -
 def test_a_model_that_repeats_itself_takes_little_time(piece: str) -> None:
     about_4000_tokens = piece * 800
     assert least_seconds(lambda: extract_answer(about_4000_tokens), tries=2) < 2
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(
+        spellings
+        | st.sampled_from(["banswer:::", "Aanswer:::", "answer", "An", "İ", "ſ", "\n", " "])
+    ).map("".join)
+)
+def test_markers_are_found_by_their_letters_as_by_their_pattern(text: str) -> None:
+    assert list(_between_markers(text)) == _MARKER.split(text)

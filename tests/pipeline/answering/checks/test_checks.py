@@ -4,9 +4,10 @@ import pytest
 
 from pipeline.answering.checks import chosen_checks, known_checks, run_checks
 from pipeline.answering.checks.base import Finding, Subject
+from pipeline.answering.checks.echo import PHRASE_WORDS
 from pipeline.core.errors import ConfigError
 from tests.pipeline.answering.checks.grounded import subject as a_subject
-from tests.pipeline.answering.checks.look import look
+from tests.pipeline.answering.checks.look import PROMPT_WORDS, look
 
 
 def test_every_file_of_the_folder_is_a_check():
@@ -87,6 +88,15 @@ def test_an_empty_answer_fails_with_the_completion_as_evidence():
 )
 def test_an_answer_that_repeats_the_prompt_is_an_echo(answer):
     assert not look("echo", answer).passed
+
+
+@pytest.mark.parametrize("start", range(len(PROMPT_WORDS.split()) - PHRASE_WORDS + 1))
+def test_so_many_words_of_the_prompt_are_an_echo_wherever_they_stand(start):
+    phrase = PROMPT_WORDS.split()[start : start + PHRASE_WORDS]
+    for before in range(2 * PHRASE_WORDS):
+        for words, passes in ((phrase, False), (phrase[1:], True), (phrase[:-1], True)):
+            answer = " ".join([*["herons"] * before, *words, "egrets"])
+            assert look("echo", answer).passed is passes
 
 
 def test_a_quote_from_the_passages_is_not_an_echo():
