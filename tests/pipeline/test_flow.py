@@ -12,7 +12,7 @@ import pytest
 from pipeline import flow
 from pipeline.answering.prepare import prepare
 from pipeline.cluster.in_process import LOCAL_BYTES, InProcess, executor_for
-from pipeline.cluster.ray_data import RayData
+from pipeline.cluster.ray_data import RayData, RayStream
 from pipeline.config.schema import NEW_FIRST, Job, PromptChoice
 from pipeline.core.errors import ConfigError
 from pipeline.core.filesystem import Storage
@@ -135,6 +135,30 @@ def test_replicas_share_the_work(shards, ray_cluster, tmp_path):
     document = run_on_cluster(job(shards, tmp_path / "store", engine={"replicas": 3}))
     assert counts(document) == {"read": 40, "answered": 40}
     assert len(document["replicas"]) == 3
+
+
+def test_tasks_that_read_make_the_batches_that_no_model_reads(
+    shards, ray_cluster, tmp_path, monkeypatch
+):
+    """As in a large input: prompts move from one process to another once."""
+    monkeypatch.setattr(flow, "PARTITION_BYTES", 1000)
+    operators: list[str] = []
+    receipts = RayStream.receipts
+
+    def seen(stream: RayStream):
+        yield from receipts(stream)
+        stats = stream.dataset.stats()
+        operators.extend(re.findall(r"^Operator \d+ (.*?): \d+ tasks", stats, re.MULTILINE))
+
+    monkeypatch.setattr(RayStream, "receipts", seen)
+    task = job(shards, tmp_path / "store", rows_per_file=7, engine={"kind": "recorded"})
+    assert partitions_of(prepare(task)) > 3
+    assert counts(run_on_cluster(task)) == {"read": 40, "answered": 40}
+    print(operators)
+    assert len(operators) == 2  # reading, and the replicas
+    sizes = [pq.read_metadata(p).num_rows for p in (tmp_path / "store/answers").iterdir()]
+    assert max(sizes) == 7
+    assert counts(run_on_cluster(task)) == {"read": 40, "current": 40}
 
 
 def test_the_run_file_records_the_job_and_its_results(shards, tmp_path):
