@@ -222,7 +222,9 @@ def rejects_table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
     )
 
 
-def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> pa.Table:
+def prompts_table(
+    prompts: Sequence[Prompt], standings: Sequence[Standing], keeps_passages: bool = True
+) -> pa.Table:
     """Prompts as a table of `PROMPTS`; those that are not `work` go without texts and `extra`."""
     with_texts = [
         prompt if standing == "work" else _WITHOUT_TEXTS
@@ -233,7 +235,9 @@ def prompts_table(prompts: Sequence[Prompt], standings: Sequence[Standing]) -> p
         **record_columns([p.record for p in prompts]),
         "standing": standings,
         "question": [r.question for r in records],
-        "passages": lists_of_structs([r.passages for r in records], PASSAGES),
+        "passages": lists_of_structs(
+            [r.passages if keeps_passages else () for r in records], PASSAGES
+        ),
         "messages": lists_of_structs([p.messages for p in with_texts], MESSAGES),
         "recorded_answer": [r.recorded_answer for r in records],
         "boilerplate": [p.boilerplate for p in with_texts],

@@ -84,7 +84,11 @@ def standings(answers: Sequence[bytes], ledger: Ledger) -> list[Standing]:
 
 
 def known_prompts(
-    prompts: Sequence[Prompt], rows: Rows, ledger: Ledger, index: Identities
+    prompts: Sequence[Prompt],
+    rows: Rows,
+    ledger: Ledger,
+    index: Identities,
+    keeps_passages: bool = True,
 ) -> pa.Table:
     """Prompts as `PROMPTS`, under the ids that the store has for them as far as that is known."""
     ids = [prompt.record.record_id for prompt in prompts]
@@ -99,7 +103,7 @@ def known_prompts(
     known = list(map(Known, ids, stored.standings))
     for at in np.flatnonzero(has_own | (stored.held & ~keeps)):
         known[at] = _known(prompts[at], known[at], stored, int(at), bool(keeps[at]), ledger)
-    return _table(prompts, rows, known)
+    return _table(prompts, rows, known, keeps_passages)
 
 
 def _known(
@@ -135,7 +139,9 @@ def _under(record_id: str, generation_key: str, ledger: Ledger) -> Known:
     return Known(record_id, standing)
 
 
-def _table(prompts: Sequence[Prompt], rows: Rows, known: Sequence[Known]) -> pa.Table:
+def _table(
+    prompts: Sequence[Prompt], rows: Rows, known: Sequence[Known], keeps_passages: bool
+) -> pa.Table:
     named = [
         prompt
         if prompt.record.record_id == record_id
@@ -143,7 +149,7 @@ def _table(prompts: Sequence[Prompt], rows: Rows, known: Sequence[Known]) -> pa.
         for prompt, (record_id, _, _) in zip(prompts, known, strict=True)
     ]
     with_texts: list[Standing] = ["work" if k.is_open else k.standing for k in known]
-    table = prompts_table(named, with_texts)
+    table = prompts_table(named, with_texts, keeps_passages)
     table = set_column(table, "standing", [k.standing for k in known])
     return set_column(table, "identity", as_identities(rows))
 

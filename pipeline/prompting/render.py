@@ -1,7 +1,6 @@
 """Stage: records to prompts under their keys, each with its standing against the store."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -56,9 +55,7 @@ def to_prompts(
     made = zip(items.identities, rendered, strict=True)
     rows = as_rows(b"".join(digests for digests, item in made if isinstance(item, Prompt)))
     met(items, prompts)
-    if not keeps_passages:
-        prompts = [replace(p, record=replace(p.record, passages=())) for p in prompts]
-    known = known_prompts(prompts, rows, stored, index)
+    known = known_prompts(prompts, rows, stored, index, keeps_passages)
     counts = {"read": items.read, "stored_bytes": items.stored_bytes}
     table = pa.concat_tables(
         [

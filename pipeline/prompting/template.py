@@ -128,7 +128,8 @@ def render_parts(source: PromptSource, context: Mapping[str, Any]) -> tuple[Mess
 
 def _rendered(path: str, text: str, first_line: int, context: Mapping[str, Any]) -> str:
     try:
-        content = _compiled(text).render(context)
+        literal = _literal(text)
+        content = _compiled(text).render(context) if literal is None else literal
         content.encode()  # half of a surrogate pair, written as an escape, is no text
     except UndefinedError as error:
         raise Fault("missing_field", f"{_place(path, first_line, error)}: {error}") from error
@@ -248,6 +249,13 @@ def _compiled(text: str) -> Template:
     template = _environment.from_string(text)
     template.globals = dict(template.globals)  # each rendering copies them, slowly from a ChainMap
     return template
+
+
+@lru_cache(maxsize=16)
+def _literal(text: str) -> str | None:
+    """What a template says of every record alike; None if it names a field."""
+    names_fields = any(_environment.parse(text).find_all(nodes.Name))
+    return None if names_fields else _compiled(text).render()
 
 
 def _place(path: str, first_line: int, error: Exception) -> str:
