@@ -303,6 +303,8 @@ class JudgeCounts(NamedTuple):
 
     @property
     def nonzero(self) -> dict[str, int]:
+        if not any(self):  # as without a judge
+            return {}
         return {name: count for name, count in self._asdict().items() if count}
 
 
@@ -353,4 +355,4 @@ class Answered:
 
 def failing(checks: tuple[CheckResult, ...]) -> tuple[str, ...]:
     """Names of the checks that make an answer fail: those at level `fail` that did not pass."""
-    return tuple(c.name for c in checks if not c.passed and c.level == "fail")
+    return tuple([c.name for c in checks if not c.passed and c.level == "fail"])
