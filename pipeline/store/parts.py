@@ -2,12 +2,11 @@
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from io import BytesIO
 from typing import TypeVar
 
@@ -65,15 +64,10 @@ def read_parts(
     fs: AbstractFileSystem, paths: Sequence[str], columns: Sequence[str]
 ) -> Iterator[pa.Table]:
     """The named columns of each part, in order; fetches `CONCURRENT_READS` parts ahead."""
-    return read_ahead(partial(read_part, fs, path, columns) for path in paths)
-
-
-def read_ahead(reads: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """What each of them reads, in order; `CONCURRENT_READS` are at work at a time."""
     with ThreadPoolExecutor(CONCURRENT_READS) as readers:
-        pending: deque[Future[T]] = deque()
-        for read in reads:
-            pending.append(readers.submit(read))
+        pending: deque[Future[pa.Table]] = deque()
+        for path in paths:
+            pending.append(readers.submit(read_part, fs, path, columns))
             if len(pending) == CONCURRENT_READS:
                 yield pending.popleft().result()
         while pending:

@@ -3,29 +3,17 @@
 The reader rule: of rows with the same key, the one with the newest `written_at` counts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
-from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.core.filesystem import Location
-from pipeline.store.parts import (
-    MOST_LISTINGS,
-    PartGone,
-    read_ahead,
-    read_batches,
-    read_parts,
-    with_parts,
-)
+from pipeline.store.parts import MOST_LISTINGS, PartGone, read_batches, read_parts, with_parts
 from pipeline.store.schema import ANSWERS, ANSWERS_FOLDER
-
-T = TypeVar("T")
 
 BY_GENERATION = ("record_id", "generation_key")
 """The reader rule's key: one row per record and prompt, model and sampling."""
@@ -49,11 +37,6 @@ class PartRows:
     keys: Digests
     counts: npt.NDArray[np.bool_]
     has_ties: bool  # some row that does not count is as new as the one that counts instead
-
-    def among(self, only: Digests | None, before: Digests) -> Self:
-        """The same, without rows whose key is in `before`, or not in `only` if that is given."""
-        counts = self.counts & ~np.isin(self.keys, before)
-        return replace(self, counts=counts if only is None else counts & np.isin(self.keys, only))
 
 
 def counting_rows(folder: Location, by: Sequence[str] = BY_GENERATION) -> list[PartRows]:
@@ -98,41 +81,27 @@ def read_rows(
 
     Yields each row once, even if parts are compacted meanwhile. A column may be a field of a nested
     one, by its path in the file: `checks.list.element.name`. With `only`, yields the rows of these
-    keys, and does not read the columns of parts without any; several parts are read at a time, as
-    few of their rows are kept.
+    keys, and does not read the columns of parts without any.
     """
     folder = store.join(ANSWERS_FOLDER)
     yielded = [as_digests([])]
     for listing in range(MOST_LISTINGS):
         before = np.concatenate(yielded)
         try:
-            parts = [part.among(only, before) for part in counting_rows(folder, by)]
-            reads = [partial(_read_counting, folder, p, columns) for p in parts if p.counts.any()]
-            some = (read() for read in reads) if only is None else read_ahead(map(_whole, reads))
-            for keys, rows in chain.from_iterable(some):
-                yielded.append(keys)
-                yield rows
+            for part in counting_rows(folder, by):
+                wanted = part.counts & ~np.isin(part.keys, before)
+                if only is not None:
+                    wanted &= np.isin(part.keys, only)
+                at = 0
+                for rows in read_batches(folder.fs, part.path, columns) if wanted.any() else ():
+                    here = slice(at, at := at + rows.num_rows)
+                    yielded.append(part.keys[here][wanted[here]])
+                    yield rows.filter(pa.array(wanted[here]))
         except PartGone:
             if listing == MOST_LISTINGS - 1:
                 raise
         else:
             return
-
-
-def _read_counting(
-    folder: Location, part: PartRows, columns: Sequence[str]
-) -> Iterator[tuple[Digests, pa.Table]]:
-    """A part's rows that count, with their keys."""
-    at = 0
-    for rows in read_batches(folder.fs, part.path, columns):
-        here = slice(at, at := at + rows.num_rows)
-        counts = part.counts[here]
-        yield part.keys[here][counts], rows.filter(pa.array(counts))
-
-
-def _whole(read: Callable[[], Iterator[T]]) -> Callable[[], list[T]]:
-    """A read that ends before it hands on anything."""
-    return lambda: list(read())
 
 
 def key_digest(*fields: bytes) -> bytes:

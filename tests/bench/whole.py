@@ -58,7 +58,7 @@ def whole_run(shards: Path, folder: Path, options: Mapping[str, Any]) -> Whole:
             env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         )
         peak = driver_peak = 0
-        cpu_seconds: dict[tuple[int, float], float] = {}
+        cpu_seconds: dict[int, float] = {}
         while process.poll() is None:
             cpu_seconds |= _cpu_seconds(process.pid)
             driver, everything = _memory(process.pid)
@@ -91,15 +91,18 @@ def seconds_again(command: str, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def _cpu_seconds(pid: int) -> dict[tuple[int, float], float]:
-    """What a process and all its descendants have taken so far, each by its id and its start."""
-    seconds: dict[tuple[int, float], float] = {}
+def _cpu_seconds(pid: int) -> dict[int, float]:
+    """What a process and all its descendants have taken so far, each by its id.
+
+    When they started is no part of that: it moves with the machine's clock.
+    """
+    seconds: dict[int, float] = {}
     with suppress(psutil.Error):
         driver = psutil.Process(pid)
         for process in [driver, *driver.children(recursive=True)]:
             with suppress(psutil.Error):
                 times = process.cpu_times()
-                seconds[process.pid, process.create_time()] = times.user + times.system
+                seconds[process.pid] = times.user + times.system
     return seconds
 
 
