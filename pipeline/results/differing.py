@@ -62,9 +62,13 @@ def differing_records(store: Location) -> Hashes:
 def _models(store: Location) -> set[tuple[str | None, ...]]:
     """The models that answered, with their adapters."""
     folder = store.join(ANSWERS_FOLDER)
-    tables = with_parts(folder, lambda parts: [*read_parts(folder.fs, parts, BY_MODEL[1:])])
-    distinct = [t.group_by(BY_MODEL[1:]).aggregate([]) for t in tables]
-    return {tuple(row.values()) for table in distinct for row in table.to_pylist()}
+    return with_parts(folder, lambda parts: _models_in(folder, parts))
+
+
+def _models_in(folder: Location, parts: Sequence[str]) -> set[tuple[str | None, ...]]:
+    names = BY_MODEL[1:]
+    tables = (rows.group_by(names).aggregate([]) for rows in read_parts(folder.fs, parts, names))
+    return {tuple(row.values()) for table in tables for row in table.to_pylist()}
 
 
 def count_reasons(store: Location) -> Counter[Reason]:
