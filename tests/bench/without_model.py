@@ -112,8 +112,8 @@ def _bound(stage_cost: float, run: Whole, cores: int) -> str:
     share = stage_cost * run.records / (run.seconds * cores * 1e6)
     return (
         f"In the largest run the stage functions take {share:.0%} of the cores' time. The rest "
-        "goes to Ray: starting its workers, moving blocks of some thousand records from one to the "
-        "next through shared memory, and scheduling in the driver."
+        "goes to Ray, which starts workers, moves batches of prompts through shared memory and "
+        "schedules in the driver, and to the page about the run, which one core makes at its end."
     )
 
 
