@@ -225,7 +225,10 @@ def rejects_table(rejects: Sequence[Reject], schema: pa.Schema) -> pa.Table:
 def prompts_table(
     prompts: Sequence[Prompt], standings: Sequence[Standing], keeps_passages: bool = True
 ) -> pa.Table:
-    """Prompts as a table of `PROMPTS`; those that are not `work` go without texts and `extra`."""
+    """Prompts as a table of `PROMPTS`; those that are not `work` go without texts and `extra`.
+
+    All go without passages unless the table `keeps_passages`.
+    """
     with_texts = [
         prompt if standing == "work" else _WITHOUT_TEXTS
         for prompt, standing in zip(prompts, standings, strict=True)

@@ -105,8 +105,8 @@ def _between_markers(text: str) -> Iterator[str]:
     """What stands between markers. A search for their letters is several times as fast as one for
     the pattern.
     """
-    letters, start = text.lower(), 0
-    if len(letters) != len(text):  # as with the capital İ
+    letters, start = text.casefold(), 0
+    if len(letters) != len(text):  # as with ß: places differ
         yield from _MARKER.split(text)
         return
     at = letters.find("answer")

@@ -154,7 +154,6 @@ def test_tasks_that_read_make_the_batches_that_no_model_reads(
     task = job(shards, tmp_path / "store", rows_per_file=7, engine={"kind": "recorded"})
     assert partitions_of(prepare(task)) > 3
     assert counts(run_on_cluster(task)) == {"read": 40, "answered": 40}
-    print(operators)
     assert len(operators) == 2  # reading, and the replicas
     sizes = [pq.read_metadata(p).num_rows for p in (tmp_path / "store/answers").iterdir()]
     assert max(sizes) == 7

@@ -26,8 +26,8 @@ FRAME = (
 )
 """Pieces of a frame, in lower case, that no answer contains."""
 
-_PROBE = PHRASE_WORDS - 1
-"""Of so many pairs of neighbouring words, one is in any phrase: no others need be looked at."""
+_STRIDE = PHRASE_WORDS - 1
+"""A phrase holds one of any so many pairs of words in a row: the others need not be looked up."""
 
 Words: TypeAlias = tuple[str, ...]
 
@@ -47,7 +47,7 @@ def test(subject: Subject) -> Finding:
 def _phrase_of(boilerplate: str, words: Sequence[str]) -> Words | None:
     """The first phrase of the prompt that the words hold."""
     phrases, pairs = _phrases(boilerplate)
-    if pairs.isdisjoint(zip(words[::_PROBE], words[1::_PROBE], strict=False)):  # as nearly always
+    if pairs.isdisjoint(zip(words[::_STRIDE], words[1::_STRIDE], strict=False)):  # as nearly always
         return None
     return next((run for run in _runs(words, PHRASE_WORDS) if run in phrases), None)
 

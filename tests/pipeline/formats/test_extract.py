@@ -355,7 +355,9 @@ def test_a_model_that_repeats_itself_takes_little_time(piece: str) -> None:
 @given(
     st.lists(
         spellings
-        | st.sampled_from(["banswer:::", "Aanswer:::", "answer", "An", "İ", "ſ", "\n", " "])
+        | st.sampled_from(
+            ["banswer:::", "Anſwer:::", "ß", "Aanswer:::", "answer", "An", "İ", "ſ", "\n", " "]
+        )
     ).map("".join)
 )
 def test_markers_are_found_by_their_letters_as_by_their_pattern(text: str) -> None:
